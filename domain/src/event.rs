@@ -1,0 +1,150 @@
+//! One behavioural event, after validation.
+//!
+//! Not here: the checks that make one (`proto` converts, `server` applies time rules), or what an event does to
+//! features (`feature-store`).
+
+use std::sync::Arc;
+
+use crate::ids::{MessageKey, UserKey};
+use crate::time::Timestamp;
+use crate::value::Value;
+
+/// Longest accepted id (`user_id`, `anonymous_id`, `message_id`, idempotency key), in bytes.
+pub const MAX_ID_BYTES: usize = 256;
+/// Longest accepted event name, in bytes.
+pub const MAX_EVENT_NAME_BYTES: usize = 128;
+/// Most properties on one event.
+pub const MAX_PROPERTIES: usize = 128;
+/// Longest accepted property name, in bytes.
+pub const MAX_PROPERTY_NAME_BYTES: usize = 128;
+/// Longest accepted text value, in bytes.
+pub const MAX_TEXT_BYTES: usize = 8 * 1024;
+/// Most events in one batch.
+pub const MAX_BATCH_EVENTS: usize = 2_500;
+
+/// The call of the Segment spec that an event came by. Numbers are stored: never renumber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum EventKind {
+    /// Something a user did.
+    Track = 1,
+    /// Who a user is: traits travel as properties.
+    Identify = 2,
+    /// A web page was seen.
+    Page = 3,
+    /// An app screen was seen.
+    Screen = 4,
+}
+
+impl EventKind {
+    /// The kind with this stored number.
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Track),
+            2 => Some(Self::Identify),
+            3 => Some(Self::Page),
+            4 => Some(Self::Screen),
+            _ => None,
+        }
+    }
+}
+
+/// A validated event about one person.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Pseudonym of the sender's `message_id`; the same key is the same event, however often it is sent.
+    pub message_key: MessageKey,
+    /// Whom it is about.
+    pub user: UserKey,
+    /// By which call it came.
+    pub kind: EventKind,
+    /// Canonical snake_case name, e.g. `add_to_cart`.
+    pub name: Arc<str>,
+    /// When it happened, corrected for the sender's clock; never later than `received_at`.
+    pub event_time: Timestamp,
+    /// When this server first saw it.
+    pub received_at: Timestamp,
+    /// Ordered by name, each name once.
+    pub properties: Vec<(Arc<str>, Value)>,
+}
+
+impl Event {
+    /// The property called `name`.
+    pub fn property(&self, name: &str) -> Option<&Value> {
+        let index = self.properties.binary_search_by(|(key, _)| (**key).cmp(name)).ok()?;
+        self.properties.get(index).map(|(_, value)| value)
+    }
+}
+
+/// What became of one event of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventOutcome {
+    /// On disk, synced, counted, and visible to the next decision.
+    Accepted,
+    /// Its message id was seen before; nothing was counted twice.
+    Duplicate,
+    /// Not usable; kept aside with the reason, so that it can be fixed and replayed.
+    Quarantined(Quarantine),
+}
+
+/// Why an event was set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantine {
+    /// The closed reason.
+    pub reason: QuarantineReason,
+    /// The field at fault, as a path in the request, e.g. `properties.price`.
+    pub field: String,
+    /// The bad value and what was expected.
+    pub detail: String,
+}
+
+/// The closed set of reasons to set an event aside. Numbers are stored and on the wire: never renumber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum QuarantineReason {
+    /// A required field is absent or empty.
+    MissingField = 1,
+    /// A field is longer than its limit, or there are too many of them.
+    TooLarge = 2,
+    /// A number is NaN or infinite, or a value has no accepted type.
+    InvalidValue = 3,
+    /// Later than the server's clock by more than the allowed skew.
+    TooFarInFuture = 4,
+    /// Older than the allowed lateness.
+    TooLate = 5,
+    /// The `type` of the event is not supported.
+    UnsupportedKind = 6,
+    /// A name does not follow the naming rule.
+    InvalidName = 7,
+}
+
+impl QuarantineReason {
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
+        Self::MissingField,
+        Self::TooLarge,
+        Self::InvalidValue,
+        Self::TooFarInFuture,
+        Self::TooLate,
+        Self::UnsupportedKind,
+        Self::InvalidName,
+    ];
+
+    /// The word used on the wire, in metrics and in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MissingField => "MISSING_FIELD",
+            Self::TooLarge => "TOO_LARGE",
+            Self::InvalidValue => "INVALID_VALUE",
+            Self::TooFarInFuture => "TOO_FAR_IN_FUTURE",
+            Self::TooLate => "TOO_LATE",
+            Self::UnsupportedKind => "UNSUPPORTED_KIND",
+            Self::InvalidName => "INVALID_NAME",
+        }
+    }
+
+    /// The reason with this stored number.
+    pub fn from_u8(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| *reason as u8 == number)
+    }
+}

@@ -1,0 +1,27 @@
+//! Plain data that two or more crates share: identifiers, time, events, feature vectors, decision
+//! inputs and decisions, and the two deterministic tools they all lean on (`math`, `rng`).
+//!
+//! Not here: behaviour that waits, reads a clock, touches a disk or knows a wire format. A type moves
+//! into this crate when a second crate needs it, not before.
+
+pub mod decision;
+pub mod diagnostic;
+pub mod event;
+pub mod feature;
+pub mod ids;
+pub mod math;
+pub mod model;
+pub mod reason;
+pub mod rng;
+pub mod time;
+pub mod value;
+
+pub use decision::{Decision, DecisionInputs, DecisionRecord};
+pub use diagnostic::Diagnostic;
+pub use event::Event;
+pub use feature::{FeatureSet, FeatureStatus, FeatureVector};
+pub use ids::{ContentHash, DecisionId, UserKey};
+pub use model::ModelRef;
+pub use reason::{Reason, ReasonCode};
+pub use time::Timestamp;
+pub use value::{Value, ValueType};

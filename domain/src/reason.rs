@@ -1,0 +1,117 @@
+//! The closed space of reasons that a decision can give.
+//!
+//! Not here: prose for people. Every code is explained in `docs/reason-codes.md`.
+
+use std::fmt;
+use std::sync::Arc;
+
+macro_rules! reason_codes {
+    ($($(#[$doc:meta])* $variant:ident = $number:literal, $word:literal;)*) => {
+        /// Why something was decided. Numbers are stored and on the wire: never renumber.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum ReasonCode {
+            $($(#[$doc])* $variant = $number,)*
+        }
+
+        impl ReasonCode {
+            /// Every code, in numeric order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word used on the wire, in metrics, in logs and in the documentation.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+
+            /// The code with this stored number.
+            pub const fn from_u8(number: u8) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+reason_codes! {
+    /// The action had the highest value among those left.
+    HighestValue = 1, "HIGHEST_VALUE";
+    /// Another eligible action was chosen before this one.
+    Outranked = 2, "OUTRANKED";
+    /// A `force` rule chose the action. Detail: the rule's reason code.
+    RuleForced = 3, "RULE_FORCED";
+    /// A `deny` rule removed the action. Detail: the rule's reason code.
+    RuleDenied = 4, "RULE_DENIED";
+    /// A `boost` rule changed the action's value. Detail: the rule's reason code.
+    RuleBoosted = 5, "RULE_BOOSTED";
+    /// The action's `eligible_when` was false.
+    NotEligible = 6, "NOT_ELIGIBLE";
+    /// A frequency cap of the action is used up. Detail: the cap.
+    FrequencyCap = 7, "FREQUENCY_CAP";
+    /// A rule or an eligibility condition could not be answered, so it did not fire. Detail: `where: name`.
+    MissingInput = 8, "MISSING_INPUT";
+    /// The action's value expression could not be answered; it stands at its declared fallback value.
+    ValueUnknown = 9, "VALUE_UNKNOWN";
+    /// No action was left; the decision point's default was given.
+    NoEligibleAction = 10, "NO_ELIGIBLE_ACTION";
+    /// A model was not available. Detail: the alias.
+    ModelUnavailable = 11, "MODEL_UNAVAILABLE";
+    /// The user's features could not be read. Detail: the cause.
+    FeaturesUnavailable = 12, "FEATURES_UNAVAILABLE";
+    /// Nothing is known about this user yet.
+    UserUnknown = 13, "USER_UNKNOWN";
+    /// The deadline left no time for a better answer.
+    DeadlineExceeded = 14, "DEADLINE_EXCEEDED";
+    /// Chosen at random by the declared exploration.
+    Explored = 15, "EXPLORED";
+    /// Only actions named by an `allow` rule were left, and this one is not among them. Detail: the reason code.
+    RuleNotAllowed = 16, "RULE_NOT_ALLOWED";
+    /// The decision log could not be written; the default was given by the declared policy.
+    LogUnavailable = 17, "LOG_UNAVAILABLE";
+}
+
+impl fmt::Display for ReasonCode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// A code with what it refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// The closed code.
+    pub code: ReasonCode,
+    /// What it refers to: a rule's own reason code, a cap, a model alias, a feature.
+    pub detail: Option<Arc<str>>,
+}
+
+impl Reason {
+    /// A reason that needs no detail.
+    pub const fn new(code: ReasonCode) -> Self {
+        Self { code, detail: None }
+    }
+
+    /// A reason that names what it refers to.
+    pub const fn with(code: ReasonCode, detail: Arc<str>) -> Self {
+        Self { code, detail: Some(detail) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_words_are_unique_and_reversible() {
+        let mut words: Vec<_> = ReasonCode::ALL.iter().map(|code| code.as_str()).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), ReasonCode::ALL.len());
+        for code in ReasonCode::ALL {
+            assert_eq!(ReasonCode::from_u8(*code as u8), Some(*code));
+        }
+    }
+}
