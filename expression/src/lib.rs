@@ -1,1 +1,63 @@
-//! Placeholder header.
+//! The rule language: a strict, typed subset of CEL, compiled once and evaluated on every decision.
+//!
+//! Not here: what the names mean (the caller's [`Names`] and [`Row`]), rules, priorities or decision tables.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::float_cmp,
+        reason = "tests may fail loudly and compare bits"
+    )
+)]
+
+mod error;
+mod row;
+
+use augur_domain::ValueType;
+
+pub use error::CompileError;
+pub use row::{Evaluated, Names, Operand, Row, Slot};
+
+/// A compiled expression: immutable, cheap to share, evaluated without allocation.
+#[derive(Debug, Clone)]
+pub struct Expression {
+    source: Box<str>,
+    slots: Box<[Slot]>,
+    value_type: ValueType,
+}
+
+impl Expression {
+    /// Parses, type-checks and lowers `source`, which must come to a value of type `expected`.
+    ///
+    /// # Errors
+    /// The first thing wrong, with its place: syntax, anything outside the subset, an unknown name, types that do
+    /// not go together, or a source, nesting or node count past its bound.
+    pub fn compile(source: &str, names: &dyn Names, expected: ValueType) -> Result<Self, CompileError> {
+        let _ = (names, expected);
+        Err(CompileError::new(0, format!("`{source}` is outside the language"), ""))
+    }
+
+    /// The value of the expression on `row`. Never NaN or infinite, never allocates, never panics.
+    pub fn evaluate<'a, R: Row + ?Sized>(&'a self, row: &'a R) -> Evaluated<'a> {
+        let _ = row;
+        Evaluated::Undefined("not lowered")
+    }
+
+    /// The text it was compiled from.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The slots it reads, ascending, each once.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// The type of its value, as asked of [`Self::compile`].
+    pub fn value_type(&self) -> ValueType {
+        self.value_type
+    }
+}
