@@ -1,1 +1,22 @@
-//! Placeholder header.
+//! The append-only log of decisions: the record's bytes, the segments that hold them, one writer, any number
+//! of readers.
+//!
+//! Not here: deciding again from a record (`shadow-harness`), what a record means (`augur_domain::decision`), or
+//! what a caller does when the log cannot be written (`server`).
+//!
+//! A directory holds segments named by the sequence of their first record, `000000000001.log`, and a `LOCK`
+//! file. [`Log`] is the one writer, [`Reader`] never changes a byte and may follow a log that is being written.
+//! The bytes of a segment are described in the `segment` module, those of a record in [`codec`].
+
+#![cfg_attr(test, allow(clippy::float_cmp, reason = "replay is about exact bits"))]
+
+pub mod codec;
+mod config;
+mod error;
+mod log;
+mod reader;
+
+pub use config::{Config, Durability};
+pub use error::Error;
+pub use log::{Log, Recovery, Stats, TruncatedTail};
+pub use reader::{Position, Reader};
