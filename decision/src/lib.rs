@@ -1,1 +1,31 @@
-//! Placeholder header.
+//! The pure core: a policy file becomes an immutable [`PolicySnapshot`], and [`decide`] turns inputs into a decision.
+//!
+//! Not here: reading features, files, clocks or registries. The caller reads them and hands them in; the same
+//! inputs under the same policy give the same bytes for ever.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::float_cmp,
+        reason = "tests may fail loudly and compare bits"
+    )
+)]
+
+mod cap;
+mod check;
+mod compile;
+mod decide;
+mod file;
+mod names;
+mod question;
+mod row;
+mod snapshot;
+mod source;
+
+pub use decide::{MAX_REASONS, decide, decide_default};
+pub use snapshot::{ENGINE_VERSION, PolicySnapshot, WhenFeaturesUnavailable};
+pub use snapshot::{Model, Point};
+pub use source::{ModelSource, PolicyFiles, SourceFile};

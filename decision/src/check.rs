@@ -1,0 +1,183 @@
+//! Whether the entries of a policy file fit together: names, defaults and caps.
+//!
+//! Not here: the form of single values (`file`) or the meaning of expressions (`compile`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cap::Scope;
+use crate::file::{ActionEntry, Complaints, Effect, Located, PointEntry, Policy, RuleEntry, suggestion};
+
+/// Adds everything that does not fit to `complaints`.
+pub(crate) fn check(policy: &Policy, complaints: &mut Complaints<'_>) {
+    unique(policy.points.iter().map(|point| &point.name), "decision point", complaints);
+    unique(policy.models.iter().map(|model| &model.name), "model", complaints);
+    unique(policy.actions.iter().map(|action| &action.name), "action", complaints);
+    unique(policy.rules.iter().map(|rule| &rule.id), "rule", complaints);
+    if policy.points.is_empty() && complaints.is_empty() {
+        complaints.add(0, "the policy has no decision point", "at least one `[[decision_point]]`", "");
+    }
+    let names = Known::of(policy);
+    for point in &policy.points {
+        names.all(&names.actions, "action", &point.actions, complaints);
+        names.all(&names.models, "model", &point.models, complaints);
+        check_default(point, policy, complaints);
+    }
+    for action in &policy.actions {
+        check_action(action, policy, complaints);
+    }
+    for rule in &policy.rules {
+        names.all(&names.actions, "action", &rule.actions, complaints);
+        check_points(rule, policy, &names, complaints);
+        check_effect(rule, policy, complaints);
+    }
+}
+
+/// Whether `rule` holds at `point`: the point offers one of its actions, and is named if the rule names points.
+pub(crate) fn applies(rule: &RuleEntry, point: &PointEntry) -> bool {
+    let named = rule.points.as_ref().is_none_or(|points| contains(points, &point.name.value));
+    named && rule.actions.iter().any(|action| contains(&point.actions, &action.value))
+}
+
+fn contains(names: &[Located<String>], wanted: &str) -> bool {
+    names.iter().any(|name| name.value == wanted)
+}
+
+fn unique<'p>(names: impl Iterator<Item = &'p Located<String>>, kind: &str, complaints: &mut Complaints<'_>) {
+    let mut seen = BTreeSet::new();
+    for name in names.filter(|name| !name.value.is_empty()) {
+        if !seen.insert(&name.value) {
+            let message = format!("there is already a {kind} `{}`", name.value);
+            complaints.add(name.offset, message, "another name", "");
+        }
+    }
+}
+
+/// The names that entries may refer to.
+struct Known<'p> {
+    points: BTreeMap<&'p str, &'p PointEntry>,
+    actions: BTreeSet<&'p str>,
+    models: BTreeSet<&'p str>,
+}
+
+impl<'p> Known<'p> {
+    fn of(policy: &'p Policy) -> Self {
+        Self {
+            points: policy.points.iter().map(|point| (&*point.name.value, point)).collect(),
+            actions: policy.actions.iter().map(|action| &*action.name.value).collect(),
+            models: policy.models.iter().map(|model| &*model.name.value).collect(),
+        }
+    }
+
+    fn all(
+        &self,
+        known: &BTreeSet<&str>,
+        kind: &str,
+        names: &[Located<String>],
+        complaints: &mut Complaints<'_>,
+    ) {
+        for name in names.iter().filter(|name| !known.contains(&*name.value)) {
+            unknown(kind, name, known.iter().copied(), complaints);
+        }
+    }
+}
+
+fn unknown<'k>(
+    kind: &str,
+    name: &Located<String>,
+    known: impl Iterator<Item = &'k str>,
+    complaints: &mut Complaints<'_>,
+) {
+    let hint = suggestion(&name.value, known);
+    let message = format!("there is no {kind} `{}`", name.value);
+    complaints.add(name.offset, message, format!("the name of a declared {kind}"), hint);
+}
+
+/// The default action is given whenever nothing else is left, so nothing may stand that could never refuse it.
+fn check_default(point: &PointEntry, policy: &Policy, complaints: &mut Complaints<'_>) {
+    let Some(default) = &point.default_action else { return };
+    if !contains(&point.actions, &default.value) {
+        if !point.actions.is_empty() {
+            let offered = point.actions.iter().map(|action| &*action.value);
+            let message = format!("the default action `{}` is not in `actions`", default.value);
+            complaints.add(
+                default.offset,
+                message,
+                "one of the point's actions",
+                suggestion(&default.value, offered),
+            );
+        }
+        return;
+    }
+    let Some(action) = policy.actions.iter().find(|action| action.name.value == default.value) else {
+        return;
+    };
+    let problem = if !action.caps.is_empty() {
+        "has caps"
+    } else if action.channel.as_ref().is_some_and(|channel| has_channel_cap(policy, &channel.value)) {
+        "is in a channel with caps"
+    } else if action.eligible_when.is_some() {
+        "has `eligible_when`"
+    } else {
+        return;
+    };
+    let message = format!("the default action `{}` {problem}, but a default is never refused", default.value);
+    complaints.add(default.offset, message, "an action that may always be given", "");
+}
+
+/// Whether any action of `channel` has a cap that counts the whole channel.
+pub(crate) fn has_channel_cap(policy: &Policy, channel: &str) -> bool {
+    let in_channel = |action: &&ActionEntry| action.channel.as_ref().is_some_and(|own| own.value == channel);
+    let caps = policy.actions.iter().filter(in_channel).flat_map(|action| &action.caps);
+    caps.into_iter().any(|cap| cap.value.scope == Scope::Channel)
+}
+
+fn check_action(action: &ActionEntry, policy: &Policy, complaints: &mut Complaints<'_>) {
+    let per_channel = |cap: &&Located<crate::cap::Cap>| cap.value.scope == Scope::Channel;
+    if action.channel.is_none() {
+        for cap in action.caps.iter().filter(per_channel) {
+            let message = format!("`{}` counts a channel, but the action has none", cap.value.words);
+            complaints.add(cap.offset, message, "a `channel` in this action", "");
+        }
+    }
+    let offered = policy.points.iter().any(|point| contains(&point.actions, &action.name.value));
+    if !offered && !action.name.value.is_empty() {
+        let message = format!("no decision point offers the action `{}`", action.name.value);
+        complaints.add(action.name.offset, message, "its name in `actions` of a decision point", "");
+    }
+}
+
+fn check_points(rule: &RuleEntry, policy: &Policy, names: &Known<'_>, complaints: &mut Complaints<'_>) {
+    let Some(points) = &rule.points else { return };
+    for name in points {
+        match names.points.get(&*name.value) {
+            None => unknown("decision point", name, names.points.keys().copied(), complaints),
+            Some(point) if !applies(rule, point) && known_actions(rule, policy) => {
+                let message = format!("`{}` offers none of the rule's actions", name.value);
+                complaints.add(name.offset, message, "a decision point that offers one of them", "");
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Whether every action of the rule is declared; if not, that has been said already.
+fn known_actions(rule: &RuleEntry, policy: &Policy) -> bool {
+    let declared = |name: &str| policy.actions.iter().any(|action| action.name.value == name);
+    rule.actions.iter().all(|action| declared(&action.value))
+}
+
+fn check_effect(rule: &RuleEntry, policy: &Policy, complaints: &mut Complaints<'_>) {
+    if rule.then != Some(Effect::Deny) {
+        return;
+    }
+    for point in policy.points.iter().filter(|point| applies(rule, point)) {
+        let Some(default) = &point.default_action else { continue };
+        if let Some(denied) = rule.actions.iter().find(|action| action.value == default.value) {
+            let message = format!(
+                "rule `{}` denies `{}`, the default action of `{}`, which is never refused",
+                rule.id.value, denied.value, point.name.value
+            );
+            complaints.add(denied.offset, message, "other actions, or `points` without that one", "");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! From the written policy to the snapshot: models found, expressions compiled, names resolved to indices.
+//!
+//! Not here: the file's form (`file`), or whether its entries fit together (`check`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use augur_domain::{ContentHash, Diagnostic, FeatureSet, ValueType};
+use augur_expression::{CompileError, Expression};
+
+use crate::check::{applies, check, has_channel_cap};
+use crate::file::{Complaints, Effect, PointEntry, Policy, RuleEntry, Written, offset_in_file, parse};
+use crate::names::{Inputs, PointNames};
+use crate::question::Question;
+use crate::snapshot::{Action, Candidate, ENGINE_VERSION, Model, Point, PolicySnapshot, Rule};
+use crate::source::{ModelSource, SourceFile};
+
+/// Reads, checks and compiles a whole policy, or says everything that is wrong with it.
+pub(crate) fn compile(
+    source: &SourceFile,
+    features: Arc<FeatureSet>,
+    models: &dyn ModelSource,
+) -> Result<PolicySnapshot, Vec<Diagnostic>> {
+    let mut complaints = Complaints::new(source);
+    let policy = parse(&source.text, &mut complaints);
+    check(&policy, &mut complaints);
+    let models = find_models(&policy, &features, models, &mut complaints);
+    let inputs = Inputs::new(
+        Arc::clone(&features),
+        models.iter().map(|model| Arc::clone(&model.name)).collect(),
+        policy.points.iter().flat_map(context),
+    );
+    let mut compiler = Compiler {
+        text: &source.text,
+        inputs: &inputs,
+        points: policy.points.iter().map(|point| Point::bare(point, &models)).collect(),
+        complaints,
+    };
+    compiler.candidates(&policy);
+    compiler.rules(&policy);
+    let Compiler { mut points, complaints, .. } = compiler;
+    if !complaints.is_empty() {
+        return Err(complaints.into_diagnostics());
+    }
+    points.iter_mut().for_each(Point::settle);
+    let by_name = points.iter().enumerate().map(|(index, point)| (Arc::clone(&point.name), index));
+    Ok(PolicySnapshot {
+        id: policy_id(&source.text, &features),
+        loaded: models.iter().filter_map(|m| Some((Arc::clone(&m.name), m.version()?.clone()))).collect(),
+        points_by_name: by_name.collect::<BTreeMap<_, _>>(),
+        longest_cap_window_ms: points.iter().map(|point| point.longest_cap_window_ms).max().unwrap_or(0),
+        features,
+        models,
+        inputs,
+        points,
+    })
+}
+
+fn policy_id(text: &str, features: &FeatureSet) -> ContentHash {
+    ContentHash::of(&[&ENGINE_VERSION.to_le_bytes(), text.as_bytes(), features.hash().as_bytes()])
+}
+
+fn find_models(
+    policy: &Policy,
+    features: &FeatureSet,
+    source: &dyn ModelSource,
+    complaints: &mut Complaints<'_>,
+) -> Vec<Model> {
+    let mut models = Vec::with_capacity(policy.models.len());
+    for entry in policy.models.iter().filter(|entry| !entry.name.value.is_empty()) {
+        let (name, alias) = (&entry.registered_name, &entry.alias);
+        let loaded = source.scorer(&name.value, &alias.value, features).unwrap_or_else(|problem| {
+            let message = format!("model `{}` at `{}` cannot be used: {problem}", name.value, alias.value);
+            complaints.add(name.offset, message, "a model trained on these features", "");
+            None
+        });
+        models.push(Model {
+            name: entry.name.value.as_str().into(),
+            registered_name: name.value.as_str().into(),
+            alias: alias.value.as_str().into(),
+            loaded,
+        });
+    }
+    models
+}
+
+fn context(point: &PointEntry) -> impl Iterator<Item = (Arc<str>, ValueType)> {
+    point.context.iter().map(|(name, value_type)| (name.value.as_str().into(), *value_type))
+}
+
+impl Point {
+    /// The point without its candidates and rules.
+    fn bare(entry: &PointEntry, models: &[Model]) -> Self {
+        let index = |name: &str| models.iter().position(|model| *model.name == *name);
+        let is_default =
+            |name: &str| entry.default_action.as_ref().is_some_and(|default| default.value == name);
+        Self {
+            name: entry.name.value.as_str().into(),
+            deadline_ms: entry.deadline_ms,
+            when_features_unavailable: entry.when_features_unavailable,
+            context: context(entry).collect(),
+            models: entry.models.iter().filter_map(|model| index(&model.value)).collect(),
+            candidates: Vec::with_capacity(entry.actions.len()),
+            default: entry.actions.iter().position(|action| is_default(&action.value)).unwrap_or(0),
+            deny: Vec::new(),
+            allow: Vec::new(),
+            boost: Vec::new(),
+            force: Vec::new(),
+            longest_cap_window_ms: 0,
+        }
+    }
+
+    /// Puts the rules in order once all are there.
+    fn settle(&mut self) {
+        for rules in [&mut self.deny, &mut self.allow, &mut self.boost, &mut self.force] {
+            // Stable: rules of equal priority stay in file order.
+            rules.sort_by_key(|rule| std::cmp::Reverse(rule.priority));
+        }
+        let caps = self.candidates.iter().flat_map(|candidate| &candidate.action.caps);
+        self.longest_cap_window_ms = caps.map(|cap| cap.window_ms).max().unwrap_or(0);
+    }
+}
+
+struct Compiler<'a> {
+    text: &'a str,
+    inputs: &'a Inputs,
+    points: Vec<Point>,
+    complaints: Complaints<'a>,
+}
+
+impl Compiler<'_> {
+    /// Gives every decision point its candidates, in the order in which the point lists them.
+    fn candidates(&mut self, policy: &Policy) {
+        let mut compiled: BTreeMap<&str, (Arc<Action>, Questions, Questions)> = BTreeMap::new();
+        for entry in &policy.actions {
+            let offers = |point: &PointEntry| point.actions.iter().any(|name| name.value == entry.name.value);
+            let points = indices(policy, offers);
+            let place = format!("action {}", entry.name.value);
+            let channel = entry.channel.as_ref().map_or("", |channel| &channel.value);
+            let action = Action {
+                name: entry.name.value.as_str().into(),
+                channel: channel.into(),
+                payload: entry.payload.as_str().into(),
+                value_fallback: entry.value_fallback,
+                caps: entry.caps.iter().map(|cap| cap.value.clone()).collect(),
+                counts_against_caps: !entry.caps.is_empty() || has_channel_cap(policy, channel),
+                expires_after_ms: entry.expires_after_ms,
+            };
+            let value = self.questions(entry.value.as_ref(), "value", &place, &points, ValueType::Number);
+            let eligible_when = entry.eligible_when.as_ref();
+            let eligible =
+                self.questions(eligible_when, "eligible_when", &place, &points, ValueType::Boolean);
+            compiled.insert(&entry.name.value, (Arc::new(action), value, eligible));
+        }
+        for (index, (entry, point)) in policy.points.iter().zip(&mut self.points).enumerate() {
+            let known = entry.actions.iter().filter_map(|name| compiled.get(&*name.value));
+            point.candidates.extend(known.map(|(action, value, eligible_when)| Candidate {
+                action: Arc::clone(action),
+                value: value.get(&index).cloned(),
+                eligible_when: eligible_when.get(&index).cloned(),
+            }));
+        }
+    }
+
+    /// Gives every decision point the rules that hold there.
+    fn rules(&mut self, policy: &Policy) {
+        for entry in &policy.rules {
+            let points = indices(policy, |point| applies(entry, point));
+            let place = format!("rule {}", entry.id.value);
+            let questions = self.questions(entry.when.as_ref(), "when", &place, &points, ValueType::Boolean);
+            for (index, when) in questions {
+                let (Some(point), Some(then)) = (self.points.get_mut(index), entry.then) else { continue };
+                let rule = rule_at(entry, point, when);
+                match then {
+                    Effect::Allow => point.allow.push(rule),
+                    Effect::Deny => point.deny.push(rule),
+                    Effect::Force => point.force.push(rule),
+                    Effect::Boost => point.boost.push(rule),
+                }
+            }
+        }
+    }
+
+    /// Compiles one expression for each of `points`, once for all points that offer the names it reads.
+    fn questions(
+        &mut self,
+        written: Option<&Written>,
+        key: &str,
+        place: &str,
+        points: &[usize],
+        expected: ValueType,
+    ) -> Questions {
+        let mut questions = Questions::new();
+        let Some(written) = written else { return questions };
+        let mut failures: Vec<(CompileError, Vec<&str>)> = Vec::new();
+        let mut compiled: Vec<Arc<Question>> = Vec::new();
+        for (index, point) in points.iter().filter_map(|index| Some((*index, self.points.get(*index)?))) {
+            let names = PointNames { inputs: self.inputs, models: &point.models, context: &point.context };
+            let serves = |question: &&Arc<Question>| question.slots().iter().all(|slot| names.offers(*slot));
+            if let Some(question) = compiled.iter().find(serves) {
+                questions.insert(index, Arc::clone(question));
+                continue;
+            }
+            match Expression::compile(&written.source, &names, expected) {
+                Ok(expression) => {
+                    let question = Question::new(expression, place.into(), |slot| self.inputs.path(slot));
+                    let question = Arc::new(question);
+                    compiled.push(Arc::clone(&question));
+                    questions.insert(index, question);
+                }
+                Err(error) => match failures.iter_mut().find(|(known, _)| same_complaint(known, &error)) {
+                    Some((_, names)) => names.push(&point.name),
+                    None => failures.push((error, vec![&point.name])),
+                },
+            }
+        }
+        for (error, names) in failures {
+            let offset = offset_in_file(self.text, written, error.offset);
+            let message = format!("`{key}` of {place} {}: {}", at_points(&names), error.message);
+            self.complaints.add(offset, message, error.expected, error.hint);
+        }
+        questions
+    }
+}
+
+/// Compiled expressions by the index of the decision point.
+type Questions = BTreeMap<usize, Arc<Question>>;
+
+fn indices(policy: &Policy, wanted: impl Fn(&PointEntry) -> bool) -> Vec<usize> {
+    let points = policy.points.iter().enumerate();
+    points.filter(|(_, point)| wanted(point)).map(|(index, _)| index).collect()
+}
+
+fn rule_at(entry: &RuleEntry, point: &Point, when: Arc<Question>) -> Rule {
+    let names =
+        |candidate: &Candidate| entry.actions.iter().any(|name| *name.value == *candidate.action.name);
+    let candidates = point.candidates.iter().enumerate();
+    Rule {
+        when,
+        reason: entry.reason.as_str().into(),
+        priority: entry.priority,
+        candidates: candidates.filter(|(_, candidate)| names(candidate)).map(|(index, _)| index).collect(),
+        boost: entry.boost,
+    }
+}
+
+fn same_complaint(a: &CompileError, b: &CompileError) -> bool {
+    a.offset == b.offset && a.message == b.message
+}
+
+/// `at cart_page, checkout and 3 more`
+fn at_points(names: &[&str]) -> String {
+    const MOST: usize = 3;
+    let named: Vec<&str> = names.iter().copied().take(MOST).collect();
+    let more = names.len().saturating_sub(MOST);
+    let tail = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("at {}{tail}", named.join(", "))
+}

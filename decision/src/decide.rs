@@ -1,0 +1,384 @@
+//! The decision itself: one pure function, in one fixed order.
+//!
+//! Not here: reading inputs, reserving caps, writing the log. It never fails and never panics: whatever is missing
+//! is left out, and the answer says so.
+
+use std::sync::Arc;
+
+use augur_domain::decision::{Availability, CandidateOutcome, DecisionInputs, Rung, Score, ScoreOutcome};
+use augur_domain::{Decision, FeatureStatus, Reason, ReasonCode};
+
+use crate::row::DecisionRow;
+use crate::snapshot::{Candidate, Point, PolicySnapshot, Rule, WhenFeaturesUnavailable};
+
+/// Reasons of one decision. Should more arise, the last one says so.
+pub const MAX_REASONS: usize = 64;
+
+/// Decides. The order is this, and it is written nowhere else:
+///
+/// 1. **Features**: if they cannot be read, the point's `on_features_unavailable` gives the default action at once,
+///    or carries on with every feature and every score missing.
+/// 2. **Scores** of the point's models that may be used. A missing feature is the model's own affair.
+/// 3. **Eligibility**: an action whose `eligible_when` is not known to be true is refused.
+/// 4. **Deny rules**, then **allow rules**: once an allow rule fires, only actions that some firing allow rule names
+///    are left. Deny beats allow, whatever their priorities.
+/// 5. **Values** of the actions left, then **boosts** in order of priority. A value that cannot be answered stands
+///    at the declared fallback.
+/// 6. **Caps**: an action whose cap is used up is refused, with the instant at which that ends.
+/// 7. **Force rules** in order of priority: the first that names an action still left decides; among several it
+///    names, the highest value wins. Deny rules and caps beat force.
+/// 8. **Arbitration** without force: the highest value wins, ties go to the action declared first. The default
+///    action takes part with its own value.
+/// 9. **Reasons**, most important first: the choice, boosts of the chosen action, what was unavailable, what could
+///    not be answered.
+///
+/// The default action is never refused, so there always is an answer. A rule whose condition cannot be answered does
+/// not fire. A decision point that the policy does not know gets an empty action under the rung `DEFAULT_ACTION`.
+pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
+    let Some(point) = policy.point(&inputs.decision_point) else { return unknown_point(inputs) };
+    let unavailable = features_unavailable(policy, inputs);
+    if let (Some(cause), WhenFeaturesUnavailable::Default) = (&unavailable, point.when_features_unavailable) {
+        return default_at(policy, point, inputs, cause.clone());
+    }
+    let scores = ask_models(policy, point, inputs, unavailable.is_none());
+    let row = DecisionRow { policy, point, inputs, features_usable: unavailable.is_none(), scores: &scores };
+    let mut round = Round::new(&row);
+    round.refuse_ineligible();
+    round.deny();
+    round.allow();
+    round.value();
+    round.boost();
+    round.apply_caps();
+    let choice = round.force().unwrap_or_else(|| round.arbitrate());
+    let Round { candidates, unanswered, boosted, .. } = round;
+    let mut reasons = Reasons::new(choice.reason.clone());
+    reasons.extend(
+        boosted
+            .iter()
+            .filter(|rule| rule.candidates.contains(&choice.candidate))
+            .map(|rule| Reason::with(ReasonCode::RuleBoosted, Arc::clone(&rule.reason))),
+    );
+    let rung = reasons.add_unavailable(&row, unavailable);
+    reasons.extend(unanswered);
+    answer(point, inputs, choice, candidates, scores, rung, reasons)
+}
+
+/// The default action of the decision point, for a caller that cannot ask for better: the log cannot be written, or
+/// no time is left. Every candidate carries `cause`; nothing is asked or counted.
+pub fn decide_default(policy: &PolicySnapshot, inputs: &DecisionInputs, cause: Reason) -> Decision {
+    match policy.point(&inputs.decision_point) {
+        Some(point) => default_at(policy, point, inputs, cause),
+        None => unknown_point(inputs),
+    }
+}
+
+/// Why the feature vector may not be read, if it may not. Values of other definitions would be read by wrong slots.
+fn features_unavailable(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Option<Reason> {
+    let cause = match inputs.features_availability {
+        Availability::Available if inputs.features.feature_set == policy.features.hash() => return None,
+        Availability::Available => "FEATURE_SET_MISMATCH",
+        cause => cause.as_str(),
+    };
+    Some(Reason::with(ReasonCode::FeaturesUnavailable, cause.into()))
+}
+
+/// Scores the point's models. Without features none is asked: it would score nobody.
+fn ask_models(
+    policy: &PolicySnapshot,
+    point: &Point,
+    inputs: &DecisionInputs,
+    features_usable: bool,
+) -> Vec<ScoreOutcome> {
+    let models = point.models(policy).map(|model| {
+        let scorer = model.loaded.as_ref().filter(|_| features_usable && is_available(inputs, &model.name));
+        let score = scorer.map(|(_, scorer)| scorer.score(&inputs.features)).filter(is_finite);
+        ScoreOutcome { alias: Arc::clone(&model.name), model: model.version().cloned(), score }
+    });
+    models.collect()
+}
+
+fn is_available(inputs: &DecisionInputs, alias: &str) -> bool {
+    let found = inputs.models.iter().find(|(known, _)| **known == *alias);
+    found.is_some_and(|(_, availability)| *availability == Availability::Available)
+}
+
+fn is_finite(score: &Score) -> bool {
+    score.margin.is_finite() && score.raw.is_finite() && score.calibrated.is_finite()
+}
+
+/// The chosen candidate and why.
+struct Choice {
+    candidate: usize,
+    reason: Reason,
+}
+
+/// One decision on its way. A candidate stands while its reason is `OUTRANKED`.
+struct Round<'a> {
+    row: &'a DecisionRow<'a>,
+    candidates: Vec<CandidateOutcome>,
+    /// Questions without an answer, in the order in which they were asked.
+    unanswered: Vec<Reason>,
+    boosted: Vec<&'a Rule>,
+}
+
+impl<'a> Round<'a> {
+    fn new(row: &'a DecisionRow<'a>) -> Self {
+        let candidates = row.point.candidates.iter().map(|candidate| CandidateOutcome {
+            action: Arc::clone(&candidate.action.name),
+            value: None,
+            probability: 0.0,
+            reason: Reason::new(ReasonCode::Outranked),
+            next_eligible_at: None,
+        });
+        Self { row, candidates: candidates.collect(), unanswered: Vec::new(), boosted: Vec::new() }
+    }
+
+    fn stands(&self, candidate: usize) -> bool {
+        let outcome = self.candidates.get(candidate);
+        outcome.is_some_and(|outcome| outcome.reason.code == ReasonCode::Outranked)
+    }
+
+    /// The candidates still standing, with their indices.
+    fn standing(&mut self) -> impl Iterator<Item = (usize, &'a Candidate, &mut CandidateOutcome)> {
+        let declared = self.row.point.candidates.iter();
+        let both = declared.zip(&mut self.candidates).enumerate();
+        both.filter(|(_, (_, outcome))| outcome.reason.code == ReasonCode::Outranked)
+            .map(|(index, (candidate, outcome))| (index, candidate, outcome))
+    }
+
+    /// Like [`Self::standing`], without the default action: those that may be refused.
+    fn refusable(&mut self) -> impl Iterator<Item = (usize, &'a Candidate, &mut CandidateOutcome)> {
+        let default = self.row.point.default;
+        self.standing().filter(move |(index, _, _)| *index != default)
+    }
+
+    /// The rules among `rules` that fire, in order.
+    fn firing(&mut self, rules: &'a [Rule]) -> impl Iterator<Item = &'a Rule> {
+        let (row, unanswered) = (self.row, &mut self.unanswered);
+        rules.iter().filter(move |rule| {
+            let evaluated = rule.when.expression().evaluate(row);
+            evaluated.as_boolean().unwrap_or_else(|| {
+                unanswered.push(rule.when.unanswered(ReasonCode::MissingInput, &evaluated));
+                false
+            })
+        })
+    }
+
+    fn refuse_ineligible(&mut self) {
+        let row = self.row;
+        for (_, candidate, outcome) in self.refusable() {
+            let Some(question) = &candidate.eligible_when else { continue };
+            let evaluated = question.expression().evaluate(row);
+            match evaluated.as_boolean() {
+                Some(true) => {}
+                Some(false) => outcome.reason = Reason::new(ReasonCode::NotEligible),
+                None => outcome.reason = question.unanswered(ReasonCode::MissingInput, &evaluated),
+            }
+        }
+    }
+
+    fn deny(&mut self) {
+        let firing: Vec<&Rule> = self.firing(&self.row.point.deny).collect();
+        for rule in firing {
+            for (_, _, outcome) in self.refusable().filter(|(index, _, _)| rule.candidates.contains(index)) {
+                outcome.reason = Reason::with(ReasonCode::RuleDenied, Arc::clone(&rule.reason));
+            }
+        }
+    }
+
+    fn allow(&mut self) {
+        let firing: Vec<&Rule> = self.firing(&self.row.point.allow).collect();
+        let Some(first) = firing.first() else { return };
+        let allowed = |index: &usize| firing.iter().any(|rule| rule.candidates.contains(index));
+        for (_, _, outcome) in self.refusable().filter(|(index, _, _)| !allowed(index)) {
+            outcome.reason = Reason::with(ReasonCode::RuleNotAllowed, Arc::clone(&first.reason));
+        }
+    }
+
+    fn value(&mut self) {
+        let row = self.row;
+        let mut unknown = Vec::new();
+        for (_, candidate, outcome) in self.standing() {
+            let Some(question) = &candidate.value else {
+                outcome.value = Some(candidate.action.value_fallback);
+                continue;
+            };
+            let evaluated = question.expression().evaluate(row);
+            outcome.value = evaluated.as_number().filter(|value| value.is_finite()).or_else(|| {
+                unknown.push(question.unanswered(ReasonCode::ValueUnknown, &evaluated));
+                Some(candidate.action.value_fallback)
+            });
+        }
+        self.unanswered.append(&mut unknown);
+    }
+
+    fn boost(&mut self) {
+        let firing: Vec<&Rule> = self.firing(&self.row.point.boost).collect();
+        for rule in &firing {
+            for (_, _, outcome) in self.standing().filter(|(index, _, _)| rule.candidates.contains(index)) {
+                outcome.value = outcome.value.map(|value| rule.boost.apply(value));
+            }
+        }
+        self.boosted = firing;
+    }
+
+    fn apply_caps(&mut self) {
+        let inputs = self.row.inputs;
+        for (_, candidate, outcome) in self.refusable() {
+            let action = &candidate.action;
+            let used_up = action.caps.iter().filter_map(|cap| {
+                let until =
+                    cap.used_up_until(&action.name, &action.channel, &inputs.exposures, inputs.now)?;
+                Some((until, cap))
+            });
+            // The cap that holds longest is the one to name; the first declared among equals.
+            let longest = used_up.reduce(|longest, other| if other.0 > longest.0 { other } else { longest });
+            if let Some((until, cap)) = longest {
+                outcome.reason = Reason::with(ReasonCode::FrequencyCap, Arc::clone(&cap.words));
+                outcome.next_eligible_at = Some(until);
+            }
+        }
+    }
+
+    fn force(&mut self) -> Option<Choice> {
+        let firing: Vec<&Rule> = self.firing(&self.row.point.force).collect();
+        firing.into_iter().find_map(|rule| {
+            let candidate = self.best(rule.candidates.iter().copied())?;
+            let reason = Reason::with(ReasonCode::RuleForced, Arc::clone(&rule.reason));
+            Some(Choice { candidate, reason })
+        })
+    }
+
+    fn arbitrate(&self) -> Choice {
+        let default = self.row.point.default;
+        let all = 0..self.candidates.len();
+        let alone = all.len() > 1 && all.clone().all(|index| index == default || !self.stands(index));
+        let code = if alone { ReasonCode::NoEligibleAction } else { ReasonCode::HighestValue };
+        Choice { candidate: self.best(all).unwrap_or(default), reason: Reason::new(code) }
+    }
+
+    /// The standing candidate with the highest value, the first among equals.
+    fn best(&self, candidates: impl Iterator<Item = usize>) -> Option<usize> {
+        let standing = candidates.filter(|index| self.stands(*index));
+        let valued = standing.filter_map(|index| Some((index, self.candidates.get(index)?.value?)));
+        let best = valued.reduce(|best, other| if other.1 > best.1 { other } else { best });
+        best.map(|(index, _)| index)
+    }
+}
+
+/// The reasons of an answer, bounded.
+struct Reasons {
+    list: Vec<Reason>,
+}
+
+impl Reasons {
+    fn new(first: Reason) -> Self {
+        let mut list = Vec::with_capacity(4);
+        list.push(first);
+        Self { list }
+    }
+
+    fn extend(&mut self, reasons: impl IntoIterator<Item = Reason>) {
+        for reason in reasons {
+            if self.list.len() + 1 < MAX_REASONS {
+                self.list.push(reason);
+            } else if self.list.len() < MAX_REASONS {
+                self.list.push(Reason::with(reason.code, "and more".into()));
+            }
+        }
+    }
+
+    /// Names everything that could not be used, and the rung that is left.
+    fn add_unavailable(&mut self, row: &DecisionRow<'_>, features: Option<Reason>) -> Rung {
+        let all_scored = row.scores.iter().all(|outcome| outcome.score.is_some());
+        let rung = if features.is_none() && all_scored { Rung::Champion } else { Rung::RulesOnly };
+        let readable = features.is_none();
+        let unusable = row.scores.iter().filter(|outcome| {
+            let asked = readable && outcome.model.is_some() && is_available(row.inputs, &outcome.alias);
+            if asked {
+                outcome.score.is_none()
+            } else {
+                outcome.model.is_none() || !is_available(row.inputs, &outcome.alias)
+            }
+        });
+        let unusable: Vec<Reason> = unusable
+            .map(|outcome| Reason::with(ReasonCode::ModelUnavailable, Arc::clone(&outcome.alias)))
+            .collect();
+        self.extend(features);
+        self.extend(unusable);
+        if readable && is_unknown_user(row.inputs) {
+            self.extend([Reason::new(ReasonCode::UserUnknown)]);
+        }
+        rung
+    }
+}
+
+fn is_unknown_user(inputs: &DecisionInputs) -> bool {
+    let values = &inputs.features.values;
+    !values.is_empty() && values.iter().all(|value| value.status == FeatureStatus::NotFound)
+}
+
+fn answer(
+    point: &Point,
+    inputs: &DecisionInputs,
+    choice: Choice,
+    mut candidates: Vec<CandidateOutcome>,
+    scores: Vec<ScoreOutcome>,
+    rung: Rung,
+    reasons: Reasons,
+) -> Decision {
+    let mut value = 0.0;
+    if let Some(chosen) = candidates.get_mut(choice.candidate) {
+        chosen.probability = 1.0;
+        chosen.reason = choice.reason;
+        value = chosen.value.unwrap_or(0.0);
+    }
+    let Some(Candidate { action, .. }) = point.candidates.get(choice.candidate) else {
+        return unknown_point(inputs);
+    };
+    Decision {
+        action: Arc::clone(&action.name),
+        payload: Arc::clone(&action.payload),
+        channel: Arc::clone(&action.channel),
+        counts_against_caps: action.counts_against_caps,
+        value,
+        propensity: 1.0,
+        rung,
+        scores,
+        candidates,
+        reasons: reasons.list,
+        expires_at: action.expires_after_ms.map(|length_ms| inputs.now.plus_millis(length_ms)),
+    }
+}
+
+fn default_at(policy: &PolicySnapshot, point: &Point, inputs: &DecisionInputs, cause: Reason) -> Decision {
+    let outcome = |(index, candidate): (usize, &Candidate)| CandidateOutcome {
+        action: Arc::clone(&candidate.action.name),
+        value: (index == point.default).then_some(candidate.action.value_fallback),
+        probability: 0.0,
+        reason: cause.clone(),
+        next_eligible_at: None,
+    };
+    let candidates = point.candidates.iter().enumerate().map(outcome).collect();
+    let scores = ask_models(policy, point, inputs, false);
+    let choice = Choice { candidate: point.default, reason: cause.clone() };
+    answer(point, inputs, choice, candidates, scores, Rung::DefaultAction, Reasons::new(cause))
+}
+
+/// No caller asks this of a policy that it checked; a candidate policy in a replay may lack the point.
+fn unknown_point(inputs: &DecisionInputs) -> Decision {
+    let detail = format!("unknown decision point {}", inputs.decision_point);
+    Decision {
+        action: "".into(),
+        payload: "".into(),
+        channel: "".into(),
+        counts_against_caps: false,
+        value: 0.0,
+        propensity: 1.0,
+        rung: Rung::DefaultAction,
+        scores: Vec::new(),
+        candidates: Vec::new(),
+        reasons: vec![Reason::with(ReasonCode::NoEligibleAction, detail.into())],
+        expires_at: None,
+    }
+}

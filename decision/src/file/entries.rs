@@ -1,0 +1,299 @@
+//! Which tables and keys a policy file has.
+//!
+//! Not here: how a single value is read (`section`).
+
+use augur_domain::ValueType;
+use augur_domain::time::{DAY_MS, MINUTE_MS};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::payload::{MAX_PAYLOAD_BYTES, write_json};
+use super::section::{Section, is_name, shortened, text, wrong_type};
+use super::{
+    ActionEntry, Complaints, Effect, Located, MAX_ACTIONS, MAX_CAPS_PER_ACTION, MAX_CONTEXT_PER_POINT,
+    MAX_FILE_BYTES, MAX_MODELS, MAX_MODELS_PER_POINT, MAX_POINTS, MAX_RULES, ModelEntry, PointEntry, Policy,
+    RuleEntry, suggestion,
+};
+use crate::cap::{Cap, MAX_LIMIT};
+use crate::snapshot::{Boost, WhenFeaturesUnavailable};
+
+/// The one version of the format.
+const VERSION: i64 = 1;
+/// A decision that may take longer than this is not one made while someone waits.
+const MAX_DEADLINE_MS: i64 = MINUTE_MS;
+/// Values, factors and addends beyond this are mistakes.
+const MAX_AMOUNT: f64 = 1e12;
+
+const POLICY_KEYS: &[&str] = &["version", "decision_point", "model", "action", "rule"];
+const POINT_KEYS: &[&str] =
+    &["name", "actions", "default_action", "deadline", "models", "context", "on_features_unavailable"];
+const MODEL_KEYS: &[&str] = &["name", "model", "alias"];
+const ACTION_KEYS: &[&str] =
+    &["name", "channel", "payload", "value", "value_fallback", "eligible_when", "caps", "expires_after"];
+const RULE_KEYS: &[&str] =
+    &["id", "when", "then", "actions", "points", "factor", "add", "reason", "priority"];
+
+/// Reads a whole file. A file that is not TOML yields an empty policy and its syntax errors.
+pub(crate) fn parse(text: &str, complaints: &mut Complaints<'_>) -> Policy {
+    if text.len() > MAX_FILE_BYTES {
+        let message = format!("the file has {} bytes", text.len());
+        complaints.add(0, message, format!("at most {MAX_FILE_BYTES}"), "");
+        return Policy::default();
+    }
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let offset = error.span().map_or(0, |span| span.start);
+        complaints.add(offset, error.message(), "", "");
+    }
+    if !errors.is_empty() {
+        return Policy::default();
+    }
+    let root = Section::new(document.get_ref(), 0, "the policy", POLICY_KEYS, complaints);
+    check_version(&root, complaints);
+    Policy {
+        points: tables(&root, "decision_point", MAX_POINTS, complaints, point),
+        models: tables(&root, "model", MAX_MODELS, complaints, model),
+        actions: tables(&root, "action", MAX_ACTIONS, complaints, action),
+        rules: tables(&root, "rule", MAX_RULES, complaints, rule),
+    }
+}
+
+fn check_version(root: &Section<'_>, complaints: &mut Complaints<'_>) {
+    let expected = format!("`version = {VERSION}`");
+    if root.required("version", &expected, complaints).is_none() {
+        return;
+    }
+    if let Some(version) = root.integer("version", complaints)
+        && version.value != VERSION
+    {
+        let message = format!("version {} of the policy format is not known", version.value);
+        complaints.add(version.offset, message, expected, "");
+    }
+}
+
+/// Every `[[key]]` table of the file.
+fn tables<'t, T>(
+    root: &Section<'t>,
+    key: &str,
+    most: usize,
+    complaints: &mut Complaints<'_>,
+    mut read: impl FnMut(&'t DeTable<'t>, usize, &mut Complaints<'_>) -> T,
+) -> Vec<T> {
+    let Some(value) = root.get(key) else { return Vec::new() };
+    let expected = format!("tables under `[[{key}]]`");
+    let mut entries = Vec::new();
+    for element in root.list(key, value, &expected, most, complaints) {
+        match element.get_ref() {
+            DeValue::Table(table) => entries.push(read(table, element.span().start, complaints)),
+            _ => wrong_type(key, element, &expected, complaints),
+        }
+    }
+    entries
+}
+
+fn point(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) -> PointEntry {
+    let section = Section::new(table, offset, "decision_point", POINT_KEYS, complaints);
+    let deadline_expected = "a length of time up to `1m`, like `\"50ms\"`";
+    section.required("deadline", deadline_expected, complaints);
+    let deadline = section.duration_ms("deadline", complaints);
+    if let Some(deadline) = deadline.as_ref().filter(|deadline| deadline.value > MAX_DEADLINE_MS) {
+        complaints.add(deadline.offset, "`deadline` is longer than a minute", deadline_expected, "");
+    }
+    let models = if section.get("models").is_some_and(|value| !is_empty_list(value)) {
+        section.names("models", MAX_MODELS_PER_POINT, complaints)
+    } else {
+        Vec::new()
+    };
+    let default_action = section.name("default_action", complaints);
+    let choices = [("rules", WhenFeaturesUnavailable::Rules), ("default", WhenFeaturesUnavailable::Default)];
+    let when_features_unavailable = section.choice("on_features_unavailable", &choices, complaints);
+    PointEntry {
+        name: section.name("name", complaints),
+        actions: section.names("actions", MAX_ACTIONS, complaints),
+        default_action: Some(default_action).filter(|name| !name.value.is_empty()),
+        deadline_ms: deadline.map_or(MAX_DEADLINE_MS, |deadline| deadline.value),
+        models,
+        context: section.get("context").map_or_else(Vec::new, |value| context(value, complaints)),
+        when_features_unavailable: when_features_unavailable.unwrap_or(WhenFeaturesUnavailable::Rules),
+    }
+}
+
+fn is_empty_list(value: &Spanned<DeValue<'_>>) -> bool {
+    matches!(value.get_ref(), DeValue::Array(list) if list.is_empty())
+}
+
+/// `[decision_point.context]`, ordered by name.
+fn context(
+    value: &Spanned<DeValue<'_>>,
+    complaints: &mut Complaints<'_>,
+) -> Vec<(Located<String>, ValueType)> {
+    const TYPES: [(&str, ValueType); 3] =
+        [("number", ValueType::Number), ("boolean", ValueType::Boolean), ("text", ValueType::Text)];
+    const EXPECTED: &str = "one of `number`, `boolean`, `text`";
+    let DeValue::Table(table) = value.get_ref() else {
+        wrong_type("context", value, "names with their types, like `cart_value = \"number\"`", complaints);
+        return Vec::new();
+    };
+    if table.len() > MAX_CONTEXT_PER_POINT {
+        let message = format!("`context` declares {} values", table.len());
+        complaints.add(value.span().start, message, format!("at most {MAX_CONTEXT_PER_POINT}"), "");
+    }
+    let mut declared = Vec::new();
+    for (key, type_value) in table.iter().take(MAX_CONTEXT_PER_POINT) {
+        let name = key.get_ref();
+        if !is_name(name) {
+            let message = format!("`{}` in `context` is not a name", shortened(name));
+            complaints.add(key.span().start, message, super::section::NAME_FORM, "");
+            continue;
+        }
+        let Some(word) = text(name, type_value, EXPECTED, complaints) else { continue };
+        match TYPES.iter().find(|(known, _)| *known == word.value) {
+            Some((_, value_type)) => {
+                declared.push((Located { value: name.to_string(), offset: key.span().start }, *value_type));
+            }
+            None => {
+                let hint = suggestion(&word.value, TYPES.iter().map(|(known, _)| *known));
+                let message = format!("`{}` is not a type of context", shortened(&word.value));
+                complaints.add(word.offset, message, EXPECTED, hint);
+            }
+        }
+    }
+    declared.sort_by(|(a, _), (b, _)| a.value.cmp(&b.value));
+    declared
+}
+
+fn model(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) -> ModelEntry {
+    let section = Section::new(table, offset, "model", MODEL_KEYS, complaints);
+    let name = section.name("name", complaints);
+    let champion = || Located { value: "champion".to_owned(), offset };
+    ModelEntry {
+        registered_name: section.optional_name("model", complaints).unwrap_or_else(|| name.clone()),
+        alias: section.optional_name("alias", complaints).unwrap_or_else(champion),
+        name,
+    }
+}
+
+fn action(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) -> ActionEntry {
+    let section = Section::new(table, offset, "action", ACTION_KEYS, complaints);
+    ActionEntry {
+        name: section.name("name", complaints),
+        channel: section.optional_name("channel", complaints),
+        payload: section.get("payload").map_or_else(String::new, |value| payload(value, complaints)),
+        value: section.expression("value", complaints),
+        value_fallback: amount(&section, "value_fallback", complaints).unwrap_or(0.0),
+        eligible_when: section.expression("eligible_when", complaints),
+        caps: caps(&section, complaints),
+        expires_after_ms: section.duration_ms("expires_after", complaints).map(|length| length.value),
+    }
+}
+
+fn payload(value: &Spanned<DeValue<'_>>, complaints: &mut Complaints<'_>) -> String {
+    let mut json = String::new();
+    if let Err(unwritable) = write_json(value, &mut json) {
+        complaints.add(unwritable.offset, unwritable.message, unwritable.expected, "");
+    } else if json.len() > MAX_PAYLOAD_BYTES {
+        let message = format!("the payload has {} bytes as JSON", json.len());
+        complaints.add(value.span().start, message, format!("at most {MAX_PAYLOAD_BYTES}"), "");
+    }
+    json
+}
+
+fn caps(section: &Section<'_>, complaints: &mut Complaints<'_>) -> Vec<Located<Cap>> {
+    let expected = format!(
+        "`<count> per <window>` or `<count> per <window> per channel`, count 1 to {MAX_LIMIT}, window up to {}d",
+        400 * DAY_MS / DAY_MS
+    );
+    let Some(value) = section.get("caps") else { return Vec::new() };
+    let list_expected = "a list of caps, like `[\"2 per 7d\"]`";
+    let mut caps = Vec::new();
+    for element in section.list("caps", value, list_expected, MAX_CAPS_PER_ACTION, complaints) {
+        let Some(written) = text("caps", element, &expected, complaints) else { continue };
+        match Cap::parse(&written.value) {
+            Ok(cap) => caps.push(Located { value: cap, offset: written.offset }),
+            Err(problem) => complaints.add(written.offset, problem, expected.as_str(), ""),
+        }
+    }
+    caps
+}
+
+/// A number of a size that can be meant.
+fn amount(section: &Section<'_>, key: &str, complaints: &mut Complaints<'_>) -> Option<f64> {
+    let number = section.number(key, complaints)?;
+    if number.value.abs() <= MAX_AMOUNT {
+        return Some(number.value);
+    }
+    let message = format!("`{key}` is the number `{}`", number.value);
+    complaints.add(number.offset, message, format!("a number between -{MAX_AMOUNT} and {MAX_AMOUNT}"), "");
+    None
+}
+
+fn rule(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) -> RuleEntry {
+    let section = Section::new(table, offset, "rule", RULE_KEYS, complaints);
+    let effects = [
+        ("allow", Effect::Allow),
+        ("deny", Effect::Deny),
+        ("force", Effect::Force),
+        ("boost", Effect::Boost),
+    ];
+    section.required("when", "a condition, in quotes", complaints);
+    section.required("then", "one of `allow`, `deny`, `force`, `boost`", complaints);
+    let then = section.choice("then", &effects, complaints);
+    let points = section.get("points").map(|_| section.names("points", MAX_POINTS, complaints));
+    RuleEntry {
+        id: section.name("id", complaints),
+        when: section.expression("when", complaints),
+        then,
+        actions: section.names("actions", MAX_ACTIONS, complaints),
+        points,
+        boost: boost(&section, then, complaints),
+        reason: reason(&section, complaints),
+        priority: priority(&section, complaints),
+    }
+}
+
+fn boost(section: &Section<'_>, then: Option<Effect>, complaints: &mut Complaints<'_>) -> Boost {
+    let factor = amount(section, "factor", complaints);
+    let add = amount(section, "add", complaints);
+    match then {
+        Some(Effect::Boost) => {
+            if section.get("factor").is_none() && section.get("add").is_none() {
+                section.required("factor", "`factor`, `add` or both with `then = \"boost\"`", complaints);
+            }
+        }
+        Some(_) => {
+            for value in ["factor", "add"].iter().filter_map(|key| section.get(key).map(|value| (key, value)))
+            {
+                let (key, value) = value;
+                let message = format!("`{key}` without `then = \"boost\"`");
+                complaints.add(value.span().start, message, "no such key here", "");
+            }
+        }
+        None => {}
+    }
+    Boost { factor: factor.unwrap_or(1.0), add: add.unwrap_or(0.0) }
+}
+
+fn reason(section: &Section<'_>, complaints: &mut Complaints<'_>) -> String {
+    const FORM: &str = "upper-case letters, digits and underscores, at most 64, like `VIP_PAYS_FULL`";
+    let written = section.required("reason", FORM, complaints);
+    let Some(written) = written.and_then(|value| text("reason", value, FORM, complaints)) else {
+        return String::new();
+    };
+    let word = &written.value;
+    let upper = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let starts = word.starts_with(|c: char| c.is_ascii_uppercase());
+    if !(starts && word.len() <= 64 && word.chars().all(upper)) {
+        complaints.add(written.offset, format!("`{}` is not a reason code", shortened(word)), FORM, "");
+    }
+    written.value
+}
+
+fn priority(section: &Section<'_>, complaints: &mut Complaints<'_>) -> i64 {
+    const MOST: i64 = 1_000_000;
+    let Some(priority) = section.integer("priority", complaints) else { return 0 };
+    if priority.value.abs() > MOST {
+        let message = format!("`priority` is the number `{}`", priority.value);
+        complaints.add(priority.offset, message, format!("a whole number between -{MOST} and {MOST}"), "");
+    }
+    priority.value
+}

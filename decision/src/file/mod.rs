@@ -1,0 +1,231 @@
+//! The written policy: one plain entry per table of the file, each value with its place.
+//!
+//! Not here: whether names refer to anything (`check`) or what expressions mean (`compile`).
+
+mod entries;
+mod payload;
+mod section;
+
+use std::ops::Range;
+
+use augur_domain::{Diagnostic, ValueType};
+
+use crate::cap::Cap;
+use crate::snapshot::{Boost, WhenFeaturesUnavailable};
+use crate::source::SourceFile;
+
+pub(crate) use entries::parse;
+
+/// Bytes of a policy file.
+pub(crate) const MAX_FILE_BYTES: usize = 4 << 20;
+/// Decision points of a policy.
+pub(crate) const MAX_POINTS: usize = 64;
+/// Actions of a policy, and so of a decision point.
+pub(crate) const MAX_ACTIONS: usize = 256;
+/// Rules of a policy.
+pub(crate) const MAX_RULES: usize = 1_000;
+/// Model aliases of a policy.
+pub(crate) const MAX_MODELS: usize = 64;
+/// Models that one decision point asks.
+pub(crate) const MAX_MODELS_PER_POINT: usize = 8;
+/// Caps of one action.
+pub(crate) const MAX_CAPS_PER_ACTION: usize = 8;
+/// Request-time values that one decision point declares.
+pub(crate) const MAX_CONTEXT_PER_POINT: usize = 64;
+
+/// A value and the byte at which it stands in the file.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Located<T> {
+    pub(crate) value: T,
+    pub(crate) offset: usize,
+}
+
+/// An expression's source and the bytes of the file that spell it, quotes included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) source: String,
+    pub(crate) span: Range<usize>,
+}
+
+/// A whole file. Entries with a mistake in them are kept as far as they could be read, so that one mistake does
+/// not raise complaints about everything that refers to the entry.
+#[derive(Debug, Default)]
+pub(crate) struct Policy {
+    pub(crate) points: Vec<PointEntry>,
+    pub(crate) models: Vec<ModelEntry>,
+    pub(crate) actions: Vec<ActionEntry>,
+    pub(crate) rules: Vec<RuleEntry>,
+}
+
+/// `[[decision_point]]`
+#[derive(Debug)]
+pub(crate) struct PointEntry {
+    pub(crate) name: Located<String>,
+    pub(crate) actions: Vec<Located<String>>,
+    /// `None` after a complaint.
+    pub(crate) default_action: Option<Located<String>>,
+    pub(crate) deadline_ms: i64,
+    pub(crate) models: Vec<Located<String>>,
+    pub(crate) context: Vec<(Located<String>, ValueType)>,
+    pub(crate) when_features_unavailable: WhenFeaturesUnavailable,
+}
+
+/// `[[model]]`
+#[derive(Debug)]
+pub(crate) struct ModelEntry {
+    pub(crate) name: Located<String>,
+    pub(crate) registered_name: Located<String>,
+    pub(crate) alias: Located<String>,
+}
+
+/// `[[action]]`
+#[derive(Debug)]
+pub(crate) struct ActionEntry {
+    pub(crate) name: Located<String>,
+    pub(crate) channel: Option<Located<String>>,
+    /// JSON text, empty if none was declared.
+    pub(crate) payload: String,
+    pub(crate) value: Option<Written>,
+    pub(crate) value_fallback: f64,
+    pub(crate) eligible_when: Option<Written>,
+    pub(crate) caps: Vec<Located<Cap>>,
+    pub(crate) expires_after_ms: Option<i64>,
+}
+
+/// What a rule does when its condition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Allow,
+    Deny,
+    Force,
+    Boost,
+}
+
+/// `[[rule]]`
+#[derive(Debug)]
+pub(crate) struct RuleEntry {
+    pub(crate) id: Located<String>,
+    /// `None` after a complaint.
+    pub(crate) when: Option<Written>,
+    /// `None` after a complaint.
+    pub(crate) then: Option<Effect>,
+    pub(crate) actions: Vec<Located<String>>,
+    /// `None`: every decision point that offers one of the actions.
+    pub(crate) points: Option<Vec<Located<String>>>,
+    pub(crate) boost: Boost,
+    pub(crate) reason: String,
+    pub(crate) priority: i64,
+}
+
+/// Collects what is wrong with one file.
+#[derive(Debug)]
+pub(crate) struct Complaints<'a> {
+    file: &'a SourceFile,
+    list: Vec<(usize, Diagnostic)>,
+}
+
+impl<'a> Complaints<'a> {
+    pub(crate) fn new(file: &'a SourceFile) -> Self {
+        Self { file, list: Vec::new() }
+    }
+
+    /// `hint` may be empty.
+    pub(crate) fn add(
+        &mut self,
+        offset: usize,
+        message: impl Into<String>,
+        expected: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        let complaint = Diagnostic::at_offset(&self.file.name, &self.file.text, offset, message, expected)
+            .with_hint(hint);
+        self.list.push((offset, complaint));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// In file order.
+    pub(crate) fn into_diagnostics(mut self) -> Vec<Diagnostic> {
+        self.list.sort_by_key(|(offset, _)| *offset);
+        self.list.into_iter().map(|(_, complaint)| complaint).collect()
+    }
+}
+
+/// `did you mean ...` with the nearest of `known`, or nothing if none is near.
+pub(crate) fn suggestion<'k>(found: &str, known: impl Iterator<Item = &'k str>) -> String {
+    let near =
+        known.map(|name| (strsim::jaro_winkler(found, name), name)).filter(|(likeness, _)| *likeness > 0.75);
+    let nearest = near.max_by(|(a, _), (b, _)| a.total_cmp(b));
+    nearest.map_or_else(String::new, |(_, name)| format!("did you mean `{name}`?"))
+}
+
+/// The byte of the file at which the byte `offset` of a string's value is spelled. `span` is the string as it
+/// stands in the file, with its quotes.
+pub(crate) fn offset_in_file(text: &str, written: &Written, offset: usize) -> usize {
+    let raw = text.get(written.span.clone()).unwrap_or_default();
+    let quote = raw.chars().next().unwrap_or('"');
+    let triple = raw.len() >= 6 && raw.chars().take(3).all(|c| c == quote);
+    let opening = if triple { 3 } else { 1 };
+    let mut rest = raw.get(opening..).unwrap_or_default();
+    if triple {
+        // A line break right after the opening quotes is not part of the value.
+        rest = rest.strip_prefix("\r\n").or_else(|| rest.strip_prefix('\n')).unwrap_or(rest);
+    }
+    for c in written.source.get(..offset).unwrap_or(&written.source).chars() {
+        let spelled = if quote == '"' { spelled_bytes(rest) } else { c.len_utf8() };
+        rest = rest.get(spelled..).unwrap_or_default();
+    }
+    written.span.start + (raw.len() - rest.len())
+}
+
+/// How many bytes spell the next character of a basic string, skipped line breaks included.
+fn spelled_bytes(rest: &str) -> usize {
+    let Some(escape) = rest.strip_prefix('\\') else { return rest.chars().next().map_or(0, char::len_utf8) };
+    match escape.chars().next() {
+        Some('x') => 4,
+        Some('u') => 6,
+        Some('U') => 10,
+        Some(c) if c.is_whitespace() => {
+            let after = escape.trim_start();
+            rest.len() - after.len() + spelled_bytes(after)
+        }
+        _ => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_in_escaped_strings_are_exact() {
+        for (raw, source, needle) in [
+            (r#""a == bad""#, "a == bad", "bad"),
+            (r#""\"x\" == bad""#, "\"x\" == bad", "bad"),
+            (r#""\u00e9\U000000e9\xe9 bad""#, "ééé bad", "bad"),
+            ("'é bad'", "é bad", "bad"),
+            ("\"\"\"\na\n bad\"\"\"", "a\n bad", "bad"),
+            ("\"\"\"a \\\n   bad\"\"\"", "a bad", "bad"),
+            ("'''\r\na bad'''", "a bad", "bad"),
+        ] {
+            let text = format!("when = {raw}\n");
+            let written = Written { source: source.to_owned(), span: 7..7 + raw.len() };
+            let found = offset_in_file(&text, &written, source.find(needle).unwrap());
+            let line_break = raw.contains("\\\n");
+            let place = text.find(needle).unwrap();
+            assert!(
+                found == place
+                    || (line_break && text[found..place].trim_start_matches('\\').trim().is_empty()),
+                "{raw}"
+            );
+        }
+    }
+
+    #[test]
+    fn suggestions_are_near_or_absent() {
+        assert_eq!(suggestion("discont", ["discount", "none"].into_iter()), "did you mean `discount`?");
+        assert_eq!(suggestion("zzz", ["discount", "none"].into_iter()), "");
+    }
+}

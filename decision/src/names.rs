@@ -1,0 +1,142 @@
+//! Every value that expressions may read, numbered; and which of them each decision point offers.
+//!
+//! Not here: the values themselves (`row`). Numbers are the same at every decision point, so that an expression
+//! compiled for one point serves every other that offers the same names.
+
+use std::sync::Arc;
+
+use augur_domain::{FeatureSet, ValueType};
+use augur_expression::{Names, Slot};
+
+/// Where a slot's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// The feature with this slot of the feature set.
+    Feature(usize, ValueType),
+    /// The model with this index in the policy.
+    Score(usize),
+    /// The declared request-time value.
+    Context(Arc<str>, ValueType),
+    /// The instant of the decision.
+    Now,
+}
+
+/// All inputs of a policy; an input's slot is its index.
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    list: Vec<Input>,
+    features: Arc<FeatureSet>,
+    models: Vec<Arc<str>>,
+}
+
+impl Inputs {
+    pub(crate) fn new(
+        features: Arc<FeatureSet>,
+        models: Vec<Arc<str>>,
+        context: impl Iterator<Item = (Arc<str>, ValueType)>,
+    ) -> Self {
+        let known = features.features().iter().enumerate();
+        let mut list: Vec<Input> =
+            known.map(|(slot, feature)| Input::Feature(slot, feature.value_type)).collect();
+        list.extend((0..models.len()).map(Input::Score));
+        list.push(Input::Now);
+        let mut declared: Vec<_> = context.collect();
+        declared.sort_unstable_by(|a, b| (&a.0, a.1 as u8).cmp(&(&b.0, b.1 as u8)));
+        declared.dedup();
+        list.extend(declared.into_iter().map(|(name, value_type)| Input::Context(name, value_type)));
+        Self { list, features, models }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, slot: Slot) -> Option<&Input> {
+        self.list.get(slot.0 as usize)
+    }
+
+    /// The slot as the policy's author wrote it.
+    pub(crate) fn path(&self, slot: Slot) -> String {
+        match self.get(slot) {
+            Some(Input::Feature(index, _)) => {
+                let name = self.features.features().get(*index).map_or("", |feature| &*feature.name);
+                format!("features.{name}")
+            }
+            Some(Input::Score(index)) => {
+                format!("scores.{}", self.models.get(*index).map_or("", |name| &**name))
+            }
+            Some(Input::Context(name, _)) => format!("context.{name}"),
+            Some(Input::Now) => "now".to_owned(),
+            None => "an unknown input".to_owned(),
+        }
+    }
+
+    fn slot_of(&self, wanted: &Input) -> Option<Slot> {
+        let index = self.list.iter().position(|input| input == wanted)?;
+        u32::try_from(index).ok().map(Slot)
+    }
+}
+
+/// The names that one decision point offers to its expressions.
+pub(crate) struct PointNames<'a> {
+    pub(crate) inputs: &'a Inputs,
+    pub(crate) models: &'a [usize],
+    pub(crate) context: &'a [(Arc<str>, ValueType)],
+}
+
+impl PointNames<'_> {
+    /// Whether the point offers the input in `slot`.
+    pub(crate) fn offers(&self, slot: Slot) -> bool {
+        match self.inputs.get(slot) {
+            Some(Input::Feature(..) | Input::Now) => true,
+            Some(Input::Score(index)) => self.models.contains(index),
+            Some(Input::Context(name, value_type)) => {
+                self.context.iter().any(|(known, known_type)| known == name && known_type == value_type)
+            }
+            None => false,
+        }
+    }
+
+    fn input(&self, path: &str) -> Option<(Input, ValueType)> {
+        if path == "now" {
+            return Some((Input::Now, ValueType::Timestamp));
+        }
+        let (space, name) = path.split_once('.')?;
+        match space {
+            "features" => {
+                let slot = self.inputs.features.slot(name)?;
+                let value_type = self.inputs.features.features().get(slot)?.value_type;
+                is_readable(value_type).then_some((Input::Feature(slot, value_type), value_type))
+            }
+            "scores" => {
+                let index = self.inputs.models.iter().position(|model| **model == *name)?;
+                self.models.contains(&index).then_some((Input::Score(index), ValueType::Number))
+            }
+            "context" => {
+                let (known, value_type) = self.context.iter().find(|(known, _)| **known == *name)?;
+                Some((Input::Context(Arc::clone(known), *value_type), *value_type))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Feature vectors carry numbers: what a number can stand for can be read.
+fn is_readable(value_type: ValueType) -> bool {
+    matches!(value_type, ValueType::Number | ValueType::Boolean | ValueType::Duration)
+}
+
+impl Names for PointNames<'_> {
+    fn lookup(&self, path: &str) -> Option<(Slot, ValueType)> {
+        let (input, value_type) = self.input(path)?;
+        Some((self.inputs.slot_of(&input)?, value_type))
+    }
+
+    fn known(&self) -> Vec<String> {
+        let features = self.inputs.features.features().iter();
+        let readable = features.filter(|feature| is_readable(feature.value_type));
+        let mut names: Vec<String> = readable.map(|feature| format!("features.{}", feature.name)).collect();
+        let models = self.models.iter().filter_map(|index| self.inputs.models.get(*index));
+        names.extend(models.map(|name| format!("scores.{name}")));
+        names.extend(self.context.iter().map(|(name, _)| format!("context.{name}")));
+        names.push("now".to_owned());
+        names
+    }
+}

@@ -1,0 +1,65 @@
+//! The values of one decision, as expressions see them.
+//!
+//! Not here: what a slot stands for (`names`).
+
+use augur_domain::decision::{DecisionInputs, ScoreOutcome};
+use augur_domain::{Value, ValueType};
+use augur_expression::{Operand, Row, Slot};
+
+use crate::names::Input;
+use crate::snapshot::{Point, PolicySnapshot};
+
+/// One decision's inputs and scores. Whatever is not finite or not of the declared type reads as missing.
+pub(crate) struct DecisionRow<'a> {
+    pub(crate) policy: &'a PolicySnapshot,
+    pub(crate) point: &'a Point,
+    pub(crate) inputs: &'a DecisionInputs,
+    /// Whether the feature vector may be read at all.
+    pub(crate) features_usable: bool,
+    /// In the order of the point's models.
+    pub(crate) scores: &'a [ScoreOutcome],
+}
+
+impl DecisionRow<'_> {
+    #[inline]
+    fn feature(&self, slot: usize, value_type: ValueType) -> Option<Operand<'_>> {
+        let usable = if self.features_usable { self.inputs.features.usable(slot) } else { None };
+        let value = usable.filter(|value| value.is_finite())?;
+        match value_type {
+            ValueType::Number => Some(Operand::Number(value)),
+            ValueType::Boolean => Some(Operand::Boolean(value != 0.0)),
+            ValueType::Duration => Some(Operand::Duration(value as i64)),
+            ValueType::Text | ValueType::Timestamp => None,
+        }
+    }
+
+    fn score(&self, model: usize) -> Option<Operand<'_>> {
+        let position = self.point.models.iter().position(|index| *index == model)?;
+        let score = self.scores.get(position)?.score?;
+        Some(Operand::Number(score.calibrated))
+    }
+
+    fn context(&self, name: &str, value_type: ValueType) -> Option<Operand<'_>> {
+        let context = &self.inputs.context;
+        let place = context.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+        let (_, value) = context.get(place)?;
+        match (value, value_type) {
+            (Value::Number(number), ValueType::Number) => Some(Operand::Number(number.get())),
+            (Value::Boolean(boolean), ValueType::Boolean) => Some(Operand::Boolean(*boolean)),
+            (Value::Text(text), ValueType::Text) => Some(Operand::Text(text)),
+            _ => None,
+        }
+    }
+}
+
+impl Row for DecisionRow<'_> {
+    #[inline]
+    fn operand(&self, slot: Slot) -> Option<Operand<'_>> {
+        match self.policy.inputs.get(slot)? {
+            Input::Feature(index, value_type) => self.feature(*index, *value_type),
+            Input::Score(model) => self.score(*model),
+            Input::Context(name, value_type) => self.context(name, *value_type),
+            Input::Now => Some(Operand::Timestamp(self.inputs.now.unix_ms())),
+        }
+    }
+}

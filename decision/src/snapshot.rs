@@ -1,0 +1,246 @@
+//! A policy as it stands when it is loaded: immutable, resolved to indices, shared between threads.
+//!
+//! Not here: how the file is read (`file`), checked (`check`) and compiled (`compile`), or what is done with it
+//! (`decide`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use augur_domain::{ContentHash, Diagnostic, FeatureSet, ModelRef, ValueType};
+use augur_models::Scorer;
+
+use crate::cap::Cap;
+use crate::names::Inputs;
+use crate::question::Question;
+use crate::source::{ModelSource, SourceFile};
+
+/// Part of every policy's id. Raised whenever the same policy text and inputs could decide differently, so that a
+/// replay never mistakes a change of the engine for a change of nothing.
+pub const ENGINE_VERSION: u32 = 1;
+
+/// One loaded policy. Immutable; share it behind an `Arc`.
+#[derive(Debug)]
+pub struct PolicySnapshot {
+    pub(crate) id: ContentHash,
+    pub(crate) features: Arc<FeatureSet>,
+    pub(crate) models: Vec<Model>,
+    pub(crate) loaded: Vec<(Arc<str>, ModelRef)>,
+    pub(crate) inputs: Inputs,
+    pub(crate) points: Vec<Point>,
+    pub(crate) points_by_name: BTreeMap<Arc<str>, usize>,
+    pub(crate) longest_cap_window_ms: i64,
+}
+
+impl PolicySnapshot {
+    /// Reads, checks and compiles the policy in `source` against `features`, and asks `models` for every model
+    /// that it names.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, in file order. A file that is not TOML is reported as such alone.
+    pub fn load(
+        source: &SourceFile,
+        features: Arc<FeatureSet>,
+        models: &dyn ModelSource,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        crate::compile::compile(source, features, models)
+    }
+
+    /// Names the policy in logs: the hash of the engine's version, the file's bytes and the feature definitions.
+    /// Models move under a policy without changing its id; a decision's record names them on its own.
+    pub fn id(&self) -> ContentHash {
+        self.id
+    }
+
+    /// The feature definitions that the expressions were compiled against.
+    pub fn features(&self) -> &Arc<FeatureSet> {
+        &self.features
+    }
+
+    /// The places that may ask, in file order.
+    pub fn decision_points(&self) -> &[Point] {
+        &self.points
+    }
+
+    /// The decision point called `name`.
+    pub fn point(&self, name: &str) -> Option<&Point> {
+        self.points_by_name.get(name).and_then(|index| self.points.get(*index))
+    }
+
+    /// The exact version behind each alias that has one, in file order.
+    pub fn models(&self) -> &[(Arc<str>, ModelRef)] {
+        &self.loaded
+    }
+
+    /// Every declared model alias, loaded or not, in file order.
+    pub fn declared_models(&self) -> &[Model] {
+        &self.models
+    }
+
+    /// The longest window of any cap of any decision point, in milliseconds, 0 without caps. Exposures younger
+    /// than this must be kept: one given here may count there.
+    pub fn longest_cap_window_ms(&self) -> i64 {
+        self.longest_cap_window_ms
+    }
+}
+
+/// A declared model alias: `scores.<name>` in expressions.
+pub struct Model {
+    pub(crate) name: Arc<str>,
+    pub(crate) registered_name: Arc<str>,
+    pub(crate) alias: Arc<str>,
+    pub(crate) loaded: Option<(ModelRef, Arc<Scorer>)>,
+}
+
+impl Model {
+    /// The name that expressions use.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The model's name in the registry.
+    pub fn registered_name(&self) -> &Arc<str> {
+        &self.registered_name
+    }
+
+    /// The registry's alias, e.g. `champion`.
+    pub fn alias(&self) -> &Arc<str> {
+        &self.alias
+    }
+
+    /// The exact version, if one is loaded.
+    pub fn version(&self) -> Option<&ModelRef> {
+        self.loaded.as_ref().map(|(version, _)| version)
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Model").field("name", &self.name).field("version", &self.version()).finish()
+    }
+}
+
+/// What a decision point does when the user's features cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFeaturesUnavailable {
+    /// Rules and values do what they can without them.
+    Rules,
+    /// The default action is given at once.
+    Default,
+}
+
+/// A named place that asks for decisions.
+#[derive(Debug)]
+pub struct Point {
+    pub(crate) name: Arc<str>,
+    pub(crate) deadline_ms: i64,
+    pub(crate) when_features_unavailable: WhenFeaturesUnavailable,
+    /// Ordered by name.
+    pub(crate) context: Vec<(Arc<str>, ValueType)>,
+    /// Indices into [`PolicySnapshot::models`].
+    pub(crate) models: Vec<usize>,
+    /// In declaration order.
+    pub(crate) candidates: Vec<Candidate>,
+    /// Index into `candidates`.
+    pub(crate) default: usize,
+    pub(crate) deny: Vec<Rule>,
+    pub(crate) allow: Vec<Rule>,
+    pub(crate) boost: Vec<Rule>,
+    pub(crate) force: Vec<Rule>,
+    pub(crate) longest_cap_window_ms: i64,
+}
+
+impl Point {
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// How long a decision may take, in milliseconds.
+    pub fn deadline_ms(&self) -> i64 {
+        self.deadline_ms
+    }
+
+    /// The request-time values that expressions may read, ordered by name.
+    pub fn context_schema(&self) -> &[(Arc<str>, ValueType)] {
+        &self.context
+    }
+
+    /// The longest window of the caps of its actions, in milliseconds, 0 without caps: how far back the exposures
+    /// handed to [`decide`](crate::decide) must reach.
+    pub fn longest_cap_window_ms(&self) -> i64 {
+        self.longest_cap_window_ms
+    }
+
+    /// What happens when the user's features cannot be read.
+    pub fn when_features_unavailable(&self) -> WhenFeaturesUnavailable {
+        self.when_features_unavailable
+    }
+
+    /// Its actions, in declaration order.
+    pub fn actions(&self) -> impl ExactSizeIterator<Item = &Arc<str>> {
+        self.candidates.iter().map(|candidate| &candidate.action.name)
+    }
+
+    /// The action that is never refused.
+    pub fn default_action(&self) -> &Arc<str> {
+        self.candidates.get(self.default).map_or(&self.name, |candidate| &candidate.action.name)
+    }
+
+    /// The model aliases that it asks, in declaration order.
+    pub fn models<'a>(&'a self, policy: &'a PolicySnapshot) -> impl Iterator<Item = &'a Model> {
+        self.models.iter().filter_map(|index| policy.models.get(*index))
+    }
+}
+
+/// What an action is wherever it is offered.
+#[derive(Debug)]
+pub(crate) struct Action {
+    pub(crate) name: Arc<str>,
+    /// Empty if it has none.
+    pub(crate) channel: Arc<str>,
+    /// JSON text, empty if none was declared.
+    pub(crate) payload: Arc<str>,
+    pub(crate) value_fallback: f64,
+    pub(crate) caps: Vec<Cap>,
+    /// Whether giving it can use up a cap of its own or of its channel.
+    pub(crate) counts_against_caps: bool,
+    pub(crate) expires_after_ms: Option<i64>,
+}
+
+/// An action as offered at one decision point.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) action: Arc<Action>,
+    /// `None`: the value is the declared fallback.
+    pub(crate) value: Option<Arc<Question>>,
+    /// `None`: always eligible.
+    pub(crate) eligible_when: Option<Arc<Question>>,
+}
+
+/// A rule as it holds at one decision point. What it does is said by the list of the point that it stands in;
+/// the lists are ordered by priority, highest first, then by place in the file.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) when: Arc<Question>,
+    pub(crate) reason: Arc<str>,
+    pub(crate) priority: i64,
+    /// Indices into the point's candidates, ascending, never empty.
+    pub(crate) candidates: Vec<usize>,
+    pub(crate) boost: Boost,
+}
+
+/// `value * factor + add`; does nothing to rules that do not boost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Boost {
+    pub(crate) factor: f64,
+    pub(crate) add: f64,
+}
+
+impl Boost {
+    /// The changed value; the same one should the change leave the range of numbers.
+    pub(crate) fn apply(self, value: f64) -> f64 {
+        let changed = value * self.factor + self.add;
+        if changed.is_finite() { changed + 0.0 } else { value }
+    }
+}
