@@ -1,0 +1,313 @@
+//! What a model is once it is trained: plain numbers and names, complete enough to score and to be audited.
+//!
+//! Not here: the bytes ([`codec`]'s business, reached by [`Artifact::encode`] and [`Artifact::decode`]), scoring
+//! ([`crate::scorer`]) or storage ([`crate::registry`]).
+
+mod codec;
+
+use std::collections::BTreeSet;
+
+use augur_domain::{ContentHash, Timestamp, math};
+
+use crate::Error;
+use crate::calibrate::Calibrator;
+
+/// Most inputs a model may have.
+pub const MAX_INPUTS: usize = 4_096;
+/// Longest name, task, class, feature name or code version, in bytes.
+pub const MAX_NAME_BYTES: usize = 256;
+/// Longest training report and parameter text, in bytes each.
+pub const MAX_REPORT_BYTES: usize = 4 * 1024 * 1024;
+/// Largest absolute weight, intercept or calibrator coefficient.
+pub const MAX_COEFFICIENT: f64 = 1e9;
+
+/// An immutable model: validated content and the hash of its bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Artifact {
+    content: Content,
+    id: ContentHash,
+}
+
+/// Everything that an [`Artifact`] holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Content {
+    /// The model's name, e.g. `churn`.
+    pub name: String,
+    /// What it predicts, e.g. `churn`, `conversion`.
+    pub task: String,
+    /// In words, the class whose probability is given, e.g. `no purchase within 60 d`.
+    pub positive_class: String,
+    /// The feature definitions it was trained on.
+    pub feature_set: ContentHash,
+    /// Margin of a user whose every standardised input is 0.
+    pub intercept: f64,
+    /// In scoring order; each feature at most once.
+    pub inputs: Vec<Input>,
+    /// From margin to probability.
+    pub calibrator: Calibrator,
+    /// Where it came from.
+    pub lineage: Lineage,
+    /// The training report as JSON text; empty if there is none.
+    pub report: String,
+}
+
+/// One feature as the model reads it: `weight * (transform(value) - mean) / scale`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Input {
+    /// Name of the feature in its feature set.
+    pub feature: String,
+    /// Applied to the value first.
+    pub transform: Transform,
+    /// Of the transformed values in training.
+    pub mean: f64,
+    /// Standard deviation of the transformed values in training, above 0.
+    pub scale: f64,
+    /// Per standard deviation.
+    pub weight: f64,
+    /// Stands in for a missing value, already transformed.
+    pub imputation: f64,
+    /// Added to the margin when the value is missing.
+    pub missing_weight: f64,
+}
+
+/// What is done to a value before it is standardised. Numbers are stored: never renumber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Transform {
+    /// Nothing.
+    Identity = 1,
+    /// `sign(x) * ln(1 + |x|)`: counts, money and ages are skewed, their logarithms much less.
+    SignedLog1p = 2,
+}
+
+impl Transform {
+    /// The transform with this stored number.
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Identity),
+            2 => Some(Self::SignedLog1p),
+            _ => None,
+        }
+    }
+
+    /// The transformed `value`; finite for every finite value.
+    pub fn apply(self, value: f64) -> f64 {
+        match self {
+            Self::Identity => value,
+            Self::SignedLog1p if value < 0.0 => -math::ln_1p(-value),
+            Self::SignedLog1p => math::ln_1p(value),
+        }
+    }
+
+    /// The word used in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::SignedLog1p => "signed_log1p",
+        }
+    }
+}
+
+/// Where a model came from: enough to make it again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lineage {
+    /// Hash of the training table.
+    pub data: ContentHash,
+    /// Seed of every random choice in training.
+    pub seed: u64,
+    /// Training parameters as JSON text.
+    pub parameters: String,
+    /// When it was trained, as the caller's clock said.
+    pub created_at: Timestamp,
+    /// Version of the code that trained it.
+    pub code_version: String,
+}
+
+impl Artifact {
+    /// Checks `content` and names it by the hash of its bytes.
+    ///
+    /// # Errors
+    /// [`Error::InvalidContent`] with the field that breaks a rule: names empty or too long, a feature listed
+    /// twice, a number that is not finite or over [`MAX_COEFFICIENT`], a scale not above 0, calibrator knots out
+    /// of order.
+    pub fn new(content: Content) -> Result<Self, Error> {
+        content.validate()?;
+        let id = ContentHash::of(&[&codec::encode(&content)]);
+        Ok(Self { content, id })
+    }
+
+    /// The bytes, in the current format version. Same content, same bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(&self.content)
+    }
+
+    /// Reads an artifact of any known format version. Never panics, whatever the bytes.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] with the offset when the bytes are cut, changed or of an unknown version;
+    /// [`Error::InvalidContent`] when they are whole but break a rule.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let content = codec::decode(bytes)?;
+        content.validate()?;
+        Ok(Self { content, id: ContentHash::of(&[bytes]) })
+    }
+
+    /// Hash of the bytes.
+    pub const fn id(&self) -> ContentHash {
+        self.id
+    }
+
+    /// What it holds.
+    pub const fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// The model's name.
+    pub fn name(&self) -> &str {
+        &self.content.name
+    }
+}
+
+impl Content {
+    fn validate(&self) -> Result<(), Error> {
+        name("name", &self.name)?;
+        name("task", &self.task)?;
+        name("positive_class", &self.positive_class)?;
+        name("lineage.code_version", &self.lineage.code_version)?;
+        for (field, text) in [("report", &self.report), ("lineage.parameters", &self.lineage.parameters)] {
+            if text.len() > MAX_REPORT_BYTES {
+                return Err(invalid(field, format!("{} bytes long", text.len()), "at most 4 MiB"));
+            }
+        }
+        coefficient("intercept", self.intercept)?;
+        if self.inputs.is_empty() || self.inputs.len() > MAX_INPUTS {
+            return Err(invalid("inputs", format!("{} long", self.inputs.len()), "1 to 4096 inputs"));
+        }
+        let mut seen = BTreeSet::new();
+        for (index, input) in self.inputs.iter().enumerate() {
+            input.validate(index)?;
+            if !seen.insert(input.feature.as_str()) {
+                let field = format!("inputs[{index}].feature");
+                return Err(invalid(&field, format!("`{}` again", input.feature), "each feature once"));
+            }
+        }
+        self.calibrator.validate()
+    }
+}
+
+impl Input {
+    fn validate(&self, index: usize) -> Result<(), Error> {
+        let field = |part: &str| format!("inputs[{index}].{part}");
+        name(&field("feature"), &self.feature)?;
+        coefficient(&field("weight"), self.weight)?;
+        coefficient(&field("missing_weight"), self.missing_weight)?;
+        for (part, value) in [("mean", self.mean), ("imputation", self.imputation)] {
+            if !value.is_finite() {
+                return Err(invalid(&field(part), value.to_string(), "a finite number"));
+            }
+        }
+        // The reciprocal of a scale within these bounds is finite and above 0.
+        if !(1e-300..=1e300).contains(&self.scale) {
+            return Err(invalid(&field("scale"), format!("{:e}", self.scale), "1e-300 to 1e300"));
+        }
+        Ok(())
+    }
+}
+
+fn name(field: &str, text: &str) -> Result<(), Error> {
+    if text.is_empty() || text.len() > MAX_NAME_BYTES {
+        return Err(invalid(field, format!("{} bytes long", text.len()), "1 to 256 bytes"));
+    }
+    Ok(())
+}
+
+/// Refuses what is not finite or so large that sums of products could overflow.
+pub(crate) fn coefficient(field: &str, value: f64) -> Result<(), Error> {
+    if !value.is_finite() || value.abs() > MAX_COEFFICIENT {
+        return Err(invalid(field, format!("{value:e}"), "a finite number of at most 1e9 in absolute value"));
+    }
+    Ok(())
+}
+
+pub(crate) fn invalid(field: &str, found: String, expected: &'static str) -> Error {
+    Error::InvalidContent { field: field.to_owned(), found, expected }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A small model of two inputs, also the one whose bytes are pinned.
+    pub(crate) fn sample() -> Content {
+        Content {
+            name: "churn".to_owned(),
+            task: "churn".to_owned(),
+            positive_class: "no purchase within 60 d".to_owned(),
+            feature_set: ContentHash::from_bytes([7; 32]),
+            intercept: -0.5,
+            inputs: vec![
+                Input {
+                    feature: "purchases_30d".to_owned(),
+                    transform: Transform::SignedLog1p,
+                    mean: 0.75,
+                    scale: 0.5,
+                    weight: -1.25,
+                    imputation: 0.75,
+                    missing_weight: 0.125,
+                },
+                Input {
+                    feature: "is_member".to_owned(),
+                    transform: Transform::Identity,
+                    mean: 0.25,
+                    scale: 0.4,
+                    weight: 0.3,
+                    imputation: 0.25,
+                    missing_weight: 0.0,
+                },
+            ],
+            calibrator: Calibrator::Platt { a: -0.9, b: 0.05 },
+            lineage: Lineage {
+                data: ContentHash::from_bytes([9; 32]),
+                seed: 42,
+                parameters: r#"{"alpha":1.0}"#.to_owned(),
+                created_at: Timestamp::from_unix_ms(1_760_000_000_000),
+                code_version: "0.1.0".to_owned(),
+            },
+            report: r#"{"rows":10}"#.to_owned(),
+        }
+    }
+
+    #[test]
+    fn broken_rules_name_their_field() {
+        type Break = fn(&mut Content);
+        let cases: [(&str, Break); 9] = [
+            ("name", |c| c.name.clear()),
+            ("task", |c| c.task = "x".repeat(257)),
+            ("intercept", |c| c.intercept = f64::NAN),
+            ("inputs", |c| c.inputs.clear()),
+            ("inputs[1].feature", |c| c.inputs[1].feature = "purchases_30d".to_owned()),
+            ("inputs[0].scale", |c| c.inputs[0].scale = 0.0),
+            ("inputs[1].weight", |c| c.inputs[1].weight = 1e10),
+            ("inputs[0].mean", |c| c.inputs[0].mean = f64::INFINITY),
+            ("calibrator.a", |c| c.calibrator = Calibrator::Platt { a: f64::NAN, b: 0.0 }),
+        ];
+        for (expected, break_it) in cases {
+            let mut content = sample();
+            break_it(&mut content);
+            match Artifact::new(content) {
+                Err(Error::InvalidContent { field, .. }) => assert_eq!(field, expected),
+                other => panic!("{expected}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn signed_log_is_odd_and_finite() {
+        for value in [0.0, 1e-9, 1.0, 1e6, f64::MAX] {
+            let up = Transform::SignedLog1p.apply(value);
+            assert!(up.is_finite());
+            assert_eq!(Transform::SignedLog1p.apply(-value), -up);
+        }
+        assert_eq!(Transform::SignedLog1p.apply(-0.0).abs(), 0.0);
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests of [`super`]; see the parent file for what it is.
