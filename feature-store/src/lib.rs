@@ -1,1 +1,30 @@
-//! Placeholder header.
+//! Per-user features of behaviour: declared in `features.toml`, kept by one pure function, stored exactly once.
+//!
+//! [`apply`] turns a state and an event into changes, online, in a rebuild and in a training export alike.
+//! [`FeatureStore`] is what a server holds: events in through bounded queues, one writer thread per shard of
+//! users, one atomic write per group of events, one point lookup per read.
+//!
+//! Not here: the network, validation of events, clocks (every read is told its `now`), models, rules.
+
+#![cfg_attr(test, allow(clippy::float_cmp))]
+
+mod bytes;
+mod config;
+mod error;
+mod event_record;
+mod exposure;
+mod feature_store;
+mod quarantine;
+mod schema;
+mod state;
+mod training;
+
+pub use config::{Config, Progress, Stats};
+pub use error::{DecodeError, Error};
+pub use event_record::StoredEvent;
+pub use exposure::ExposureGuard;
+pub use feature_store::{FeatureStore, Verdict};
+pub use quarantine::QuarantinedEvent;
+pub use schema::FeatureSchema;
+pub use state::{Changes, UserState, apply};
+pub use training::{Label, TrainingRow, TrainingRows};

@@ -1,0 +1,2 @@
+//! Cost of `apply` and `read`.
+fn main() {}

@@ -1,0 +1,186 @@
+//! The byte-level parts that all records of this crate share: variable-length integers, texts, and the seal of
+//! magic, version and checksum around a record.
+//!
+//! Not here: any record's layout. Decoding never panics and never allocates more than the input's own length
+//! warrants.
+
+use crate::error::DecodeError;
+
+/// Magic byte, version byte, body, CRC-32C (little-endian) of all before it.
+const CHECKSUM_BYTES: usize = 4;
+
+pub(crate) fn put_unsigned(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Zigzag, so that small negative numbers stay short.
+pub(crate) fn put_signed(out: &mut Vec<u8>, number: i64) {
+    put_unsigned(out, ((number << 1) ^ (number >> 63)) as u64);
+}
+
+pub(crate) fn put_f64(out: &mut Vec<u8>, number: f64) {
+    out.extend_from_slice(&number.to_bits().to_le_bytes());
+}
+
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_unsigned(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_bytes(out, text.as_bytes());
+}
+
+/// Writes one sealed record after what is in `out`.
+pub(crate) fn seal(out: &mut Vec<u8>, magic: u8, version: u8, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.push(magic);
+    out.push(version);
+    body(out);
+    let checksum = crc32c::crc32c(out.get(start..).unwrap_or_default());
+    out.extend_from_slice(&checksum.to_le_bytes());
+}
+
+/// Checks the seal and gives the version with a reader of the body.
+pub(crate) fn unseal(record: &[u8], magic: u8, supported: u8) -> Result<(u8, Reader<'_>), DecodeError> {
+    let truncated = DecodeError::Truncated { field: "header" };
+    let (sealed, checksum) = record.split_last_chunk::<CHECKSUM_BYTES>().ok_or_else(|| truncated.clone())?;
+    let expected = u32::from_le_bytes(*checksum);
+    let found = crc32c::crc32c(sealed);
+    if found != expected {
+        return Err(DecodeError::Checksum { found, expected });
+    }
+    let ([found_magic, version], body) = sealed.split_first_chunk::<2>().ok_or(truncated)?;
+    if *found_magic != magic {
+        return Err(DecodeError::Invalid { field: "magic" });
+    }
+    if *version == 0 || *version > supported {
+        return Err(DecodeError::UnknownVersion { found: *version, supported });
+    }
+    Ok((*version, Reader { rest: body }))
+}
+
+/// Takes fields off the front of a body.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn byte(&mut self, field: &'static str) -> Result<u8, DecodeError> {
+        let (byte, rest) = self.rest.split_first().ok_or(DecodeError::Truncated { field })?;
+        self.rest = rest;
+        Ok(*byte)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
+        let (array, rest) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated { field })?;
+        self.rest = rest;
+        Ok(*array)
+    }
+
+    pub(crate) fn unsigned(&mut self, field: &'static str) -> Result<u64, DecodeError> {
+        let mut number = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte(field)?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                return Err(DecodeError::Invalid { field });
+            }
+            number |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(DecodeError::Invalid { field })
+    }
+
+    pub(crate) fn signed(&mut self, field: &'static str) -> Result<i64, DecodeError> {
+        let number = self.unsigned(field)?;
+        Ok((number >> 1) as i64 ^ -((number & 1) as i64))
+    }
+
+    /// A finite number; NaN and infinities are refused.
+    pub(crate) fn finite(&mut self, field: &'static str) -> Result<f64, DecodeError> {
+        let number = f64::from_bits(u64::from_le_bytes(self.array(field)?));
+        if number.is_finite() { Ok(number) } else { Err(DecodeError::Invalid { field }) }
+    }
+
+    /// A number of elements of at least `least_bytes` each: never more than the rest can hold, so that it may be
+    /// allocated.
+    pub(crate) fn count(&mut self, field: &'static str, least_bytes: usize) -> Result<usize, DecodeError> {
+        let count = usize::try_from(self.unsigned(field)?).map_err(|_| DecodeError::Invalid { field })?;
+        if count > self.rest.len() / least_bytes.max(1) {
+            return Err(DecodeError::Truncated { field });
+        }
+        Ok(count)
+    }
+
+    pub(crate) fn bytes(&mut self, field: &'static str) -> Result<&'a [u8], DecodeError> {
+        let length = self.count(field, 1)?;
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(DecodeError::Truncated { field })?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    pub(crate) fn text(&mut self, field: &'static str) -> Result<&'a str, DecodeError> {
+        std::str::from_utf8(self.bytes(field)?).map_err(|_| DecodeError::Invalid { field })
+    }
+
+    /// Refuses bytes after the last field.
+    pub(crate) fn finish(self) -> Result<(), DecodeError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Invalid { field: "end of record" }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn integers_round_trip(unsigned: u64, signed: i64) {
+            let mut out = Vec::new();
+            put_unsigned(&mut out, unsigned);
+            put_signed(&mut out, signed);
+            let mut reader = Reader { rest: &out };
+            prop_assert_eq!(reader.unsigned("a").unwrap(), unsigned);
+            prop_assert_eq!(reader.signed("b").unwrap(), signed);
+            prop_assert!(reader.finish().is_ok());
+        }
+
+        #[test]
+        fn any_single_flip_breaks_the_seal(body: Vec<u8>, flip: prop::sample::Index, bit in 0..8_u32) {
+            let mut record = Vec::new();
+            seal(&mut record, b'T', 1, |out| out.extend_from_slice(&body));
+            prop_assert!(unseal(&record, b'T', 1).is_ok());
+            let place = flip.index(record.len());
+            record[place] ^= 1 << bit;
+            prop_assert!(unseal(&record, b'T', 1).is_err());
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(record: Vec<u8>) {
+            if let Ok((_, mut reader)) = unseal(&record, b'T', 1) {
+                let _ = reader.text("text");
+            }
+            let mut reader = Reader { rest: &record };
+            let _ = (reader.unsigned("a"), reader.finite("b"), reader.count("c", 8), reader.bytes("d"));
+        }
+    }
+
+    #[test]
+    fn newer_versions_are_named() {
+        let mut record = Vec::new();
+        seal(&mut record, b'T', 9, |_| {});
+        assert_eq!(
+            unseal(&record, b'T', 1).unwrap_err(),
+            DecodeError::UnknownVersion { found: 9, supported: 1 }
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! Settings of a store, the progress of a rebuild, and the numbers a store tells about itself.
+//!
+//! Not here: parsing them from a file (the server's configuration does).
+
+use std::path::PathBuf;
+
+use crate::Error;
+
+/// How a store is laid out and bounded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The data directory; created when absent.
+    pub dir: PathBuf,
+    /// Writer threads, each owning a share of the users; 1..=256. May differ from one start to the next.
+    pub shards: usize,
+    /// Most events waiting per shard; an ingest that does not fit is refused whole.
+    pub queue_events: usize,
+    /// A writer stops collecting for one commit at this many events; the last request is taken whole.
+    pub batch_events: usize,
+    /// Memory for cached blocks, indexes and filters.
+    pub block_cache_bytes: usize,
+    /// Memory for unflushed writes, over all column families.
+    pub write_buffer_bytes: usize,
+    /// Most entries kept in quarantine; the oldest make room.
+    pub quarantine_entries: u64,
+    /// Whether an event is on the disk, not only out of the process, before it is acknowledged.
+    pub sync: bool,
+}
+
+impl Config {
+    /// The defaults: 2 shards of 20 000 waiting events, 4 096 events per commit, 128 MiB of cache, 64 MiB of
+    /// write buffers, 100 000 quarantined events, synced.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            shards: 2,
+            queue_events: 20_000,
+            batch_events: 4_096,
+            block_cache_bytes: 128 << 20,
+            write_buffer_bytes: 64 << 20,
+            quarantine_entries: 100_000,
+            sync: true,
+        }
+    }
+
+    /// Refuses settings under which a store could not work.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] for the first field out of bounds.
+    pub fn check(&self) -> Result<(), Error> {
+        let invalid = |name, found: usize, expected| {
+            Err(Error::InvalidConfig { name, found: found.to_string(), expected })
+        };
+        if !(1..=256).contains(&self.shards) {
+            return invalid("shards", self.shards, "1 to 256");
+        }
+        if self.queue_events == 0 {
+            return invalid("queue_events", 0, "at least 1");
+        }
+        if self.batch_events == 0 {
+            return invalid("batch_events", 0, "at least 1");
+        }
+        if self.write_buffer_bytes < 1 << 20 {
+            return invalid("write_buffer_bytes", self.write_buffer_bytes, "at least 1048576 (1 MiB)");
+        }
+        if self.quarantine_entries == 0 {
+            return invalid("quarantine_entries", 0, "at least 1");
+        }
+        Ok(())
+    }
+}
+
+/// How far a rebuild of all states has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Users rebuilt.
+    pub users: u64,
+    /// Events applied.
+    pub events: u64,
+    /// Events there are in all.
+    pub events_total: u64,
+}
+
+/// Numbers for metrics. Counters ending in `_total` and stored survive a restart; the others start at 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Events stored since the directory was made.
+    pub events_total: u64,
+    /// Users with at least one event.
+    pub users_total: u64,
+    /// Events recognised as seen before, since the start.
+    pub duplicates: u64,
+    /// Events waiting in queues now.
+    pub queued_events: u64,
+    /// Synced group commits since the start.
+    pub commits: u64,
+    /// Group commits that failed since the start.
+    pub failed_commits: u64,
+    /// Entries in quarantine.
+    pub quarantined: u64,
+    /// Bytes used by unflushed writes (0 in memory).
+    pub write_buffer_bytes: u64,
+    /// Bytes used by the block cache (0 in memory).
+    pub block_cache_bytes: u64,
+    /// Approximate bytes on disk (0 in memory).
+    pub disk_bytes: u64,
+}

@@ -1,0 +1,136 @@
+//! What can go wrong in this crate, in words that name the place and the next step.
+//!
+//! Not here: complaints about `features.toml`; those are [`augur_domain::Diagnostic`]s, collected by
+//! [`crate::FeatureSchema::parse`].
+
+use std::path::PathBuf;
+
+/// A failure of the store. Cloned to every caller of a write that failed for all of them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The queue of a shard is full; nothing of the request was taken.
+    #[error(
+        "ingest queue of shard {shard} holds {queued} of at most {limit} events; send the same events again later"
+    )]
+    QueueFull {
+        /// The shard without room.
+        shard: usize,
+        /// Events waiting in it.
+        queued: usize,
+        /// Its bound.
+        limit: usize,
+    },
+    /// The request could never fit, however empty the queue.
+    #[error("request brings {found} events; at most {limit} fit in one ingest")]
+    TooManyEvents {
+        /// Events in the request.
+        found: usize,
+        /// The bound.
+        limit: usize,
+    },
+    /// The store is shutting down or a writer thread is gone.
+    #[error("feature store is closed; open it again before writing")]
+    Closed,
+    /// Another process, or another store of this one, has the directory open.
+    #[error("data directory {} is in use by another process; stop it or choose another directory", dir.display())]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The directory was written by a newer version.
+    #[error(
+        "data directory {} has format {found}; this version reads up to {supported}; start the newer version or \
+         restore a backup made before the upgrade", dir.display()
+    )]
+    NewerFormat {
+        /// The directory.
+        dir: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest format known here.
+        supported: u32,
+    },
+    /// The directory is damaged beyond what an interrupted write can explain, so opening was refused.
+    #[error(
+        "data directory {} is damaged: {detail}; nothing was changed; restore a backup, or copy the directory and \
+         run a repair on the copy", dir.display()
+    )]
+    Damaged {
+        /// The directory.
+        dir: PathBuf,
+        /// What the storage engine said.
+        detail: String,
+    },
+    /// The storage engine failed.
+    #[error("storage failed while {action}: {detail}; check free space and permissions of the data directory")]
+    Storage {
+        /// What was being done.
+        action: &'static str,
+        /// What the storage engine said.
+        detail: String,
+    },
+    /// Stored bytes are not what was written.
+    #[error("stored {what} cannot be read: {source}; restore it from a backup or rebuild from the event log")]
+    Corrupted {
+        /// What was being read, e.g. `state of user 00ff…`.
+        what: String,
+        /// Why its bytes were refused.
+        source: DecodeError,
+    },
+    /// A setting has no meaning.
+    #[error("`{name}` is {found}; expected {expected}")]
+    InvalidConfig {
+        /// The field of [`crate::Config`].
+        name: &'static str,
+        /// Its value.
+        found: String,
+        /// What would have been accepted.
+        expected: &'static str,
+    },
+    /// The operating system refused something outside the storage engine.
+    #[error("{action} {} failed: {detail}", path.display())]
+    File {
+        /// What was being done, e.g. `creating`.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        detail: String,
+    },
+}
+
+/// Why bytes are not a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes end too early.
+    #[error("record ends inside {field}")]
+    Truncated {
+        /// What was being read.
+        field: &'static str,
+    },
+    /// The record's version is not known here.
+    #[error("record has version {found}; expected at most {supported}")]
+    UnknownVersion {
+        /// The version found.
+        found: u8,
+        /// The newest one known.
+        supported: u8,
+    },
+    /// The checksum does not match.
+    #[error("checksum is {found:08x}; expected {expected:08x}")]
+    Checksum {
+        /// Computed from the bytes.
+        found: u32,
+        /// Stored with them.
+        expected: u32,
+    },
+    /// A field holds something that no writer of this format puts there.
+    #[error("{field} is not valid")]
+    Invalid {
+        /// Which field.
+        field: &'static str,
+    },
+    /// The record was made for other feature definitions.
+    #[error("state was made for other feature definitions; it must be rebuilt from the event log")]
+    OtherDefinitions,
+}
