@@ -1,0 +1,119 @@
+//! Decisions and their records to the wire.
+//!
+//! Not here: reading a request's context, whose names and types the policy declares (`server` checks them).
+
+use augur_domain::decision::{CandidateOutcome, ScoreOutcome};
+use augur_domain::{Decision, DecisionRecord, FeatureSet, Reason, Timestamp};
+
+use super::features::feature_to_wire;
+use super::timestamp_to_wire;
+use super::value::value_to_wire;
+use crate::v1;
+
+/// The answer of one decision.
+pub fn decision_to_wire(
+    decision: &Decision,
+    decision_id: &augur_domain::DecisionId,
+    policy_id: &augur_domain::ContentHash,
+    decided_at: Timestamp,
+) -> v1::DecideResponse {
+    v1::DecideResponse {
+        decision_id: decision_id.to_string(),
+        action: decision.action.to_string(),
+        payload_json: decision.payload.to_string(),
+        value: decision.value,
+        propensity: decision.propensity,
+        // Domain and wire share their numbers.
+        rung: i32::from(decision.rung as u8),
+        scores: decision.scores.iter().map(score_to_wire).collect(),
+        reasons: decision.reasons.iter().map(reason_to_wire).collect(),
+        candidates: decision.candidates.iter().map(candidate_to_wire).collect(),
+        policy_id: policy_id.to_string(),
+        expires_at: decision.expires_at.map(timestamp_to_wire),
+        decided_at: Some(timestamp_to_wire(decided_at)),
+    }
+}
+
+/// A line of the decision log. Features are named when `feature_set` is the one that the record was made with.
+pub fn record_to_wire(record: &DecisionRecord, feature_set: Option<&FeatureSet>) -> v1::DecisionRecord {
+    let inputs = &record.inputs;
+    let features = feature_set
+        .filter(|set| set.hash() == inputs.features.feature_set)
+        .map(|set| {
+            let named = set.features().iter().zip(&inputs.features.values);
+            named.map(|(info, value)| feature_to_wire(info, value, None)).collect()
+        })
+        .unwrap_or_default();
+    v1::DecisionRecord {
+        sequence: record.sequence,
+        decision_point: inputs.decision_point.to_string(),
+        user_key: inputs.user.to_string(),
+        decision: Some(decision_to_wire(&record.decision, &inputs.decision_id, &record.policy, inputs.now)),
+        features,
+        context: inputs
+            .context
+            .iter()
+            .map(|(name, value)| (name.to_string(), value_to_wire(value)))
+            .collect(),
+        seed: inputs.seed,
+        feature_set: inputs.features.feature_set.to_string(),
+        exposures: inputs
+            .exposures
+            .iter()
+            .map(|exposure| v1::Exposure {
+                action: exposure.action.to_string(),
+                channel: exposure.channel.to_string(),
+                at: Some(timestamp_to_wire(exposure.at)),
+            })
+            .collect(),
+        read_us: record.observed.read_us,
+        decide_us: record.observed.decide_us,
+    }
+}
+
+fn score_to_wire(outcome: &ScoreOutcome) -> v1::ModelScore {
+    let model = outcome.model.as_ref();
+    v1::ModelScore {
+        alias: outcome.alias.to_string(),
+        model: model.map(|model| model.name.to_string()).unwrap_or_default(),
+        version: model.map_or(0, |model| model.version),
+        artifact: model.map(|model| model.artifact.to_string()).unwrap_or_default(),
+        margin: outcome.score.map(|score| score.margin),
+        raw: outcome.score.map(|score| score.raw),
+        calibrated: outcome.score.map(|score| score.calibrated),
+    }
+}
+
+fn reason_to_wire(reason: &Reason) -> v1::Reason {
+    v1::Reason {
+        code: reason.code.as_str().to_owned(),
+        detail: reason.detail.as_deref().unwrap_or_default().to_owned(),
+    }
+}
+
+fn candidate_to_wire(candidate: &CandidateOutcome) -> v1::Candidate {
+    v1::Candidate {
+        action: candidate.action.to_string(),
+        value: candidate.value,
+        probability: candidate.probability,
+        reason: Some(reason_to_wire(&candidate.reason)),
+        next_eligible_at: candidate.next_eligible_at.map(timestamp_to_wire),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use augur_domain::decision::Rung;
+
+    #[test]
+    fn rungs_share_their_numbers() {
+        for (domain, wire) in [
+            (Rung::Champion, v1::Rung::Champion),
+            (Rung::RulesOnly, v1::Rung::RulesOnly),
+            (Rung::DefaultAction, v1::Rung::DefaultAction),
+        ] {
+            assert_eq!(i32::from(domain as u8), wire as i32);
+        }
+    }
+}
