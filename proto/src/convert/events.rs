@@ -9,7 +9,7 @@ use augur_domain::ids::{Pseudonymiser, Subject};
 use augur_domain::time::format_duration_ms;
 use augur_domain::{Event, Timestamp};
 
-use super::value::{Fault, values_from_wire};
+use super::value::{Fault, ValueError, values_from_wire};
 use super::{FieldError, timestamp_from_wire};
 use crate::v1;
 
@@ -65,14 +65,14 @@ pub fn event_from_wire(
     let message_key = pseudonymiser.message_key(&wire.message_id);
     let name = canonical_name(kind, &wire.event)?;
     let event_time = event_time(wire.timestamp.as_ref(), arrival)?;
-    let properties = values_from_wire(wire.properties, "properties").map_err(|(fault, error)| {
-        let reason = match fault {
-            Fault::Missing => QuarantineReason::MissingField,
-            Fault::TooLarge => QuarantineReason::TooLarge,
-            Fault::Invalid => QuarantineReason::InvalidValue,
-        };
-        set_aside(reason, error)
-    })?;
+    let properties =
+        values_from_wire(wire.properties, "properties").map_err(|ValueError { fault, error }| {
+            let reason = match fault {
+                Fault::TooLarge => QuarantineReason::TooLarge,
+                Fault::Invalid => QuarantineReason::InvalidValue,
+            };
+            set_aside(reason, error)
+        })?;
     Ok(Event {
         message_key,
         user,

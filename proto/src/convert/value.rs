@@ -19,50 +19,60 @@ const MAX_EXACT_INTEGER: u64 = 1 << 53;
 /// What kind of limit or rule a value broke: the caller turns it into a status or a quarantine reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Absent or empty though required.
-    Missing,
     /// Longer or more than allowed.
     TooLarge,
     /// Of a kind or range that cannot be used.
     Invalid,
 }
 
+/// A value that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValueError {
+    /// The kind of rule that it broke.
+    pub fault: Fault,
+    /// Where, what and what was expected.
+    pub error: FieldError,
+}
+
+impl ValueError {
+    fn new(
+        fault: Fault,
+        field: impl Into<String>,
+        problem: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self { fault, error: FieldError::new(field, problem, expected) }
+    }
+}
+
+/// Names with their values, ordered by name, each name once.
+pub type NamedValues = Vec<(Arc<str>, Value)>;
+
 /// Reads one value.
 ///
 /// # Errors
 /// When no kind is set, a number is NaN or infinite, an integer is beyond 2^53, or a text is too long.
-pub fn value_from_wire(wire: v1::Value, field: &str) -> Result<Value, (Fault, FieldError)> {
+pub fn value_from_wire(wire: v1::Value, field: &str) -> Result<Value, ValueError> {
     use v1::value::Kind;
-    let finite = "a finite number";
+    let invalid = |problem: String, expected: &str| ValueError::new(Fault::Invalid, field, problem, expected);
     match wire.kind {
         Some(Kind::Boolean(boolean)) => Ok(Value::Boolean(boolean)),
-        Some(Kind::Number(number)) => Finite::new(number).map(Value::Number).ok_or_else(|| {
-            (Fault::Invalid, FieldError::new(field, format!("{number} cannot be counted"), finite))
-        }),
-        Some(Kind::Integer(integer)) if integer.unsigned_abs() > MAX_EXACT_INTEGER => Err((
-            Fault::Invalid,
-            FieldError::new(
-                field,
-                format!("{integer} does not fit a double"),
-                "an integer within ±2^53, or a text",
-            ),
-        )),
-        Some(Kind::Integer(integer)) => Finite::new(integer as f64)
+        Some(Kind::Number(number)) => Finite::new(number)
             .map(Value::Number)
-            .ok_or_else(|| (Fault::Invalid, FieldError::new(field, "not a number", finite))),
-        Some(Kind::Text(text)) if text.len() > MAX_TEXT_BYTES => Err((
-            Fault::TooLarge,
-            FieldError::new(
-                field,
-                format!("{} bytes of text", text.len()),
-                format!("at most {MAX_TEXT_BYTES} bytes"),
-            ),
-        )),
+            .ok_or_else(|| invalid(format!("{number} cannot be counted"), "a finite number")),
+        Some(Kind::Integer(integer)) => Some(integer)
+            .filter(|integer| integer.unsigned_abs() <= MAX_EXACT_INTEGER)
+            .and_then(|integer| Finite::new(integer as f64))
+            .map(Value::Number)
+            .ok_or_else(|| {
+                invalid(format!("{integer} does not fit a double"), "an integer within ±2^53, or a text")
+            }),
+        Some(Kind::Text(text)) if text.len() > MAX_TEXT_BYTES => {
+            let problem = format!("{} bytes of text", text.len());
+            Err(ValueError::new(Fault::TooLarge, field, problem, format!("at most {MAX_TEXT_BYTES} bytes")))
+        }
         Some(Kind::Text(text)) => Ok(Value::Text(text.into())),
-        None => Err((
-            Fault::Invalid,
-            FieldError::new(field, "a value with no kind set", "one of boolean, number, integer, text"),
-        )),
+        None => Err(invalid("a value with no kind set".into(), "one of boolean, number, integer, text")),
     }
 }
 
@@ -70,20 +80,17 @@ pub fn value_from_wire(wire: v1::Value, field: &str) -> Result<Value, (Fault, Fi
 ///
 /// # Errors
 /// When there are more than 128 entries, a name is empty or too long, or a value cannot be read.
-pub fn values_from_wire(
-    wire: BTreeMap<String, v1::Value>,
-    prefix: &str,
-) -> Result<Vec<(Arc<str>, Value)>, (Fault, FieldError)> {
+pub fn values_from_wire(wire: BTreeMap<String, v1::Value>, prefix: &str) -> Result<NamedValues, ValueError> {
     if wire.len() > MAX_PROPERTIES {
         let problem = format!("{} entries", wire.len());
-        return Err((Fault::TooLarge, FieldError::new(prefix, problem, format!("at most {MAX_PROPERTIES}"))));
+        return Err(ValueError::new(Fault::TooLarge, prefix, problem, format!("at most {MAX_PROPERTIES}")));
     }
     wire.into_iter()
         .map(|(name, value)| {
             if name.is_empty() || name.len() > MAX_PROPERTY_NAME_BYTES {
                 let problem = format!("a name of {} bytes", name.len());
                 let expected = format!("1 to {MAX_PROPERTY_NAME_BYTES} bytes");
-                return Err((Fault::TooLarge, FieldError::new(prefix, problem, expected)));
+                return Err(ValueError::new(Fault::TooLarge, prefix, problem, expected));
             }
             let value = value_from_wire(value, &format!("{prefix}.{name}"))?;
             Ok((name.into(), value))
@@ -142,7 +149,7 @@ mod tests {
             (wire(Kind::Text("x".repeat(8_193))), Fault::TooLarge, "8193 bytes of text"),
             (v1::Value { kind: None }, Fault::Invalid, "no kind set"),
         ] {
-            let (found, error) = value_from_wire(value, "properties.price").unwrap_err();
+            let ValueError { fault: found, error } = value_from_wire(value, "properties.price").unwrap_err();
             assert_eq!(found, fault);
             assert!(error.to_string().starts_with("properties.price: "), "{error}");
             assert!(error.to_string().contains(part), "{error}");
@@ -159,7 +166,7 @@ mod tests {
     #[test]
     fn too_many_entries_are_refused() {
         let many = (0..129).map(|i| (i.to_string(), wire(Kind::Boolean(true)))).collect();
-        let (fault, error) = values_from_wire(many, "properties").unwrap_err();
+        let ValueError { fault, error } = values_from_wire(many, "properties").unwrap_err();
         assert_eq!(fault, Fault::TooLarge);
         assert_eq!(error.to_string(), "properties: 129 entries; expected at most 128");
     }
