@@ -15,6 +15,10 @@ mod config;
 mod error;
 mod log;
 mod reader;
+#[cfg(test)]
+mod samples;
+mod scan;
+mod segment;
 
 pub use config::{Config, Durability};
 pub use error::Error;

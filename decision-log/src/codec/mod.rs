@@ -1,49 +1,266 @@
-//! The bytes of a record.
+//! The bytes of a record, deterministic: equal values give equal bytes, and a decoder accepts only bytes that an
+//! encoder could have written.
+//!
+//! Not here: frames and checksums (`segment`), or the meaning of the fields (`augur_domain::decision`).
+//!
+//! Everything is little-endian. A record of any version begins with `version u16 | sequence u64`; version 1 goes
+//! on with `policy [32]` and five sections, each a `length u32` and that many bytes:
+//!
+//! | section | content |
+//! | --- | --- |
+//! | `models` | list of (alias text, name text, version u32, artifact \[32\]) |
+//! | `request` | the request as received |
+//! | `inputs` | see `codec/inputs.rs` |
+//! | `decision` | see `codec/decision.rs` |
+//! | `observed` | `read_us u32`, `decide_us u32` |
+//!
+//! A text is `length u32` and UTF-8; a list is `count u32` and its items; an optional is `0`, or `1` and the value;
+//! floats are their IEEE 754 bits; instants are `i64` milliseconds since the epoch. Nothing may follow the last
+//! field of a section or of the record. Sections let a replay compare `decision` bytes without decoding them.
 
-use augur_domain::{Decision, DecisionInputs, DecisionRecord};
+mod decision;
+mod inputs;
+mod read;
+mod write;
+
+use std::sync::Arc;
+
+use augur_domain::decision::Observed;
+use augur_domain::{ContentHash, Decision, DecisionInputs, DecisionRecord, ModelRef};
 
 use crate::error::Error;
+use read::Cursor;
+use write::{Put, SectionStart};
 
 /// The version written.
 pub const RECORD_VERSION: u16 = 1;
+/// Bytes before the first field whose place depends on the version: `version`, `sequence`.
+pub(crate) const PREFIX_BYTES: usize = 10;
+/// Where the sequence lies.
+const SEQUENCE_AT: usize = 2;
 
 /// Appends the bytes of `record` to `out`.
 pub fn encode_record(record: &DecisionRecord, out: &mut Vec<u8>) {
-    let _ = (record, out);
+    out.put_u16(RECORD_VERSION);
+    out.put_u64(record.sequence);
+    out.put_bytes(record.policy.as_bytes());
+    section(out, |out| encode_models(&record.models, out));
+    section(out, |out| out.put_bytes(&record.request));
+    section(out, |out| encode_inputs(&record.inputs, out));
+    section(out, |out| encode_decision(&record.decision, out));
+    section(out, |out| {
+        out.put_u32(record.observed.read_us);
+        out.put_u32(record.observed.decide_us);
+    });
 }
 
-/// Appends the bytes of `inputs` to `out`.
+/// Appends the bytes of `inputs` to `out`: the `inputs` section of a record.
 pub fn encode_inputs(inputs: &DecisionInputs, out: &mut Vec<u8>) {
-    let _ = (inputs, out);
+    inputs::encode(inputs, out);
 }
 
-/// Appends the bytes of `decision` to `out`. Equal bytes are equal decisions, floats compared by bits.
+/// Appends the bytes of `decision` to `out`: the `decision` section of a record. Equal bytes are equal decisions,
+/// floats compared by their bits.
 pub fn encode_decision(decision: &Decision, out: &mut Vec<u8>) {
-    let _ = (decision, out);
+    decision::encode(decision, out);
+}
+
+/// Appends the bytes of the models behind a policy's aliases to `out`: the `models` section of a record.
+pub fn encode_models(models: &[(Arc<str>, ModelRef)], out: &mut Vec<u8>) {
+    out.put_count(models.len());
+    for (alias, model) in models {
+        out.put_text(alias);
+        out.put_model(model);
+    }
 }
 
 /// Reads a record.
 ///
 /// # Errors
-/// [`Error::Malformed`] or [`Error::RecordVersion`].
+/// [`Error::RecordVersion`] when it was written by a later version, [`Error::Malformed`] when no encoder could
+/// have written these bytes.
 pub fn decode_record(bytes: &[u8]) -> Result<DecisionRecord, Error> {
-    Err(Error::RecordVersion { found: bytes.len() as u16, supported: RECORD_VERSION })
+    RecordView::parse(bytes)?.decode()
 }
 
-/// Reads a decision.
+/// Reads the `inputs` section of a record.
 ///
 /// # Errors
-/// [`Error::Malformed`].
-pub fn decode_decision(bytes: &[u8]) -> Result<Decision, Error> {
-    let _ = bytes;
-    Err(Error::RecordVersion { found: 0, supported: RECORD_VERSION })
-}
-
-/// Reads inputs.
-///
-/// # Errors
-/// [`Error::Malformed`].
+/// [`Error::Malformed`], its offset counted from the start of the section.
 pub fn decode_inputs(bytes: &[u8]) -> Result<DecisionInputs, Error> {
-    let _ = bytes;
-    Err(Error::RecordVersion { found: 0, supported: RECORD_VERSION })
+    Cursor::new(bytes, 0).whole("inputs", inputs::decode)
 }
+
+/// Reads the `decision` section of a record.
+///
+/// # Errors
+/// [`Error::Malformed`], its offset counted from the start of the section.
+pub fn decode_decision(bytes: &[u8]) -> Result<Decision, Error> {
+    Cursor::new(bytes, 0).whole("decision", decision::decode)
+}
+
+/// Reads the `models` section of a record.
+///
+/// # Errors
+/// [`Error::Malformed`], its offset counted from the start of the section.
+pub fn decode_models(bytes: &[u8]) -> Result<Vec<(Arc<str>, ModelRef)>, Error> {
+    Cursor::new(bytes, 0).whole("models", models)
+}
+
+/// A record with its sections found but not decoded: what a replay compares and skips costs nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordView<'a> {
+    /// Position in the log, counted from 1.
+    pub sequence: u64,
+    /// The policy that decided.
+    pub policy: ContentHash,
+    models: Section<'a>,
+    request: Section<'a>,
+    inputs: Section<'a>,
+    decision: Section<'a>,
+    observed: Section<'a>,
+}
+
+/// Bytes of a section and where they begin in the record.
+#[derive(Debug, Clone, Copy)]
+struct Section<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Section<'a> {
+    fn cursor(self) -> Cursor<'a> {
+        Cursor::new(self.bytes, self.at)
+    }
+}
+
+impl<'a> RecordView<'a> {
+    /// Finds the sections of a record without reading into them.
+    ///
+    /// # Errors
+    /// As [`decode_record`].
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
+        let mut cursor = Cursor::new(bytes, 0);
+        let version = cursor.u16("version")?;
+        if version != RECORD_VERSION {
+            return Err(Error::RecordVersion { found: version, supported: RECORD_VERSION });
+        }
+        let view = Self {
+            sequence: cursor.u64("sequence")?,
+            policy: ContentHash::from_bytes(cursor.array("policy")?),
+            models: take_section(&mut cursor, "models")?,
+            request: take_section(&mut cursor, "request")?,
+            inputs: take_section(&mut cursor, "inputs")?,
+            decision: take_section(&mut cursor, "decision")?,
+            observed: take_section(&mut cursor, "observed")?,
+        };
+        cursor.finish("record")?;
+        Ok(view)
+    }
+
+    /// The bytes of the models behind the policy's aliases.
+    pub const fn models_bytes(&self) -> &'a [u8] {
+        self.models.bytes
+    }
+
+    /// The request as received.
+    pub const fn request(&self) -> &'a [u8] {
+        self.request.bytes
+    }
+
+    /// The bytes of the inputs.
+    pub const fn inputs_bytes(&self) -> &'a [u8] {
+        self.inputs.bytes
+    }
+
+    /// The bytes of the answer, to compare with those of another.
+    pub const fn decision_bytes(&self) -> &'a [u8] {
+        self.decision.bytes
+    }
+
+    /// The exact model behind each alias.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], as for the other sections, with the offset counted from the start of the record.
+    pub fn models(&self) -> Result<Vec<(Arc<str>, ModelRef)>, Error> {
+        self.models.cursor().whole("models", models)
+    }
+
+    /// What the decision depended on.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn inputs(&self) -> Result<DecisionInputs, Error> {
+        self.inputs.cursor().whole("inputs", inputs::decode)
+    }
+
+    /// The answer.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn decision(&self) -> Result<Decision, Error> {
+        self.decision.cursor().whole("decision", decision::decode)
+    }
+
+    /// What was measured.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn observed(&self) -> Result<Observed, Error> {
+        self.observed.cursor().whole("observed", |cursor| {
+            let read_us = cursor.u32("observed.read_us")?;
+            Ok(Observed { read_us, decide_us: cursor.u32("observed.decide_us")? })
+        })
+    }
+
+    /// The whole record.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn decode(&self) -> Result<DecisionRecord, Error> {
+        Ok(DecisionRecord {
+            sequence: self.sequence,
+            policy: self.policy,
+            models: self.models()?,
+            request: self.request.bytes.to_vec(),
+            inputs: self.inputs()?,
+            decision: self.decision()?,
+            observed: self.observed()?,
+        })
+    }
+}
+
+/// Writes `sequence` into the record that begins at `record`; whatever its version, its place is the same.
+pub(crate) fn set_sequence(record: &mut [u8], sequence: u64) {
+    if let Some(place) = record.get_mut(SEQUENCE_AT..PREFIX_BYTES) {
+        place.copy_from_slice(&sequence.to_le_bytes());
+    }
+}
+
+/// The sequence of a record of any version, if there are enough bytes for one.
+pub(crate) fn sequence_of(record: &[u8]) -> Option<u64> {
+    record.get(SEQUENCE_AT..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+/// Writes a section: its length, then what `fill` writes.
+fn section(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+    let start = SectionStart::begin(out);
+    fill(out);
+    start.end(out);
+}
+
+fn take_section<'a>(cursor: &mut Cursor<'a>, field: &'static str) -> Result<Section<'a>, Error> {
+    let length = cursor.u32(field)?;
+    let at = cursor.offset();
+    Ok(Section { bytes: cursor.take(field, length as usize)?, at })
+}
+
+fn models(cursor: &mut Cursor<'_>) -> Result<Vec<(Arc<str>, ModelRef)>, Error> {
+    cursor.list("models", 44, |cursor| {
+        let alias = cursor.text("models.alias")?;
+        Ok((alias, cursor.model("models.model")?))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! Round trips, strictness and golden bytes of the record format.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::samples::{any_record, full_record};
+
+fn encoded(record: &DecisionRecord) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_record(record, &mut out);
+    out
+}
+
+/// Equality that also holds for NaN: floats are compared by their bits, as replay compares them.
+fn assert_same(left: &DecisionRecord, right: &DecisionRecord) {
+    assert_eq!(encoded(left), encoded(right));
+    assert_eq!(format!("{left:?}"), format!("{right:?}"));
+}
+
+proptest! {
+    #[test]
+    fn any_record_comes_back(record in any_record()) {
+        let bytes = encoded(&record);
+        assert_same(&decode_record(&bytes).unwrap(), &record);
+    }
+
+    #[test]
+    fn any_bytes_are_refused_or_canonical(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        if let Ok(record) = decode_record(&bytes) {
+            prop_assert_eq!(encoded(&record), bytes);
+        }
+    }
+
+    #[test]
+    fn damaged_records_are_refused_or_canonical(
+        record in any_record(), at in any::<prop::sample::Index>(), xor in 1_u8..,
+    ) {
+        let mut bytes = encoded(&record);
+        let at = at.index(bytes.len());
+        bytes[at] ^= xor;
+        if let Ok(record) = decode_record(&bytes) {
+            prop_assert_eq!(encoded(&record), bytes);
+        }
+    }
+
+    #[test]
+    fn every_cut_is_noticed(record in any_record(), at in any::<prop::sample::Index>()) {
+        let bytes = encoded(&record);
+        let cut = &bytes[..at.index(bytes.len())];
+        prop_assert!(decode_record(cut).is_err());
+    }
+}
+
+#[test]
+fn sections_are_what_the_parts_encode_to() {
+    let record = full_record();
+    let bytes = encoded(&record);
+    let view = RecordView::parse(&bytes).unwrap();
+    let (mut inputs, mut decision, mut models) = (Vec::new(), Vec::new(), Vec::new());
+    encode_inputs(&record.inputs, &mut inputs);
+    encode_decision(&record.decision, &mut decision);
+    encode_models(&record.models, &mut models);
+    assert_eq!(view.inputs_bytes(), inputs);
+    assert_eq!(view.decision_bytes(), decision);
+    assert_eq!(view.models_bytes(), models);
+    assert_eq!(view.request(), record.request);
+    assert_eq!(decode_inputs(&inputs).unwrap(), record.inputs);
+    assert_eq!(decode_decision(&decision).unwrap(), record.decision);
+    assert_eq!(decode_models(&models).unwrap(), record.models);
+    assert_eq!(sequence_of(&bytes), Some(record.sequence));
+}
+
+#[test]
+fn a_sequence_is_set_in_place() {
+    let mut bytes = encoded(&full_record());
+    set_sequence(&mut bytes, 77);
+    assert_eq!(decode_record(&bytes).unwrap().sequence, 77);
+}
+
+#[test]
+fn unknown_versions_and_numbers_are_named() {
+    let mut bytes = encoded(&full_record());
+    bytes[0] = 2;
+    assert!(matches!(decode_record(&bytes), Err(Error::RecordVersion { found: 2, supported: 1 })));
+
+    let mut decision = Vec::new();
+    encode_decision(&full_record().decision, &mut decision);
+    let rung_at = 12 + "send_offer".len() + r#"{"discount":0.1}"#.len() + "email".len() + 1 + 16;
+    decision[rung_at] = 9;
+    let error = decode_decision(&decision).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("record byte {rung_at}: decision.rung: 9 is not known; expected a rung: 1, 4 or 5")
+    );
+}
+
+#[test]
+fn what_no_encoder_writes_is_refused() {
+    let mut bytes = encoded(&full_record());
+    bytes.push(0);
+    let message = decode_record(&bytes).unwrap_err().to_string();
+    assert!(message.contains("1 bytes follow its end"), "{message}");
+
+    // A count that promises more than the bytes can hold must not reserve memory for it.
+    let models = u32::MAX.to_le_bytes();
+    let message = decode_models(&models).unwrap_err().to_string();
+    assert!(message.contains("4294967295 items do not fit into the 0 bytes"), "{message}");
+
+    for bits in [f64::NAN.to_bits(), f64::INFINITY.to_bits(), (-0.0_f64).to_bits()] {
+        let mut inputs = full_record().inputs;
+        inputs.context = vec![(Arc::from("n"), augur_domain::Value::Number(Default::default()))];
+        let mut bytes = Vec::new();
+        encode_inputs(&inputs, &mut bytes);
+        let value_at = 16 + 8 + 8 + 4 + inputs.decision_point.len() + 16 + 4 + 4 + 1 + 1;
+        bytes[value_at..value_at + 8].copy_from_slice(&bits.to_le_bytes());
+        let message = decode_inputs(&bytes).unwrap_err().to_string();
+        assert!(message.contains("inputs.context.value"), "{message}");
+    }
+}
+
+#[test]
+fn instants_out_of_range_are_refused() {
+    let record = full_record();
+    let mut bytes = Vec::new();
+    encode_inputs(&record.inputs, &mut bytes);
+    bytes[16..24].copy_from_slice(&i64::MAX.to_le_bytes());
+    let message = decode_inputs(&bytes).unwrap_err().to_string();
+    assert!(message.starts_with("record byte 16: inputs.now: 9223372036854775807 ms is outside"), "{message}");
+}
+
+/// The bytes of version 1 may never change: logs written today must be readable for ever.
+#[test]
+fn golden_bytes_of_version_1() {
+    let golden = include_bytes!("../../testdata/v1/record.bin");
+    let text = include_str!("../../testdata/v1/record.txt");
+    assert_eq!(encoded(&full_record()), golden);
+    assert_eq!(format!("{:#?}\n", decode_record(golden).unwrap()), text);
+}
+
+#[test]
+#[ignore = "writes the golden files of a new record version; those of a published version may never change"]
+fn write_golden_files() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/v{RECORD_VERSION}"));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("record.bin"), encoded(&full_record())).unwrap();
+    std::fs::write(dir.join("record.txt"), format!("{:#?}\n", full_record())).unwrap();
+}

@@ -1,0 +1,241 @@
+//! Records for tests: one with every field filled, and arbitrary ones.
+//!
+//! Not here: anything that production code may use.
+
+use std::sync::Arc;
+
+use augur_domain::decision::{
+    Availability, CandidateOutcome, Exposure, Observed, Rung, Score, ScoreOutcome,
+};
+use augur_domain::feature::FeatureValue;
+use augur_domain::value::Finite;
+use augur_domain::{
+    ContentHash, Decision, DecisionId, DecisionInputs, DecisionRecord, FeatureStatus, FeatureVector, ModelRef,
+    Reason, ReasonCode, Timestamp, UserKey, Value,
+};
+use proptest::prelude::*;
+
+/// A record with every kind of field in use. Its bytes are pinned by `testdata/v1/record.bin`.
+pub(crate) fn full_record() -> DecisionRecord {
+    let model =
+        ModelRef { name: Arc::from("churn"), version: 3, artifact: ContentHash::from_bytes([0xab; 32]) };
+    let now = Timestamp::from_unix_ms(1_795_366_965_123);
+    DecisionRecord {
+        sequence: 0x0102_0304_0506_0708,
+        policy: ContentHash::from_bytes([0x11; 32]),
+        models: vec![(Arc::from("churn"), model.clone())],
+        request: vec![0x0a, 0x03, b'a', b'd', b'a'],
+        inputs: DecisionInputs {
+            decision_id: DecisionId::new(now, [0x5a; 10]),
+            now,
+            seed: 0xdead_beef_cafe_f00d,
+            decision_point: Arc::from("cart_page"),
+            user: UserKey::from_bytes(*b"0123456789abcdef"),
+            context: vec![
+                (Arc::from("cart_value"), Value::Number(Finite::new(99.5).unwrap())),
+                (Arc::from("country"), Value::Text(Arc::from("Österreich"))),
+                (Arc::from("returning"), Value::Boolean(true)),
+            ],
+            features_availability: Availability::Available,
+            features: FeatureVector {
+                feature_set: ContentHash::from_bytes([0x22; 32]),
+                watermark: 42,
+                values: vec![
+                    FeatureValue { value: 2.5, status: FeatureStatus::Present, event_time: Some(now) },
+                    FeatureValue { value: 0.0, status: FeatureStatus::NotFound, event_time: None },
+                    FeatureValue { value: -1.0, status: FeatureStatus::Defaulted, event_time: None },
+                ],
+            },
+            models: vec![
+                (Arc::from("churn"), Availability::Available),
+                (Arc::from("conversion"), Availability::BreakerOpen),
+            ],
+            exposures: vec![Exposure {
+                action: Arc::from("send_offer"),
+                channel: Arc::from("email"),
+                at: now.plus_millis(-86_400_000),
+            }],
+        },
+        decision: full_decision(model, now),
+        observed: Observed { read_us: 12, decide_us: 3 },
+    }
+}
+
+fn full_decision(model: ModelRef, now: Timestamp) -> Decision {
+    Decision {
+        action: Arc::from("send_offer"),
+        payload: Arc::from(r#"{"discount":0.1}"#),
+        channel: Arc::from("email"),
+        counts_against_caps: true,
+        value: 4.75,
+        propensity: 0.875,
+        rung: Rung::RulesOnly,
+        scores: vec![
+            ScoreOutcome {
+                alias: Arc::from("churn"),
+                model: Some(model),
+                score: Some(Score { margin: -0.25, raw: 0.4378, calibrated: 0.31 }),
+            },
+            ScoreOutcome { alias: Arc::from("conversion"), model: None, score: None },
+        ],
+        candidates: vec![
+            CandidateOutcome {
+                action: Arc::from("send_offer"),
+                value: Some(4.75),
+                probability: 0.875,
+                reason: Reason::new(ReasonCode::HighestValue),
+                next_eligible_at: None,
+            },
+            CandidateOutcome {
+                action: Arc::from("call"),
+                value: None,
+                probability: 0.0,
+                reason: Reason::with(ReasonCode::FrequencyCap, Arc::from("2 per 7d")),
+                next_eligible_at: Some(now.plus_millis(518_400_000)),
+            },
+        ],
+        reasons: vec![
+            Reason::new(ReasonCode::HighestValue),
+            Reason::with(ReasonCode::ModelUnavailable, Arc::from("conversion")),
+        ],
+        expires_at: Some(now.plus_millis(3_600_000)),
+    }
+}
+
+/// A small record whose `sequence` and size differ from others by `number`.
+pub(crate) fn numbered_record(number: u64) -> DecisionRecord {
+    let mut record = full_record();
+    record.sequence = number;
+    record.request = number.to_string().into_bytes();
+    record
+}
+
+fn text() -> impl Strategy<Value = Arc<str>> {
+    "\\PC{0,12}".prop_map(Arc::from)
+}
+
+fn instant() -> impl Strategy<Value = Timestamp> {
+    (Timestamp::MIN.unix_ms()..=Timestamp::MAX.unix_ms()).prop_map(Timestamp::from_unix_ms)
+}
+
+/// Any bits, NaN included.
+fn float() -> impl Strategy<Value = f64> {
+    any::<u64>().prop_map(f64::from_bits)
+}
+
+fn hash() -> impl Strategy<Value = ContentHash> {
+    any::<[u8; 32]>().prop_map(ContentHash::from_bytes)
+}
+
+fn model() -> impl Strategy<Value = ModelRef> {
+    (text(), any::<u32>(), hash()).prop_map(|(name, version, artifact)| ModelRef { name, version, artifact })
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        any::<bool>().prop_map(Value::Boolean),
+        any::<f64>().prop_filter_map("finite", Finite::new).prop_map(Value::Number),
+        text().prop_map(Value::Text),
+    ]
+}
+
+fn availability() -> impl Strategy<Value = Availability> {
+    (1_u8..=5).prop_map(|number| Availability::from_u8(number).unwrap())
+}
+
+fn reason() -> impl Strategy<Value = Reason> {
+    (prop::sample::select(ReasonCode::ALL), prop::option::of(text()))
+        .prop_map(|(code, detail)| Reason { code, detail })
+}
+
+fn features() -> impl Strategy<Value = FeatureVector> {
+    let status = (1_u8..=5).prop_map(|number| FeatureStatus::from_u8(number).unwrap());
+    let feature = (float(), status, prop::option::of(instant()))
+        .prop_map(|(value, status, event_time)| FeatureValue { value, status, event_time });
+    (hash(), any::<u64>(), prop::collection::vec(feature, 0..8))
+        .prop_map(|(feature_set, watermark, values)| FeatureVector { feature_set, watermark, values })
+}
+
+fn inputs() -> impl Strategy<Value = DecisionInputs> {
+    let exposure = (text(), text(), instant())
+        .prop_map(|(action, channel, at)| Exposure { action, channel, at });
+    let who = (any::<[u8; 16]>(), instant(), any::<u64>(), text(), any::<[u8; 16]>());
+    let what = (
+        prop::collection::vec((text(), value()), 0..4),
+        availability(),
+        features(),
+        prop::collection::vec((text(), availability()), 0..4),
+        prop::collection::vec(exposure, 0..4),
+    );
+    (who, what).prop_map(|((id, now, seed, decision_point, user), what)| {
+        let (context, features_availability, features, models, exposures) = what;
+        DecisionInputs {
+            decision_id: DecisionId::from_bytes(id),
+            now,
+            seed,
+            decision_point,
+            user: UserKey::from_bytes(user),
+            context,
+            features_availability,
+            features,
+            models,
+            exposures,
+        }
+    })
+}
+
+fn decision() -> impl Strategy<Value = Decision> {
+    let rung = prop::sample::select(vec![Rung::Champion, Rung::RulesOnly, Rung::DefaultAction]);
+    let score =
+        (float(), float(), float()).prop_map(|(margin, raw, calibrated)| Score { margin, raw, calibrated });
+    let score = (text(), prop::option::of(model()), prop::option::of(score))
+        .prop_map(|(alias, model, score)| ScoreOutcome { alias, model, score });
+    let candidate = (text(), prop::option::of(float()), float(), reason(), prop::option::of(instant()))
+        .prop_map(|(action, value, probability, reason, next_eligible_at)| CandidateOutcome {
+            action,
+            value,
+            probability,
+            reason,
+            next_eligible_at,
+        });
+    let chosen = (text(), text(), text(), any::<bool>(), float(), float(), rung);
+    let lists = (
+        prop::collection::vec(score, 0..3),
+        prop::collection::vec(candidate, 0..4),
+        prop::collection::vec(reason(), 0..4),
+        prop::option::of(instant()),
+    );
+    (chosen, lists).prop_map(|(chosen, (scores, candidates, reasons, expires_at))| {
+        let (action, payload, channel, counts_against_caps, value, propensity, rung) = chosen;
+        Decision {
+            action,
+            payload,
+            channel,
+            counts_against_caps,
+            value,
+            propensity,
+            rung,
+            scores,
+            candidates,
+            reasons,
+            expires_at,
+        }
+    })
+}
+
+/// Any record that the types allow, floats with any bits.
+pub(crate) fn any_record() -> impl Strategy<Value = DecisionRecord> {
+    let head = (any::<u64>(), hash(), prop::collection::vec((text(), model()), 0..3));
+    let request = prop::collection::vec(any::<u8>(), 0..64);
+    (head, request, inputs(), decision(), any::<(u32, u32)>()).prop_map(
+        |((sequence, policy, models), request, inputs, decision, (read_us, decide_us))| DecisionRecord {
+            sequence,
+            policy,
+            models,
+            request,
+            inputs,
+            decision,
+            observed: Observed { read_us, decide_us },
+        },
+    )
+}

@@ -1,0 +1,314 @@
+//! Walks the frames of one segment, of a file that may still be growing.
+//!
+//! Not here: which segment comes next (`reader`), or mending (`recovery`).
+//!
+//! A frame that is cut short or does not match its checksum is either a torn end, what a crash leaves when the
+//! last write was not finished, or damage to bytes that were once whole. It is damage when an intact frame of a
+//! later record follows it anywhere in the segment: writes are made in order, so nothing whole can lie behind an
+//! unfinished one. Damage to the very last frame cannot be told from a torn end, and is taken for one.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use crate::codec;
+use crate::config::MAX_RECORD_BYTES;
+use crate::error::Error;
+use crate::segment::{
+    FRAME_HEADER_BYTES, FrameHeader, HEADER_BYTES, Header, HeaderFault, RECORD, SEAL, SEAL_BYTES,
+    SEGMENT_VERSION, path, read_seal,
+};
+
+/// Bytes asked of the file at a time.
+const READ_BYTES: usize = 256 * 1024;
+
+/// A segment being read.
+#[derive(Debug)]
+pub(crate) struct Scanner {
+    file: File,
+    path: PathBuf,
+    base: u64,
+    header_seen: bool,
+    buffer: Vec<u8>,
+    /// Where in `buffer` the next frame begins.
+    start: usize,
+    /// Where in the file `buffer` begins.
+    buffer_offset: u64,
+}
+
+/// What lies at the scanner's place.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// A record; [`Scanner::payload`] of the same range gives its bytes.
+    Record { offset: u64, sequence: u64, payload: std::ops::Range<usize> },
+    /// The end of a full segment.
+    Seal { offset: u64, last_sequence: u64 },
+    /// Nothing yet, or nothing but reserved space.
+    End { offset: u64 },
+    /// The bytes from here to the end of the file are no whole frame, and no later frame is intact.
+    Torn { offset: u64, bytes: u64, reason: String },
+}
+
+/// What the bytes of a frame turned out to be.
+enum Frame {
+    Whole { kind: u8, length: usize },
+    Nothing,
+    Broken(String),
+}
+
+impl Scanner {
+    /// Opens the segment of `dir` that begins with record `base`.
+    pub(crate) fn open(dir: &Path, base: u64) -> Result<Self, Error> {
+        let path = path(dir, base);
+        let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
+        Ok(Self {
+            file,
+            path,
+            base,
+            header_seen: false,
+            buffer: Vec::new(),
+            start: 0,
+            buffer_offset: 0,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) const fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// The bytes of a record that [`Self::step`] found last.
+    pub(crate) fn payload(&self, range: std::ops::Range<usize>) -> &[u8] {
+        self.buffer.get(range).unwrap_or_default()
+    }
+
+    /// Where the next frame begins.
+    pub(crate) const fn offset(&self) -> u64 {
+        self.buffer_offset + self.start as u64
+    }
+
+    /// Takes the next frame. `expected` is the sequence of the next record, by which intact frames behind a
+    /// broken one are recognised. At an end or a torn end the place does not move, so that a later call sees what
+    /// has been written since.
+    pub(crate) fn step(&mut self, expected: u64) -> Result<Step, Error> {
+        if !self.header_seen
+            && let Some(step) = self.read_header()?
+        {
+            return Ok(step);
+        }
+        match self.frame()? {
+            Frame::Whole { kind, length } => self.take(kind, length),
+            Frame::Nothing => {
+                self.forget();
+                Ok(Step::End { offset: self.offset() })
+            }
+            Frame::Broken(_) => {
+                // A writer may have been half way through this frame: look again before judging.
+                self.forget();
+                match self.frame()? {
+                    Frame::Whole { kind, length } => self.take(kind, length),
+                    Frame::Nothing => Ok(Step::End { offset: self.offset() }),
+                    Frame::Broken(reason) => self.judge(reason, expected),
+                }
+            }
+        }
+    }
+
+    /// Moves to the next intact record with a sequence of at least `expected`, and says whether there is one.
+    pub(crate) fn skip_to_intact(&mut self, expected: u64) -> Result<bool, Error> {
+        self.header_seen = true;
+        let from = self.offset().max(HEADER_BYTES as u64);
+        self.buffer_offset = from;
+        self.forget();
+        let found = self.find_intact(from, expected)?;
+        self.buffer_offset = found.unwrap_or(from);
+        self.forget();
+        Ok(found.is_some())
+    }
+
+    /// Reads the header; `Some` when the file ends before it does.
+    fn read_header(&mut self) -> Result<Option<Step>, Error> {
+        self.fill(HEADER_BYTES)?;
+        let Some(bytes) = self.rest().first_chunk::<HEADER_BYTES>() else {
+            let bytes = self.rest().len() as u64;
+            self.forget();
+            let reason = "the file ends inside its header".to_owned();
+            return Ok(Some(match bytes {
+                0 => Step::End { offset: 0 },
+                _ => Step::Torn { offset: 0, bytes, reason },
+            }));
+        };
+        match Header::decode(bytes) {
+            Ok(header) if header.base == self.base => {
+                self.start += HEADER_BYTES;
+                self.header_seen = true;
+                Ok(None)
+            }
+            Ok(header) => {
+                let reason = format!(
+                    "the header says that the first record is {}, the file name {}",
+                    header.base, self.base
+                );
+                Err(Error::corrupted(&self.path, 0, reason))
+            }
+            Err(HeaderFault::Version(found)) => Err(Error::UnsupportedVersion {
+                file: self.path.clone(),
+                offset: 8,
+                what: "segment",
+                found,
+                supported: SEGMENT_VERSION,
+            }),
+            Err(HeaderFault::Damaged(reason)) => {
+                self.fill(HEADER_BYTES + 1)?;
+                let alone = self.rest().len() == HEADER_BYTES;
+                self.forget();
+                if !alone {
+                    return Err(Error::corrupted(&self.path, 0, reason));
+                }
+                Ok(Some(Step::Torn { offset: 0, bytes: HEADER_BYTES as u64, reason: reason.to_owned() }))
+            }
+        }
+    }
+
+    /// Looks at the frame at the scanner's place without taking it.
+    fn frame(&mut self) -> Result<Frame, Error> {
+        self.fill(FRAME_HEADER_BYTES)?;
+        let Some(header) = self.rest().first_chunk().map(|bytes| FrameHeader::decode(*bytes)) else {
+            return Ok(match self.rest() {
+                [] => Frame::Nothing,
+                rest if rest.iter().all(|byte| *byte == 0) => Frame::Nothing,
+                rest => Frame::Broken(format!("the file ends after {} bytes of a frame", rest.len())),
+            });
+        };
+        if header.length == 0 && self.only_zeros()? {
+            return Ok(Frame::Nothing);
+        }
+        let length = header.length as usize;
+        if !plausible(header) {
+            return Ok(Frame::Broken(format!(
+                "no frame begins here: type {} with {length} bytes is never written",
+                header.kind
+            )));
+        }
+        self.fill(FRAME_HEADER_BYTES + length)?;
+        let Some(payload) = self.rest().get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + length) else {
+            let found = self.rest().len() - FRAME_HEADER_BYTES;
+            return Ok(Frame::Broken(format!("the file ends after {found} of a frame's {length} bytes")));
+        };
+        if !header.matches(payload) {
+            return Ok(Frame::Broken("the frame does not match its checksum".to_owned()));
+        }
+        Ok(Frame::Whole { kind: header.kind, length })
+    }
+
+    /// Moves behind the whole frame at the scanner's place.
+    fn take(&mut self, kind: u8, length: usize) -> Result<Step, Error> {
+        let offset = self.offset();
+        let payload = self.start + FRAME_HEADER_BYTES..self.start + FRAME_HEADER_BYTES + length;
+        if kind == SEAL {
+            let frame = self.start..payload.end;
+            let last_sequence = self.buffer.get(frame).and_then(read_seal).unwrap_or_default();
+            self.start = payload.end;
+            return Ok(Step::Seal { offset, last_sequence });
+        }
+        let Some(sequence) = codec::sequence_of(self.payload(payload.clone())) else {
+            return Err(Error::corrupted(&self.path, offset, "the record is too short to have a sequence"));
+        };
+        self.start = payload.end;
+        Ok(Step::Record { offset, sequence, payload })
+    }
+
+    /// Decides between a torn end and damage.
+    fn judge(&mut self, reason: String, expected: u64) -> Result<Step, Error> {
+        let offset = self.offset();
+        if let Some(intact) = self.find_intact(offset + 1, expected)? {
+            let reason = format!("{reason}, yet an intact frame follows at byte {intact}");
+            return Err(Error::corrupted(&self.path, offset, reason));
+        }
+        let bytes = self.length()?.saturating_sub(offset);
+        Ok(Step::Torn { offset, bytes, reason })
+    }
+
+    /// The first place at or behind `from` where an intact frame begins, a record from `expected` on or a seal.
+    fn find_intact(&mut self, from: u64, expected: u64) -> Result<Option<u64>, Error> {
+        let mut bytes = Vec::new();
+        self.file
+            .seek(SeekFrom::Start(from))
+            .and_then(|_| self.file.read_to_end(&mut bytes))
+            .map_err(|error| Error::io("read", &self.path, error))?;
+        let found = (0..bytes.len()).find(|at| bytes.get(*at..).is_some_and(|rest| intact(rest, expected)));
+        self.forget();
+        Ok(found.map(|at| from + at as u64))
+    }
+
+    fn only_zeros(&mut self) -> Result<bool, Error> {
+        let mut looked_at = 0;
+        loop {
+            self.fill(looked_at + READ_BYTES)?;
+            let rest = self.rest().get(looked_at..).unwrap_or_default();
+            if rest.is_empty() {
+                return Ok(true);
+            }
+            if rest.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            looked_at += rest.len();
+        }
+    }
+
+    pub(crate) fn length(&self) -> Result<u64, Error> {
+        self.file.metadata().map(|data| data.len()).map_err(|error| Error::io("inspect", &self.path, error))
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+
+    /// Drops what was read ahead of the scanner's place, so that the next look sees the file as it is then.
+    fn forget(&mut self) {
+        self.buffer_offset = self.offset();
+        self.buffer.clear();
+        self.start = 0;
+    }
+
+    /// Reads until `wanted` bytes are there from the scanner's place on, or the file ends.
+    fn fill(&mut self, wanted: usize) -> Result<(), Error> {
+        if self.rest().len() >= wanted {
+            return Ok(());
+        }
+        self.buffer.drain(..self.start);
+        self.buffer_offset += self.start as u64;
+        self.start = 0;
+        let end = self.buffer_offset + self.buffer.len() as u64;
+        let missing = (wanted - self.buffer.len()).max(READ_BYTES) as u64;
+        self.file
+            .seek(SeekFrom::Start(end))
+            .and_then(|_| (&mut self.file).take(missing).read_to_end(&mut self.buffer))
+            .map(|_| ())
+            .map_err(|error| Error::io("read", &self.path, error))
+    }
+}
+
+/// Whether a frame with this header may have been written.
+fn plausible(header: FrameHeader) -> bool {
+    let length = header.length as usize;
+    match header.kind {
+        RECORD => (codec::PREFIX_BYTES..=MAX_RECORD_BYTES).contains(&length),
+        SEAL => length == SEAL_BYTES - FRAME_HEADER_BYTES,
+        _ => false,
+    }
+}
+
+/// Whether `bytes` begin with an intact frame, a record from `expected` on or a seal.
+fn intact(bytes: &[u8], expected: u64) -> bool {
+    let Some((header, rest)) = bytes.split_first_chunk() else { return false };
+    let header = FrameHeader::decode(*header);
+    let Some(payload) = rest.get(..header.length as usize).filter(|_| plausible(header)) else { return false };
+    // The sequence is looked at first: it rules out nearly every place without a checksum.
+    let may_follow = |sequence: u64| sequence >= expected && sequence - expected <= bytes.len() as u64;
+    let fits = header.kind == SEAL || codec::sequence_of(payload).is_some_and(may_follow);
+    fits && header.matches(payload)
+}
