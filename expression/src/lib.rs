@@ -13,10 +13,21 @@
     )
 )]
 
+mod call;
+mod check;
 mod error;
+mod evaluate;
+mod parse;
 mod row;
+mod scan;
+mod suggest;
+mod syntax;
+mod tree;
 
 use augur_domain::ValueType;
+
+use check::Checker;
+use tree::Tree;
 
 pub use error::CompileError;
 pub use row::{Evaluated, Names, Operand, Row, Slot};
@@ -26,7 +37,7 @@ pub use row::{Evaluated, Names, Operand, Row, Slot};
 pub struct Expression {
     source: Box<str>,
     slots: Box<[Slot]>,
-    value_type: ValueType,
+    tree: Tree,
 }
 
 impl Expression {
@@ -36,14 +47,18 @@ impl Expression {
     /// The first thing wrong, with its place: syntax, anything outside the subset, an unknown name, types that do
     /// not go together, or a source, nesting or node count past its bound.
     pub fn compile(source: &str, names: &dyn Names, expected: ValueType) -> Result<Self, CompileError> {
-        let _ = (names, expected);
-        Err(CompileError::new(0, format!("`{source}` is outside the language"), ""))
+        let written = parse::parse(source)?;
+        let mut checker = Checker { names, slots: Vec::new() };
+        let tree = checker.check_root(&written, expected)?;
+        let mut slots = checker.slots;
+        slots.sort_unstable();
+        slots.dedup();
+        Ok(Self { source: source.into(), slots: slots.into(), tree })
     }
 
     /// The value of the expression on `row`. Never NaN or infinite, never allocates, never panics.
     pub fn evaluate<'a, R: Row + ?Sized>(&'a self, row: &'a R) -> Evaluated<'a> {
-        let _ = row;
-        Evaluated::Undefined("not lowered")
+        self.tree.evaluate(row)
     }
 
     /// The text it was compiled from.
@@ -51,13 +66,13 @@ impl Expression {
         &self.source
     }
 
-    /// The slots it reads, ascending, each once.
+    /// The slots of the names in it, ascending, each once; no other slot is ever read.
     pub fn slots(&self) -> &[Slot] {
         &self.slots
     }
 
     /// The type of its value, as asked of [`Self::compile`].
     pub fn value_type(&self) -> ValueType {
-        self.value_type
+        self.tree.value_type()
     }
 }
