@@ -46,7 +46,7 @@ fn unique<'p>(names: impl Iterator<Item = &'p Located<String>>, kind: &str, comp
     let mut seen = BTreeSet::new();
     for name in names.filter(|name| !name.value.is_empty()) {
         if !seen.insert(&name.value) {
-            let message = format!("there is already a {kind} `{}`", name.value);
+            let message = format!("the {kind} `{}` is declared twice", name.value);
             complaints.add(name.offset, message, "another name", "");
         }
     }

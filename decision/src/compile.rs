@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use augur_domain::{ContentHash, Diagnostic, FeatureSet, ValueType};
-use augur_expression::{CompileError, Expression};
+use augur_expression::{CompileError, Expression, Names};
 
 use crate::check::{applies, check, has_channel_cap};
 use crate::file::{Complaints, Effect, PointEntry, Policy, RuleEntry, Written, offset_in_file, parse};
@@ -192,7 +192,7 @@ impl Compiler<'_> {
     ) -> Questions {
         let mut questions = Questions::new();
         let Some(written) = written else { return questions };
-        let mut failures: Vec<(CompileError, Vec<&str>)> = Vec::new();
+        let mut failures: Vec<Failure<'_>> = Vec::new();
         let mut compiled: Vec<Arc<Question>> = Vec::new();
         for (index, point) in points.iter().filter_map(|index| Some((*index, self.points.get(*index)?))) {
             let names = PointNames { inputs: self.inputs, models: &point.models, context: &point.context };
@@ -208,18 +208,39 @@ impl Compiler<'_> {
                     compiled.push(Arc::clone(&question));
                     questions.insert(index, question);
                 }
-                Err(error) => match failures.iter_mut().find(|(known, _)| same_complaint(known, &error)) {
-                    Some((_, names)) => names.push(&point.name),
-                    None => failures.push((error, vec![&point.name])),
-                },
+                Err(error) => {
+                    let path = path_at(&written.source, error.offset);
+                    let unknown_path = if names.lookup(path).is_none() { path } else { "" };
+                    match failures.iter_mut().find(|known| known.is_like(&error)) {
+                        Some(known) => known.points.push(&point.name),
+                        None => failures.push(Failure { error, unknown_path, points: vec![&point.name] }),
+                    }
+                }
             }
         }
-        for (error, names) in failures {
+        for Failure { error, unknown_path, points } in failures {
             let offset = offset_in_file(self.text, written, error.offset);
-            let message = format!("`{key}` of {place} {}: {}", at_points(&names), error.message);
-            self.complaints.add(offset, message, error.expected, error.hint);
+            let points = listed(&points);
+            let message = format!("`{key}` of {place} at {points}: {}", error.message);
+            let declare = how_to_declare(unknown_path, &points);
+            let hint = if error.hint.is_empty() { declare } else { error.hint };
+            self.complaints.add(offset, message, error.expected, hint);
         }
         questions
+    }
+}
+
+/// One complaint about an expression, and the decision points that raise it.
+struct Failure<'a> {
+    error: CompileError,
+    /// The name complained about, if the points do not know it.
+    unknown_path: &'a str,
+    points: Vec<&'a str>,
+}
+
+impl Failure<'_> {
+    fn is_like(&self, error: &CompileError) -> bool {
+        self.error.offset == error.offset && self.error.message == error.message
     }
 }
 
@@ -244,15 +265,28 @@ fn rule_at(entry: &RuleEntry, point: &Point, when: Arc<Question>) -> Rule {
     }
 }
 
-fn same_complaint(a: &CompileError, b: &CompileError) -> bool {
-    a.offset == b.offset && a.message == b.message
-}
-
-/// `at cart_page, checkout and 3 more`
-fn at_points(names: &[&str]) -> String {
+/// `cart_page, checkout, home and 3 more`
+fn listed(names: &[&str]) -> String {
     const MOST: usize = 3;
     let named: Vec<&str> = names.iter().copied().take(MOST).collect();
     let more = names.len().saturating_sub(MOST);
     let tail = if more == 0 { String::new() } else { format!(" and {more} more") };
-    format!("at {}{tail}", named.join(", "))
+    format!("{}{tail}", named.join(", "))
+}
+
+/// The dotted name that starts at byte `offset` of `source`.
+fn path_at(source: &str, offset: usize) -> &str {
+    let found = source.get(offset..).unwrap_or_default();
+    let length =
+        found.find(|c: char| !(c.is_ascii_alphanumeric() || "_.".contains(c))).unwrap_or(found.len());
+    found.get(..length).unwrap_or_default()
+}
+
+/// What to do about a name that is not known though the policy could declare it; empty for any other complaint.
+fn how_to_declare(unknown_path: &str, points: &str) -> String {
+    match unknown_path.split_once('.') {
+        Some(("context", _)) => format!("declare it in `context` of {points}"),
+        Some(("scores", _)) => format!("name its model in `models` of {points}"),
+        _ => String::new(),
+    }
 }

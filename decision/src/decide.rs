@@ -294,12 +294,8 @@ impl Reasons {
         let rung = if features.is_none() && all_scored { Rung::Champion } else { Rung::RulesOnly };
         let readable = features.is_none();
         let unusable = row.scores.iter().filter(|outcome| {
-            let asked = readable && outcome.model.is_some() && is_available(row.inputs, &outcome.alias);
-            if asked {
-                outcome.score.is_none()
-            } else {
-                outcome.model.is_none() || !is_available(row.inputs, &outcome.alias)
-            }
+            let usable = outcome.model.is_some() && is_available(row.inputs, &outcome.alias);
+            !usable || (readable && outcome.score.is_none())
         });
         let unusable: Vec<Reason> = unusable
             .map(|outcome| Reason::with(ReasonCode::ModelUnavailable, Arc::clone(&outcome.alias)))

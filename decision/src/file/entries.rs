@@ -3,7 +3,7 @@
 //! Not here: how a single value is read (`section`).
 
 use augur_domain::ValueType;
-use augur_domain::time::{DAY_MS, MINUTE_MS};
+use augur_domain::time::MINUTE_MS;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -200,8 +200,7 @@ fn payload(value: &Spanned<DeValue<'_>>, complaints: &mut Complaints<'_>) -> Str
 
 fn caps(section: &Section<'_>, complaints: &mut Complaints<'_>) -> Vec<Located<Cap>> {
     let expected = format!(
-        "`<count> per <window>` or `<count> per <window> per channel`, count 1 to {MAX_LIMIT}, window up to {}d",
-        400 * DAY_MS / DAY_MS
+        "`<count> per <window>` or `<count> per <window> per channel`, count 1 to {MAX_LIMIT}, window up to 400d"
     );
     let Some(value) = section.get("caps") else { return Vec::new() };
     let list_expected = "a list of caps, like `[\"2 per 7d\"]`";
@@ -254,21 +253,18 @@ fn rule(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) -> 
 fn boost(section: &Section<'_>, then: Option<Effect>, complaints: &mut Complaints<'_>) -> Boost {
     let factor = amount(section, "factor", complaints);
     let add = amount(section, "add", complaints);
+    let given = ["factor", "add"].into_iter().filter_map(|key| Some((key, section.get(key)?)));
     match then {
-        Some(Effect::Boost) => {
-            if section.get("factor").is_none() && section.get("add").is_none() {
-                section.required("factor", "`factor`, `add` or both with `then = \"boost\"`", complaints);
-            }
+        Some(Effect::Boost) if given.clone().next().is_none() => {
+            section.required("factor", "`factor`, `add` or both with `then = \"boost\"`", complaints);
         }
-        Some(_) => {
-            for value in ["factor", "add"].iter().filter_map(|key| section.get(key).map(|value| (key, value)))
-            {
-                let (key, value) = value;
+        Some(Effect::Allow | Effect::Deny | Effect::Force) => {
+            for (key, value) in given {
                 let message = format!("`{key}` without `then = \"boost\"`");
                 complaints.add(value.span().start, message, "no such key here", "");
             }
         }
-        None => {}
+        Some(Effect::Boost) | None => {}
     }
     Boost { factor: factor.unwrap_or(1.0), add: add.unwrap_or(0.0) }
 }

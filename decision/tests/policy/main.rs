@@ -1,0 +1,18 @@
+//! The policy file and the decision function, used as their callers use them.
+//!
+//! Not here: the language of expressions, or how models score; their own crates test them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::float_cmp,
+    clippy::allow_attributes,
+    reason = "tests fail by panicking and compare bits on purpose"
+)]
+
+mod bad_policies;
+mod cases;
+mod loading;
+mod properties;
+mod support;
