@@ -116,7 +116,7 @@ struct Choice {
 struct Round<'a> {
     row: &'a DecisionRow<'a>,
     candidates: Vec<CandidateOutcome>,
-    /// Questions without an answer, in the order in which they were asked.
+    /// Questions without an answer, in the order in which they were asked; of rules no more than can be told.
     unanswered: Vec<Reason>,
     boosted: Vec<&'a Rule>,
 }
@@ -158,7 +158,9 @@ impl<'a> Round<'a> {
         rules.iter().filter(move |rule| {
             let evaluated = rule.when.expression().evaluate(row);
             evaluated.as_boolean().unwrap_or_else(|| {
-                unanswered.push(rule.when.unanswered(ReasonCode::MissingInput, &evaluated));
+                if unanswered.len() < MAX_REASONS {
+                    unanswered.push(rule.when.unanswered(ReasonCode::MissingInput, &evaluated));
+                }
                 false
             })
         })
