@@ -1,1 +1,16 @@
-//! Placeholder header.
+//! Load and life for an Augur server: gRPC client, simulated shoppers, open-loop decide load, ingest load.
+//!
+//! Everything here talks to a server through its public API; nothing links to it. Not here: what to print about a
+//! run (`cli`) or micro-benchmarks of single crates (their own `benches/`).
+
+pub mod client;
+pub mod ingest;
+pub mod latency;
+pub mod open_loop;
+pub mod shop;
+
+mod error;
+
+pub use client::Client;
+pub use error::Error;
+pub use shop::Shop;

@@ -1,0 +1,117 @@
+//! Connections to a server, handed out in turn to every service's client.
+//!
+//! Not here: retries or pacing. A caller that loads a server must see each refusal.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use augur_proto::v1::decision_service_client::DecisionServiceClient;
+use augur_proto::v1::event_service_client::EventServiceClient;
+use augur_proto::v1::feature_service_client::FeatureServiceClient;
+use augur_proto::v1::model_service_client::ModelServiceClient;
+use augur_proto::v1::policy_service_client::PolicyServiceClient;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::Error;
+
+/// Most connections of one client.
+pub const MAX_CONNECTIONS: usize = 256;
+/// Largest answer read, in bytes.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A fixed number of HTTP/2 connections to one server. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Client {
+    connections: Arc<Connections>,
+}
+
+#[derive(Debug)]
+struct Connections {
+    channels: Vec<Channel>,
+    next: AtomicUsize,
+    first: Channel,
+}
+
+impl Client {
+    /// Opens `connections` connections (1 to [`MAX_CONNECTIONS`]) to e.g. `http://127.0.0.1:7070`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPlan`], [`Error::InvalidEndpoint`], or [`Error::Connect`] when nobody answers within five
+    /// seconds.
+    pub async fn connect(endpoint: &str, connections: usize) -> Result<Self, Error> {
+        if connections == 0 || connections > MAX_CONNECTIONS {
+            return Err(Error::InvalidPlan {
+                name: "connections",
+                found: connections.to_string(),
+                expected: "1 to 256",
+            });
+        }
+        let address =
+            if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") };
+        let target = Endpoint::from_shared(address)
+            .map_err(|error| Error::InvalidEndpoint {
+                endpoint: endpoint.to_owned(),
+                reason: error.to_string(),
+            })?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true);
+        let connect = || async {
+            target
+                .connect()
+                .await
+                .map_err(|error| Error::Connect { endpoint: endpoint.to_owned(), reason: causes(&error) })
+        };
+        let first = connect().await?;
+        let mut channels = vec![first.clone()];
+        while channels.len() < connections {
+            channels.push(connect().await?);
+        }
+        Ok(Self { connections: Arc::new(Connections { channels, next: AtomicUsize::new(0), first }) })
+    }
+
+    /// The next connection in turn.
+    pub fn channel(&self) -> Channel {
+        let Connections { channels, next, first } = &*self.connections;
+        let turn = next.fetch_add(1, Ordering::Relaxed) % channels.len().max(1);
+        channels.get(turn).unwrap_or(first).clone()
+    }
+
+    /// Events in.
+    pub fn events(&self) -> EventServiceClient<Channel> {
+        EventServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// Decisions out.
+    pub fn decisions(&self) -> DecisionServiceClient<Channel> {
+        DecisionServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// What is known about users.
+    pub fn features(&self) -> FeatureServiceClient<Channel> {
+        FeatureServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// The model registry.
+    pub fn models(&self) -> ModelServiceClient<Channel> {
+        ModelServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> PolicyServiceClient<Channel> {
+        PolicyServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+}
+
+/// An error with all its causes: tonic's transport error alone says no more than "transport error".
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

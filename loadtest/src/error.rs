@@ -1,0 +1,88 @@
+//! What can go wrong while putting load on a server.
+//!
+//! Not here: errors of single requests in an open-loop run. Those are counted by code, they do not end it.
+
+/// A load run that could not start or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The endpoint is not a URL.
+    #[error("`{endpoint}` is not an endpoint: {reason}; expected something like `http://127.0.0.1:7070`")]
+    InvalidEndpoint {
+        /// As given.
+        endpoint: String,
+        /// What the parser said.
+        reason: String,
+    },
+    /// Nobody answers there.
+    #[error("cannot connect to `{endpoint}`: {reason}; is a server running there (`augur serve`)?")]
+    Connect {
+        /// As given.
+        endpoint: String,
+        /// The causes, outermost first.
+        reason: String,
+    },
+    /// A setting is out of its range.
+    #[error("`{name}` is {found}; expected {expected}")]
+    InvalidPlan {
+        /// The setting.
+        name: &'static str,
+        /// What was given.
+        found: String,
+        /// What would have been right.
+        expected: &'static str,
+    },
+    /// The server refused a whole call.
+    #[error("{call} failed after {done} events: {code}: {message}")]
+    Call {
+        /// The method.
+        call: &'static str,
+        /// Events acknowledged before.
+        done: u64,
+        /// The gRPC code's name.
+        code: String,
+        /// What the server said.
+        message: String,
+    },
+    /// The server broke its own contract.
+    #[error("{call}: {problem}; client and server may be of different versions")]
+    Protocol {
+        /// The method.
+        call: &'static str,
+        /// What came instead of what.
+        problem: String,
+    },
+    /// The operating system gave no thread.
+    #[error("cannot start the pacing thread: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Error {
+    /// A failed call, with the number of events acknowledged before it.
+    pub(crate) fn call(call: &'static str, done: u64, status: &tonic::Status) -> Self {
+        Self::Call { call, done, code: code_name(status.code()), message: status.message().to_owned() }
+    }
+}
+
+/// The name of a gRPC code as the specification spells it, e.g. `RESOURCE_EXHAUSTED`.
+pub(crate) fn code_name(code: tonic::Code) -> String {
+    let camel = format!("{code:?}");
+    let mut name = String::with_capacity(camel.len() + 2);
+    for character in camel.chars() {
+        if character.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(character.to_ascii_uppercase());
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_spelled_as_in_the_specification() {
+        assert_eq!(code_name(tonic::Code::ResourceExhausted), "RESOURCE_EXHAUSTED");
+        assert_eq!(code_name(tonic::Code::Ok), "OK");
+    }
+}
