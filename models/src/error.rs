@@ -43,7 +43,7 @@ pub enum Error {
         missing: Vec<String>,
     },
     /// A name that cannot be a directory, an alias or a column.
-    #[error("`{found}` cannot be a {kind}; expected {expected}")]
+    #[error("`{found}` cannot be used as {kind}; expected {expected}")]
     InvalidName {
         /// What it was to name.
         kind: &'static str,

@@ -5,7 +5,7 @@
 
 use augur_domain::math;
 
-/// Probabilities are held this far from 0 and 1 before a logarithm is taken.
+/// What happened is given at least this probability before a logarithm is taken.
 pub const LOG_LOSS_CLIP: f64 = 1e-15;
 /// Equal-width bins of the calibration error in [`Metrics`].
 pub const ECE_BINS: usize = 10;
@@ -85,11 +85,13 @@ pub fn average_precision(pairs: &[(f64, bool)]) -> Option<f64> {
     (total > 0.0).then(|| area / total)
 }
 
-/// Mean negative log-likelihood with probabilities held within `clip`..=1-`clip`; `None` without rows.
+/// Mean negative log-likelihood, where what happened is given a probability of at least `clip`; `None` without
+/// rows.
 pub fn log_loss(pairs: &[(f64, bool)], clip: f64) -> Option<f64> {
+    let floor = math::ln(clip);
     mean(pairs, |probability, label| {
-        let clipped = probability.clamp(clip, 1.0 - clip);
-        if label { -math::ln(clipped) } else { -math::ln_1p(-clipped) }
+        let log_likelihood = if label { math::ln(probability) } else { math::ln_1p(-probability) };
+        -log_likelihood.max(floor)
     })
 }
 

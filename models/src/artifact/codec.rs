@@ -239,3 +239,145 @@ impl<'a> Cursor<'a> {
         Ok(timestamp)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Artifact;
+    use super::super::tests::sample;
+    use super::*;
+
+    /// The bytes of the sample, written when format version 1 was fixed. They must be readable for ever.
+    const GOLDEN_V1: &str = include_str!("../../testdata/artifact-v1.hex");
+
+    fn golden() -> Vec<u8> {
+        let digits: Vec<u8> = GOLDEN_V1.bytes().filter(u8::is_ascii_hexdigit).collect();
+        digits
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn bytes_are_pinned() {
+        let artifact = Artifact::new(sample()).unwrap();
+        let hex: String = artifact.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, golden().iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        let read = Artifact::decode(&golden()).unwrap();
+        assert_eq!(read, artifact);
+        assert_eq!(read.id(), ContentHash::of(&[&golden()]));
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_bit_is_noticed() {
+        let bytes = golden();
+        for len in 0..bytes.len() {
+            assert!(matches!(Artifact::decode(&bytes[..len]), Err(Error::Malformed { .. })), "cut at {len}");
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(Artifact::decode(&changed), Err(Error::Malformed { .. })), "bit {bit}");
+        }
+        let mut longer = bytes;
+        longer.push(0);
+        assert!(Artifact::decode(&longer).is_err());
+    }
+
+    #[test]
+    fn an_unknown_version_is_named() {
+        let mut bytes = golden();
+        bytes[8] = 2;
+        let error = Artifact::decode(&bytes).unwrap_err().to_string();
+        assert!(error.contains("format version 2") && error.contains("expected format version 1"), "{error}");
+    }
+
+    fn number() -> impl Strategy<Value = f64> {
+        prop_oneof![-1e9..1e9_f64, Just(0.0), Just(-0.0), Just(5e-324)]
+    }
+
+    fn inputs() -> impl Strategy<Value = Vec<Input>> {
+        let input = (any::<bool>(), prop::array::uniform4(number()), 1e-300..1e300_f64);
+        prop::collection::vec(input, 1..20).prop_map(|parts| {
+            let each = parts.into_iter().enumerate();
+            each.map(|(index, (logarithm, [mean, weight, imputation, missing_weight], scale))| Input {
+                feature: format!("feature_{index}"),
+                transform: if logarithm { Transform::SignedLog1p } else { Transform::Identity },
+                mean,
+                scale,
+                weight,
+                imputation,
+                missing_weight,
+            })
+            .collect()
+        })
+    }
+
+    fn calibrators() -> impl Strategy<Value = Calibrator> {
+        let knots = prop::collection::btree_set(-1_000_i32..1_000, 1..30).prop_map(|margins| {
+            let count = margins.len() as f64;
+            let knot = |(index, margin): (usize, i32)| Knot {
+                margin: f64::from(margin) / 7.0,
+                probability: index as f64 / count,
+            };
+            Calibrator::Isotonic { knots: margins.into_iter().enumerate().map(knot).collect() }
+        });
+        prop_oneof![
+            Just(Calibrator::Identity),
+            (number(), number()).prop_map(|(a, b)| Calibrator::Platt { a, b }),
+            knots
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            inputs in inputs(),
+            calibrator in calibrators(),
+            intercept in number(),
+            seed in any::<u64>(),
+            positive_class in "\\PC{1,40}",
+        ) {
+            let mut content = Content { inputs, calibrator, intercept, positive_class, ..sample() };
+            content.lineage.seed = seed;
+            let artifact = Artifact::new(content).unwrap();
+            let bytes = artifact.encode();
+            let read = Artifact::decode(&bytes).unwrap();
+            prop_assert_eq!(read.encode(), bytes);
+            prop_assert_eq!(read.id(), artifact.id());
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..600),
+            with_header in any::<bool>(),
+        ) {
+            let mut bytes = bytes;
+            if with_header {
+                // A right header and checksum lead the decoder into the fields themselves.
+                let mut framed = [MAGIC.as_slice(), &VERSION.to_le_bytes(), &[KIND_LINEAR]].concat();
+                framed.append(&mut bytes);
+                let crc = crc32c::crc32c(&framed);
+                framed.extend_from_slice(&crc.to_le_bytes());
+                bytes = framed;
+            }
+            prop_assert!(Artifact::decode(&bytes).is_err());
+        }
+
+        #[test]
+        fn changed_bytes_with_a_right_checksum_never_panic(
+            place in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let mut bytes = golden();
+            let body = bytes.len() - CRC_BYTES;
+            bytes[place.index(body)] = byte;
+            let crc = crc32c::crc32c(&bytes[..body]);
+            bytes[body..].copy_from_slice(&crc.to_le_bytes());
+            if let Ok(artifact) = Artifact::decode(&bytes) {
+                prop_assert_eq!(artifact.encode(), bytes);
+            }
+        }
+    }
+}

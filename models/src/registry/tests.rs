@@ -1,1 +1,250 @@
-//! Tests of [`super`]; see the parent file for what it is.
+//! The registry on a real directory: order, history, damage, and many hands at once.
+
+use std::fs;
+
+use super::*;
+use crate::artifact::tests::sample;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_unix_ms(1_760_000_000_000 + second * 1_000)
+}
+
+fn card() -> Card {
+    Card { published_by: "ada".to_owned(), published_at: at(0), notes: "first".to_owned() }
+}
+
+/// Artifacts that differ by their seed.
+fn artifact(seed: u64) -> Artifact {
+    let mut content = sample();
+    content.lineage.seed = seed;
+    Artifact::new(content).unwrap()
+}
+
+fn registry() -> (tempfile::TempDir, Registry) {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::open(dir.path().join("deep/models")).unwrap();
+    (dir, registry)
+}
+
+/// A registry with `count` versions of `churn`.
+fn published(count: u64) -> (tempfile::TempDir, Registry) {
+    let (dir, registry) = registry();
+    for seed in 0..count {
+        registry.publish("churn", &artifact(seed), &card()).unwrap();
+    }
+    (dir, registry)
+}
+
+#[test]
+fn an_empty_registry_answers() {
+    let (_dir, registry) = registry();
+    assert!(registry.names().unwrap().is_empty());
+    assert!(registry.versions("churn").unwrap().is_empty());
+    assert!(registry.history("churn").unwrap().is_empty());
+    assert_eq!(registry.resolve("churn", "champion").unwrap(), None);
+    let error = registry.set_alias("churn", "champion", 1, "ada", "go", at(1)).unwrap_err();
+    assert!(matches!(error, Error::UnknownVersion { version: 1, newest: 0, .. }), "{error}");
+    assert!(matches!(
+        registry.rollback("churn", "champion", "ada", "back", at(1)),
+        Err(Error::NothingToRollBack { .. })
+    ));
+}
+
+#[test]
+fn versions_count_up_and_load_as_published() {
+    let (_dir, registry) = published(12);
+    let versions = registry.versions("churn").unwrap();
+    assert_eq!(versions.iter().map(|model| model.version).collect::<Vec<_>>(), (1..=12).collect::<Vec<_>>());
+    assert_eq!(registry.load(&versions[11]).unwrap(), artifact(11));
+    assert_eq!(registry.names().unwrap(), ["churn"]);
+    let found = registry.card("churn", 3).unwrap();
+    assert_eq!((found.version, found.artifact, found.card), (3, artifact(2).id(), card()));
+    assert_eq!(found.report["rows"], 10);
+    assert!(matches!(registry.card("churn", 13), Err(Error::UnknownVersion { version: 13, newest: 12, .. })));
+}
+
+#[test]
+fn publishing_the_same_bytes_again_is_the_same_version() {
+    let (_dir, registry) = published(2);
+    let later = Card { notes: "again".to_owned(), ..card() };
+    assert_eq!(registry.publish("churn", &artifact(0), &later).unwrap().version, 1);
+    assert_eq!(registry.versions("churn").unwrap().len(), 2);
+    assert_eq!(registry.card("churn", 1).unwrap().card.notes, "first");
+}
+
+#[test]
+fn names_that_would_leave_the_directory_are_refused() {
+    let (_dir, registry) = registry();
+    for name in ["", "..", "../x", "a/b", "Churn", "-x", "a b", &"x".repeat(65)] {
+        let error = registry.publish(name, &artifact(0), &card()).unwrap_err();
+        assert!(matches!(error, Error::InvalidName { kind: "model name", .. }), "{name}: {error}");
+    }
+    let error = registry.publish("conversion", &artifact(0), &card()).unwrap_err();
+    assert!(matches!(error, Error::WrongModel { .. }), "{error}");
+    let error = registry.resolve("churn", "Champion!").unwrap_err();
+    assert!(
+        error.to_string().starts_with("`Champion!` cannot be a alias") || error.to_string().contains("alias")
+    );
+}
+
+#[test]
+fn aliases_move_and_roll_back_step_by_step() {
+    let (_dir, registry) = published(4);
+    let champion = || registry.resolve("churn", "champion").unwrap().unwrap().version;
+    for (second, version) in [(1, 1), (2, 2), (3, 2), (4, 3)] {
+        registry.set_alias("churn", "champion", version, "ada", "better", at(second)).unwrap();
+        registry.set_alias("churn", "shadow", 4, "bob", "try", at(second)).unwrap();
+    }
+    let roll_back = |second| registry.rollback("churn", "champion", "eve", "complaints", at(second));
+    assert_eq!(roll_back(5).unwrap().version, 2);
+    assert_eq!(roll_back(6).unwrap().version, 1);
+    assert_eq!(champion(), 1);
+    assert!(matches!(roll_back(7), Err(Error::NothingToRollBack { .. })));
+    registry.set_alias("churn", "champion", 4, "ada", "fixed", at(8)).unwrap();
+    assert_eq!(roll_back(9).unwrap().version, 1);
+    // The other alias never moved, and a fresh registry on the same directory sees all of it.
+    let reopened = Registry::open(registry.dir()).unwrap();
+    let aliases = reopened.aliases("churn").unwrap();
+    assert_eq!(
+        aliases.iter().map(|(alias, to)| (alias.as_str(), to.version)).collect::<Vec<_>>(),
+        [("champion", 1), ("shadow", 4)]
+    );
+    let last = reopened.history("churn").unwrap().pop().unwrap();
+    assert_eq!((last.sequence, last.kind, last.who.as_str()), (12, ChangeKind::Rollback, "eve"));
+    assert_eq!((last.why.as_str(), last.at, last.artifact), ("complaints", at(9), artifact(0).id()));
+}
+
+#[test]
+fn the_history_line_is_pinned() {
+    let (_dir, registry) = published(1);
+    registry.set_alias("churn", "champion", 1, "ada", "it \"won\"", at(0)).unwrap();
+    let text = fs::read_to_string(registry.history_path("churn")).unwrap();
+    let hash = artifact(0).id();
+    assert_eq!(
+        text,
+        format!(
+            "{{\"sequence\":1,\"at_unix_ms\":1760000000000,\"kind\":\"set\",\"alias\":\"champion\",\"version\":1,\
+             \"artifact\":\"{hash}\",\"who\":\"ada\",\"why\":\"it \\\"won\\\"\"}}\n"
+        )
+    );
+}
+
+#[test]
+fn a_damaged_artifact_is_named_and_cannot_be_promoted() {
+    let (_dir, registry) = published(2);
+    let path = registry.model_path("churn", 2);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let second = registry.versions("churn").unwrap()[1].clone();
+    for error in [
+        registry.load(&second).unwrap_err(),
+        registry.set_alias("churn", "champion", 2, "ada", "go", at(1)).unwrap_err(),
+    ] {
+        match &error {
+            Error::Corrupted { file, problem } => {
+                assert_eq!(file, &path);
+                assert!(problem.contains("checksum"), "{problem}");
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert!(registry.history("churn").unwrap().is_empty());
+    // A whole artifact in the wrong place is noticed by its hash.
+    fs::write(&path, artifact(0).encode()).unwrap();
+    assert!(matches!(registry.load(&second), Err(Error::Corrupted { file, .. }) if file == path));
+    // The neighbour is untouched.
+    assert!(registry.load(&registry.versions("churn").unwrap()[0]).is_ok());
+}
+
+#[test]
+fn a_lost_card_loses_no_model() {
+    let (_dir, registry) = published(1);
+    fs::remove_file(registry.card_path("churn", 1)).unwrap();
+    let model = registry.set_alias("churn", "champion", 1, "ada", "go", at(1)).unwrap();
+    assert_eq!(registry.load(&model).unwrap(), artifact(0));
+    assert!(matches!(registry.card("churn", 1), Err(Error::Corrupted { .. })));
+}
+
+#[test]
+fn a_torn_append_does_not_count_and_is_cut_off_by_the_next() {
+    let (_dir, registry) = published(2);
+    registry.set_alias("churn", "champion", 1, "ada", "go", at(1)).unwrap();
+    let path = registry.history_path("churn");
+    let whole = fs::read(&path).unwrap();
+    for torn_bytes in 1..whole.len() {
+        let torn = [whole.as_slice(), &whole[..torn_bytes]].concat();
+        // The very last byte is the newline: without it the line was never acknowledged.
+        fs::write(&path, &torn[..torn.len().min(2 * whole.len() - 1)]).unwrap();
+        assert_eq!(registry.history("churn").unwrap().len(), 1, "{torn_bytes}");
+    }
+    registry.set_alias("churn", "champion", 2, "ada", "go", at(2)).unwrap();
+    let changes = registry.history("churn").unwrap();
+    assert_eq!(changes.iter().map(|change| change.version).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
+fn an_edited_history_is_refused_with_its_line() {
+    let (_dir, registry) = published(2);
+    for version in [1, 2] {
+        registry.set_alias("churn", "champion", version, "ada", "go", at(version.into())).unwrap();
+    }
+    let path = registry.history_path("churn");
+    let text = fs::read_to_string(&path).unwrap();
+    let second_only = text.lines().nth(1).unwrap().to_owned() + "\n";
+    for (broken, line) in [(second_only, "line 1"), (text.replacen("champion", "cham\npion", 1), "line 1")] {
+        fs::write(&path, broken).unwrap();
+        match registry.resolve("churn", "champion") {
+            Err(Error::Corrupted { file, problem }) => {
+                assert_eq!(file, path);
+                assert!(problem.starts_with(line), "{problem}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_publish_leaves_no_version() {
+    let (_dir, registry) = published(1);
+    // What a crash before the model's rename leaves behind.
+    fs::write(registry.card_path("churn", 2), b"{").unwrap();
+    fs::write(registry.model_path("churn", 2).with_extension("tmp"), b"AUGUR").unwrap();
+    assert_eq!(registry.versions("churn").unwrap().len(), 1);
+    let second = registry.publish("churn", &artifact(7), &card()).unwrap();
+    assert_eq!((second.version, registry.load(&second).unwrap()), (2, artifact(7)));
+    assert_eq!(registry.card("churn", 2).unwrap().artifact, second.artifact);
+}
+
+#[test]
+fn many_writers_and_readers_at_once() {
+    let (_dir, registry) = published(1);
+    registry.set_alias("churn", "champion", 1, "ada", "start", at(0)).unwrap();
+    std::thread::scope(|scope| {
+        for writer in 1..=4_u64 {
+            let registry = registry.clone();
+            scope.spawn(move || {
+                for round in 0..3 {
+                    let model = registry.publish("churn", &artifact(writer * 10 + round), &card()).unwrap();
+                    registry.set_alias("churn", "champion", model.version, "w", "race", at(1)).unwrap();
+                }
+            });
+        }
+        for _ in 0..2 {
+            let registry = registry.clone();
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    let model = registry.resolve("churn", "champion").unwrap().unwrap();
+                    assert_eq!(registry.load(&model).unwrap().id(), model.artifact);
+                }
+            });
+        }
+    });
+    let versions = registry.versions("churn").unwrap();
+    assert_eq!(versions.iter().map(|model| model.version).collect::<Vec<_>>(), (1..=13).collect::<Vec<_>>());
+    let mut hashes: Vec<_> = versions.iter().map(|model| model.artifact).collect();
+    hashes.sort();
+    hashes.dedup();
+    assert_eq!(hashes.len(), 13);
+    assert_eq!(registry.history("churn").unwrap().len(), 13);
+}

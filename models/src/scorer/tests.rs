@@ -1,1 +1,130 @@
-//! Tests of [`super`]; see the parent file for what it is.
+//! The kernel against the formula, its edges, and its bits.
+
+use std::sync::Arc;
+
+use augur_domain::ContentHash;
+use augur_domain::feature::{FeatureInfo, FeatureStatus, FeatureValue};
+use proptest::prelude::*;
+
+use super::*;
+use crate::artifact::Content;
+use crate::artifact::tests::sample;
+
+fn feature_set(names: &[(&str, ValueType)]) -> FeatureSet {
+    let feature = |(name, value_type): &(&str, ValueType)| FeatureInfo {
+        name: Arc::from(*name),
+        value_type: *value_type,
+        description: Arc::from(""),
+        events: Vec::new(),
+    };
+    FeatureSet::new(ContentHash::from_bytes([7; 32]), names.iter().map(feature).collect())
+}
+
+/// The sample's features in another order, with a stranger between them.
+fn shop() -> FeatureSet {
+    feature_set(&[
+        ("is_member", ValueType::Boolean),
+        ("country", ValueType::Text),
+        ("purchases_30d", ValueType::Number),
+    ])
+}
+
+fn vector(values: &[Option<f64>]) -> FeatureVector {
+    let value = |value: &Option<f64>| FeatureValue {
+        value: value.unwrap_or(0.0),
+        status: if value.is_some() { FeatureStatus::Present } else { FeatureStatus::NullValue },
+        event_time: None,
+    };
+    FeatureVector {
+        feature_set: ContentHash::from_bytes([7; 32]),
+        watermark: 0,
+        values: values.iter().map(value).collect(),
+    }
+}
+
+fn scorer(content: Content) -> Scorer {
+    Scorer::new(&Artifact::new(content).unwrap(), &shop()).unwrap()
+}
+
+#[test]
+fn inputs_are_found_by_name_and_follow_the_formula() {
+    let scorer = scorer(sample());
+    assert!(scorer.definitions_match());
+    assert_eq!(scorer.slots().collect::<Vec<_>>(), [2, 0]);
+    let score = scorer.score(&vector(&[Some(1.0), None, Some(3.0)]));
+    let margin = -0.5 - 1.25 * (4_f64.ln() - 0.75) / 0.5 + 0.3 * (1.0 - 0.25) / 0.4;
+    assert!((score.margin - margin).abs() < 1e-14, "{score:?}");
+    assert!((score.raw - 1.0 / (1.0 + (-margin).exp())).abs() < 1e-15);
+    assert!((score.calibrated - 1.0 / (1.0 + (-0.9 * margin + 0.05).exp())).abs() < 1e-15);
+}
+
+#[test]
+fn missing_values_take_what_was_learned_for_them() {
+    let scorer = scorer(sample());
+    // Both imputations are the means, so only the intercept and the indicator's weight are left.
+    let missing = scorer.score(&vector(&[None, None, None]));
+    assert_eq!(missing.margin, -0.5 + 0.125);
+    assert_eq!(scorer.score(&FeatureVector::not_found(&shop())), missing);
+    // A vector that is too short, or holds what no vector should, is all missing.
+    assert_eq!(scorer.score(&vector(&[])), missing);
+    assert_eq!(scorer.score(&vector(&[Some(f64::NAN), None, Some(f64::INFINITY)])), missing);
+}
+
+#[test]
+fn all_missing_features_are_named() {
+    let artifact = Artifact::new(sample()).unwrap();
+    let set = feature_set(&[("purchases_30d", ValueType::Text), ("other", ValueType::Number)]);
+    let error = Scorer::new(&artifact, &set).unwrap_err();
+    match &error {
+        Error::FeatureMismatch { model, missing, .. } => {
+            assert_eq!(model, "churn");
+            assert_eq!(missing, &["purchases_30d", "is_member"]);
+        }
+        other => panic!("{other}"),
+    }
+    assert!(error.to_string().contains("no numeric feature `purchases_30d`, `is_member`"), "{error}");
+}
+
+#[test]
+fn another_feature_set_with_all_inputs_is_accepted_and_told() {
+    let other = FeatureSet::new(ContentHash::from_bytes([8; 32]), shop().features().to_vec());
+    let scorer = Scorer::new(&Artifact::new(sample()).unwrap(), &other).unwrap();
+    assert!(!scorer.definitions_match());
+}
+
+#[test]
+fn extreme_values_stay_finite() {
+    let mut content = sample();
+    for input in &mut content.inputs {
+        (input.mean, input.scale, input.weight) = (-f64::MAX, 1e-300, 1e9);
+        input.transform = Transform::Identity;
+    }
+    content.calibrator = Calibrator::Platt { a: -1e9, b: 1e9 };
+    let scorer = scorer(content);
+    for value in [f64::MAX, -f64::MAX, 0.0] {
+        let score = scorer.score(&vector(&[Some(value), None, Some(-value)]));
+        assert!(score.margin.is_finite() && (0.0..=1.0).contains(&score.raw), "{score:?}");
+        assert!((0.0..=1.0).contains(&score.calibrated), "{score:?}");
+    }
+}
+
+#[test]
+fn bits_are_pinned() {
+    // A change here means that logged decisions no longer replay.
+    let score = scorer(sample()).score(&vector(&[Some(1.0), None, Some(3.0)]));
+    let bits = [score.margin, score.raw, score.calibrated].map(f64::to_bits);
+    assert_eq!(bits, [0xbff8_73a7_7d71_90d6, 0x3fc6_d0f5_a84b_1946, 0x3fc8_cee9_e9af_9840], "{bits:#x?}");
+}
+
+proptest! {
+    #[test]
+    fn contributions_give_the_margin_to_the_bit(member in any::<Option<bool>>(), purchases in prop::option::of(-1e9..1e9_f64)) {
+        let scorer = scorer(sample());
+        let features = vector(&[member.map(|m| f64::from(u8::from(m))), None, purchases]);
+        let mut out = vec![(9, 9.0); 5];
+        scorer.contributions(&features, &mut out);
+        prop_assert_eq!(out.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), vec![2, 0]);
+        let sum = out.iter().fold(scorer.intercept(), |sum, (_, part)| sum + part);
+        prop_assert_eq!(sum.to_bits(), scorer.score(&features).margin.to_bits());
+    }
+}

@@ -128,14 +128,107 @@ impl TrainingTable {
 
     /// Hash of all that the table holds, in row order.
     pub fn hash(&self) -> ContentHash {
-        let names: Vec<u8> =
-            self.columns.iter().flat_map(|name| name.bytes().chain(std::iter::once(0))).collect();
-        let values: Vec<u8> = self.values.iter().flat_map(|value| value.to_bits().to_le_bytes()).collect();
-        let missing: Vec<u8> = self.missing.iter().map(|missing| u8::from(*missing)).collect();
-        let labels: Vec<u8> = self.labels.iter().map(|label| u8::from(*label)).collect();
-        let groups: Vec<u8> = self.groups.iter().flat_map(|group| group.to_le_bytes()).collect();
-        let times: Vec<u8> = self.times.iter().flat_map(|time| time.unix_ms().to_le_bytes()).collect();
-        let splits: Vec<u8> = self.splits.iter().map(|split| u8::from(*split == Split::Test)).collect();
-        ContentHash::of(&[&names, &values, &missing, &labels, &groups, &times, &splits])
+        let mut hasher = blake3::Hasher::new();
+        let mut bytes = Vec::with_capacity(self.columns.len() * 9 + 18);
+        hasher.update(&(self.columns.len() as u64).to_le_bytes());
+        for column in &self.columns {
+            hasher.update(&(column.len() as u64).to_le_bytes());
+            hasher.update(column.as_bytes());
+        }
+        for (row, split) in self.rows().zip(&self.splits) {
+            bytes.clear();
+            bytes.extend(row.values.iter().flat_map(|value| value.to_bits().to_le_bytes()));
+            bytes.extend(row.missing.iter().map(|missing| u8::from(*missing)));
+            bytes.extend(row.group.to_le_bytes());
+            bytes.extend(row.time.unix_ms().to_le_bytes());
+            bytes.extend([u8::from(row.label), u8::from(*split == Split::Test)]);
+            hasher.update(&bytes);
+        }
+        ContentHash::from_bytes(*hasher.finalize().as_bytes())
+    }
+
+    /// The rows of one part, in table order.
+    pub(super) fn part(&self, split: Split) -> impl Iterator<Item = StoredRow<'_>> + Clone {
+        self.rows().zip(&self.splits).filter(move |(_, of)| **of == split).map(|(row, _)| row)
+    }
+
+    fn rows(&self) -> impl Iterator<Item = StoredRow<'_>> + Clone {
+        let width = self.columns.len();
+        let cells = self.values.chunks_exact(width).zip(self.missing.chunks_exact(width));
+        let about = self.labels.iter().zip(&self.groups).zip(&self.times);
+        cells.zip(about).map(|((values, missing), ((label, group), time))| StoredRow {
+            values,
+            missing,
+            label: *label,
+            group: *group,
+            time: *time,
+        })
+    }
+}
+
+/// A row as the table holds it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StoredRow<'a> {
+    /// 0 where missing.
+    pub(super) values: &'a [f64],
+    pub(super) missing: &'a [bool],
+    pub(super) label: bool,
+    pub(super) group: u64,
+    pub(super) time: Timestamp,
+}
+
+impl StoredRow<'_> {
+    /// The value in `column`, if it is there.
+    pub(super) fn value(&self, column: usize) -> Option<f64> {
+        let missing = *self.missing.get(column)?;
+        if missing { None } else { self.values.get(column).copied() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(values: &[Option<f64>]) -> Row<'_> {
+        Row { values, label: true, group: 1, time: Timestamp::from_unix_ms(0), split: Split::Train }
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_refused_with_its_place() {
+        let mut table = TrainingTable::new(vec!["a".to_owned(), "b".to_owned()]).unwrap();
+        table.push(&row(&[Some(1.0), None])).unwrap();
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            match table.push(&row(&[None, Some(bad)])) {
+                Err(Error::NotFinite { row: 1, column, .. }) => assert_eq!(column, "b"),
+                other => panic!("{other:?}"),
+            }
+        }
+        let error = table.push(&row(&[Some(1.0)])).unwrap_err();
+        assert_eq!(error.to_string(), "row 1 has 1 values; expected one per column, 2");
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn columns_are_named_once() {
+        assert!(matches!(TrainingTable::new(vec![]), Err(Error::NothingToLearn { columns: 0 })));
+        let twice = TrainingTable::new(vec!["a".to_owned(), "a".to_owned()]);
+        assert!(matches!(twice, Err(Error::InvalidName { kind: "training column", .. })));
+        let many = (0..=MAX_COLUMNS).map(|index| index.to_string()).collect();
+        assert!(matches!(TrainingTable::new(many), Err(Error::TooLarge { .. })));
+    }
+
+    #[test]
+    fn the_hash_sees_values_presence_labels_and_parts() {
+        let build = |value: Option<f64>, label: bool, split: Split| {
+            let mut table = TrainingTable::new(vec!["a".to_owned()]).unwrap();
+            table.push(&Row { label, split, ..row(&[value]) }).unwrap();
+            table.hash()
+        };
+        let base = build(Some(0.0), true, Split::Train);
+        assert_eq!(base, build(Some(0.0), true, Split::Train));
+        assert_ne!(base, build(None, true, Split::Train));
+        assert_ne!(base, build(Some(1.0), true, Split::Train));
+        assert_ne!(base, build(Some(0.0), false, Split::Train));
+        assert_ne!(base, build(Some(0.0), true, Split::Test));
     }
 }

@@ -1,0 +1,187 @@
+//! From a table to the matrix that is fitted: transformed, imputed, standardised columns and indicators of what
+//! is missing; and back, from the fitted coefficients to the inputs of an artifact.
+//!
+//! Standardisation uses the scorer's own arithmetic, so a training row and a served row give the same bits. Not
+//! here: the fit.
+
+use augur_domain::math;
+
+use super::Options;
+use super::newton::Coefficients;
+use super::table::{Split, TrainingTable};
+use crate::artifact::{Input, Transform};
+use crate::metrics;
+use crate::scorer::MAX_DEVIATIONS;
+
+/// Rows of equal width, one after another.
+pub(super) struct Matrix {
+    pub(super) width: usize,
+    pub(super) values: Vec<f64>,
+}
+
+impl Matrix {
+    pub(super) fn rows(&self) -> impl Iterator<Item = &[f64]> + Clone {
+        self.values.chunks_exact(self.width.max(1))
+    }
+}
+
+/// How one table column enters the matrix.
+pub(super) struct Column {
+    pub(super) index: usize,
+    pub(super) feature: String,
+    pub(super) transform: Transform,
+    pub(super) mean: f64,
+    /// 1 when the values present never vary and only their absence is informative.
+    pub(super) scale: f64,
+    /// Where the value stands in a matrix row.
+    value_at: Option<usize>,
+    indicator: Option<Indicator>,
+    pub(super) missing_share: f64,
+    pub(super) auc_alone: Option<f64>,
+}
+
+/// The standardised 0/1 column that says that a value is missing.
+struct Indicator {
+    at: usize,
+    mean: f64,
+    scale: f64,
+}
+
+/// The training part of a table, ready to be fitted.
+pub(super) struct Design {
+    pub(super) matrix: Matrix,
+    pub(super) labels: Vec<bool>,
+    pub(super) columns: Vec<Column>,
+    /// Columns that never vary, in value or in presence.
+    pub(super) dropped: Vec<String>,
+}
+
+impl Design {
+    pub(super) fn new(table: &TrainingTable, options: &Options) -> Self {
+        let labels: Vec<bool> = table.part(Split::Train).map(|row| row.label).collect();
+        let (mut columns, mut dropped) = (Vec::new(), Vec::new());
+        let mut width = 0;
+        for (index, feature) in table.columns().iter().enumerate() {
+            match Column::measure(table, index, feature, options.transform_of(feature), width) {
+                Some(column) => {
+                    width += column.width();
+                    columns.push(column);
+                }
+                None => dropped.push(feature.clone()),
+            }
+        }
+        let mut values = Vec::with_capacity(labels.len() * width);
+        for row in table.part(Split::Train) {
+            for column in &columns {
+                column.write(row.value(column.index), &mut values);
+            }
+        }
+        Self { matrix: Matrix { width, values }, labels, columns, dropped }
+    }
+
+    /// The artifact's intercept and inputs for these coefficients of the matrix.
+    pub(super) fn inputs(&self, coefficients: &Coefficients) -> (f64, Vec<Input>) {
+        let mut intercept = coefficients.intercept;
+        let mut inputs = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            let weight_at = |at: usize| coefficients.weights.get(at).copied().unwrap_or(0.0);
+            let mut missing_weight = 0.0;
+            if let Some(indicator) = &column.indicator {
+                // w * (missing - mean) / scale, with the part that does not depend on the row moved aside.
+                missing_weight = weight_at(indicator.at) / indicator.scale;
+                intercept -= missing_weight * indicator.mean;
+            }
+            inputs.push(Input {
+                feature: column.feature.clone(),
+                transform: column.transform,
+                mean: column.mean,
+                scale: column.scale,
+                weight: column.value_at.map_or(0.0, weight_at),
+                imputation: column.mean,
+                missing_weight,
+            });
+        }
+        (intercept, inputs)
+    }
+}
+
+impl Column {
+    /// Measures column `index` over the training rows; its first matrix place is `at`. `None` if it never varies.
+    fn measure(
+        table: &TrainingTable,
+        index: usize,
+        feature: &str,
+        transform: Transform,
+        at: usize,
+    ) -> Option<Self> {
+        let mut rows = 0_usize;
+        let mut present: Vec<(f64, bool)> = Vec::new();
+        for row in table.part(Split::Train) {
+            rows += 1;
+            present.extend(row.value(index).map(|value| (transform.apply(value), row.label)));
+        }
+        let moments = Moments::of(&present);
+        let missing = rows - present.len();
+        let missing_share = missing as f64 / rows.max(1) as f64;
+        let varies = moments.scale > 0.0;
+        let informative_absence = missing > 0 && !present.is_empty();
+        if !varies && !informative_absence {
+            return None;
+        }
+        let indicator = informative_absence.then(|| Indicator {
+            at: at + usize::from(varies),
+            mean: missing_share,
+            scale: math::sqrt(missing_share * (1.0 - missing_share)),
+        });
+        Some(Self {
+            index,
+            feature: feature.to_owned(),
+            transform,
+            mean: moments.mean,
+            scale: if varies { moments.scale } else { 1.0 },
+            value_at: varies.then_some(at),
+            indicator,
+            missing_share,
+            auc_alone: varies.then(|| metrics::roc_auc(&present).map(|auc| auc.max(1.0 - auc))).flatten(),
+        })
+    }
+
+    fn width(&self) -> usize {
+        usize::from(self.value_at.is_some()) + usize::from(self.indicator.is_some())
+    }
+
+    fn write(&self, value: Option<f64>, out: &mut Vec<f64>) {
+        if self.value_at.is_some() {
+            let transformed = value.map_or(self.mean, |value| self.transform.apply(value));
+            let deviations = (transformed - self.mean) * (1.0 / self.scale);
+            out.push(deviations.clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS));
+        }
+        if let Some(indicator) = &self.indicator {
+            let missing = f64::from(u8::from(value.is_none()));
+            out.push((missing - indicator.mean) / indicator.scale);
+        }
+    }
+}
+
+/// Mean and standard deviation; the deviation is 0 when the values do not vary beyond rounding.
+struct Moments {
+    mean: f64,
+    scale: f64,
+}
+
+impl Moments {
+    fn of(values: &[(f64, bool)]) -> Self {
+        let count = values.len().max(1) as f64;
+        // Dividing before adding keeps sums of the largest floats finite.
+        let mean = values.iter().fold(0.0, |sum, (value, _)| sum + value / count);
+        let widest = values.iter().fold(0.0_f64, |widest, (value, _)| widest.max((value - mean).abs()));
+        if !(widest > 1e-10 * mean.abs() && (1e-150..=1e150).contains(&widest)) {
+            return Self { mean, scale: 0.0 };
+        }
+        let squares = values.iter().fold(0.0, |sum, (value, _)| {
+            let share = (value - mean) / widest;
+            sum + share * share
+        });
+        Self { mean, scale: widest * math::sqrt(squares / count) }
+    }
+}

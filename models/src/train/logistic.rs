@@ -1,0 +1,60 @@
+//! The fit itself: linfa's L-BFGS for the approach, then our own gradient to judge it and Newton steps to finish.
+//!
+//! linfa 0.8 names the majority class positive whatever it is called, stops without saying whether it converged,
+//! and gives up with an error on some clean data; this is the one file that knows. Not here: calibration.
+
+use linfa::DatasetBase;
+use linfa::traits::Fit;
+use linfa_logistic::LogisticRegression;
+use ndarray::{Array1, Array2};
+
+use super::design::{Design, Matrix};
+use super::newton::{Coefficients, Optimum, Problem};
+use super::report::Convergence;
+use crate::Error;
+
+/// Fits the whole training part.
+pub(super) fn fit(design: &Design, alpha: f64) -> Result<(Coefficients, Convergence), Error> {
+    let problem = Problem { matrix: &design.matrix, labels: &design.labels, alpha, without: None };
+    let approach = lbfgs(&design.matrix, &design.labels, alpha);
+    let (lbfgs_gradient_norm, lbfgs_error) = match &approach {
+        Ok(coefficients) => (Some(problem.gradient_norm(coefficients)), None),
+        Err(error) => (None, Some(error.clone())),
+    };
+    let start = approach.unwrap_or_else(|_| Coefficients::zero(design.matrix.width));
+    let optimum = problem.minimise(start, "logistic regression")?;
+    let Optimum { coefficients, objective, gradient_norm, tolerance, steps } = optimum;
+    let convergence = Convergence {
+        objective,
+        lbfgs_gradient_norm,
+        lbfgs_error,
+        newton_steps: steps,
+        gradient_norm,
+        tolerance,
+    };
+    Ok((coefficients, convergence))
+}
+
+/// linfa's answer, turned so that the positive class is `true`.
+pub(super) fn lbfgs(matrix: &Matrix, labels: &[bool], alpha: f64) -> Result<Coefficients, String> {
+    let records = Array2::from_shape_vec((labels.len(), matrix.width), matrix.values.clone())
+        .map_err(|error| error.to_string())?;
+    let dataset = DatasetBase::new(records, Array1::from(labels.to_vec()));
+    let model = LogisticRegression::default()
+        .alpha(alpha)
+        .with_intercept(true)
+        .max_iterations(100)
+        .gradient_tolerance(1e-4)
+        .fit(&dataset)
+        .map_err(|error| error.to_string())?;
+    let sign = if model.labels().pos.class { 1.0 } else { -1.0 };
+    let coefficients = Coefficients {
+        weights: model.params().iter().map(|weight| sign * weight).collect(),
+        intercept: sign * model.intercept(),
+    };
+    let finite = coefficients.intercept.is_finite() && coefficients.weights.iter().all(|w| w.is_finite());
+    if finite { Ok(coefficients) } else { Err("L-BFGS gave coefficients that are not finite".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests;

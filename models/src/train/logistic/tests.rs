@@ -1,0 +1,132 @@
+//! Parity with linfa, its traps, and what the finishing steps are for.
+
+use augur_domain::rng::{Purpose, Rng};
+use augur_domain::{ContentHash, Timestamp, math};
+
+use super::*;
+use crate::artifact::{Artifact, Content, Transform};
+use crate::calibrate::Calibrator;
+use crate::train::{Options, Row, Split, TrainingTable, predictions};
+
+fn options() -> Options {
+    let mut options =
+        Options::new("churn", "gone", ContentHash::from_bytes([1; 32]), Timestamp::from_unix_ms(0));
+    options.default_transform = Transform::Identity;
+    options
+}
+
+/// Three informative columns of very different scale, a positive share steered by `offset`.
+fn table(rows: usize, offset: f64) -> TrainingTable {
+    let names = ["small", "middle", "large"].map(str::to_owned).to_vec();
+    let mut table = TrainingTable::new(names).unwrap();
+    let mut rng = Rng::new(11, Purpose::Simulation);
+    for row in 0..rows {
+        let [a, b, c] = [(); 3].map(|()| rng.next_f64() + rng.next_f64() + rng.next_f64() - 1.5);
+        let label = rng.next_f64() < math::sigmoid(offset + 2.0 * a - b + 0.5 * c);
+        let values = [Some(a * 1e-4), Some(b), Some(c * 1e5)];
+        let time = Timestamp::from_unix_ms(row as i64);
+        table.push(&Row { values: &values, label, group: row as u64, time, split: Split::Train }).unwrap();
+    }
+    table
+}
+
+fn scored(design: &Design, coefficients: &Coefficients, table: &TrainingTable) -> Vec<f64> {
+    let (intercept, inputs) = design.inputs(coefficients);
+    let content = Content {
+        name: "churn".to_owned(),
+        task: "churn".to_owned(),
+        positive_class: "gone".to_owned(),
+        feature_set: ContentHash::from_bytes([1; 32]),
+        intercept,
+        inputs,
+        calibrator: Calibrator::Identity,
+        lineage: options().lineage(table),
+        report: String::new(),
+    };
+    let artifact = Artifact::new(content).unwrap();
+    predictions(&artifact, table, Split::Train).unwrap().iter().map(|(score, _)| score.raw).collect()
+}
+
+/// linfa's own probabilities of `true`, from its own matrix product.
+fn linfa_probabilities(design: &Design) -> (Vec<f64>, bool) {
+    let shape = (design.labels.len(), design.matrix.width);
+    let records = Array2::from_shape_vec(shape, design.matrix.values.clone()).unwrap();
+    let dataset = DatasetBase::new(records.clone(), Array1::from(design.labels.clone()));
+    let model = LogisticRegression::default().alpha(1.0).fit(&dataset).unwrap();
+    let positive = model.labels().pos.class;
+    let probabilities = model.predict_probabilities(&records);
+    (probabilities.iter().map(|p| if positive { *p } else { 1.0 - p }).collect(), positive)
+}
+
+#[test]
+fn scorer_and_linfa_agree_at_every_base_rate() {
+    for (offset, rate, majority) in [(-2.8, 0.1, false), (0.0, 0.5, true), (2.8, 0.9, true)] {
+        let table = table(3_000, offset);
+        let design = Design::new(&table, &options());
+        let share = design.labels.iter().filter(|label| **label).count() as f64 / 3_000.0;
+        assert!((share - rate).abs() < 0.05, "{share}");
+        let coefficients = lbfgs(&design.matrix, &design.labels, 1.0).unwrap();
+        let (expected, linfa_positive) = linfa_probabilities(&design);
+        if rate != 0.5 {
+            assert_eq!(linfa_positive, majority, "linfa no longer calls the majority positive");
+        }
+        for (found, expected) in scored(&design, &coefficients, &table).iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-12, "{found} is not {expected} at {rate}");
+        }
+        // The polarity is ours whatever linfa calls positive: the first column raises the probability.
+        assert!(coefficients.weights[0] > 0.5, "{coefficients:?}");
+    }
+}
+
+#[test]
+fn the_finish_reaches_the_optimum_and_proves_it() {
+    let table = table(2_000, -1.0);
+    let design = Design::new(&table, &options());
+    let (coefficients, convergence) = fit(&design, 1.0).unwrap();
+    assert!(convergence.gradient_norm <= convergence.tolerance, "{convergence:?}");
+    let problem = Problem { matrix: &design.matrix, labels: &design.labels, alpha: 1.0, without: None };
+    let best = problem.objective(&coefficients);
+    assert_eq!(best, convergence.objective);
+    for index in 0..=design.matrix.width {
+        for change in [1e-3, -1e-3] {
+            let mut beside = coefficients.clone();
+            match beside.weights.get_mut(index) {
+                Some(weight) => *weight += change,
+                None => beside.intercept += change,
+            }
+            assert!(problem.objective(&beside) > best, "coordinate {index} was not at its best");
+        }
+    }
+}
+
+#[test]
+fn newton_alone_reaches_the_same_optimum_from_far_away() {
+    let table = table(500, 0.0);
+    let design = Design::new(&table, &options());
+    let problem = Problem { matrix: &design.matrix, labels: &design.labels, alpha: 0.5, without: None };
+    let near = problem.minimise(Coefficients::zero(3), "test").unwrap();
+    let far = Coefficients { weights: vec![40.0, -35.0, 50.0], intercept: -60.0 };
+    let far = problem.minimise(far, "test").unwrap();
+    for (left, right) in near.coefficients.weights.iter().zip(&far.coefficients.weights) {
+        assert!((left - right).abs() < 1e-8, "{near:?} {far:?}");
+    }
+}
+
+#[test]
+fn separable_and_repeated_columns_still_converge() {
+    let names = ["x", "same", "opposite"].map(str::to_owned).to_vec();
+    let mut table = TrainingTable::new(names).unwrap();
+    for row in 0..400_u32 {
+        let x = f64::from(row);
+        let values = [Some(x), Some(x), Some(-x)];
+        let time = Timestamp::from_unix_ms(0);
+        let group = u64::from(row);
+        table.push(&Row { values: &values, label: row >= 200, group, time, split: Split::Train }).unwrap();
+    }
+    let design = Design::new(&table, &options());
+    for alpha in [1e-6, 1.0, 1e6] {
+        let (coefficients, convergence) = fit(&design, alpha).unwrap();
+        assert!(convergence.gradient_norm <= convergence.tolerance, "{convergence:?}");
+        assert!((coefficients.weights[0] - coefficients.weights[1]).abs() < 1e-3, "{coefficients:?}");
+    }
+}

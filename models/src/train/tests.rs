@@ -1,0 +1,192 @@
+//! Whole fits: what comes out, what is refused, what is warned about.
+
+use augur_domain::math;
+use augur_domain::rng::{Purpose, Rng};
+
+use super::*;
+
+fn options() -> Options {
+    Options::new("churn", "no purchase within 60 d", ContentHash::from_bytes([1; 32]), at(0))
+}
+
+fn at(day: i64) -> Timestamp {
+    Timestamp::from_unix_ms(1_760_000_000_000 + day * augur_domain::time::DAY_MS)
+}
+
+/// Users with several rows each: counts, a value missing more often for those who leave, a constant, noise.
+fn table(rows: usize) -> TrainingTable {
+    let names = ["purchases", "recency", "constant", "noise"].map(str::to_owned).to_vec();
+    let mut table = TrainingTable::new(names).unwrap();
+    let mut rng = Rng::new(3, Purpose::Simulation);
+    for row in 0..rows {
+        let purchases = (rng.next_f64() * 20.0).floor();
+        let recency = (rng.next_f64() * 90.0).floor();
+        let label = rng.next_f64() < math::sigmoid(1.0 - 0.9 * math::ln_1p(purchases) + 0.03 * recency);
+        let unknown = rng.next_f64() < if label { 0.4 } else { 0.1 };
+        let values = [Some(purchases), (!unknown).then_some(recency), Some(4.0), Some(rng.next_f64())];
+        let day = (row * 100 / rows) as i64;
+        let split = if day < 80 { Split::Train } else { Split::Test };
+        let group = rng.below(rows as u64 / 3);
+        table.push(&Row { values: &values, label, group, time: at(day), split }).unwrap();
+    }
+    table
+}
+
+#[test]
+fn a_fit_gives_a_model_that_ranks_and_is_calibrated() {
+    let table = table(4_000);
+    let Trained { artifact, report } = fit(&table, &options()).unwrap();
+    let content = artifact.content();
+    let features: Vec<&str> = content.inputs.iter().map(|input| input.feature.as_str()).collect();
+    assert_eq!(features, ["purchases", "recency", "noise"]);
+    assert!(content.inputs[0].weight < -0.3 && content.inputs[1].weight > 0.2, "{content:?}");
+    assert!(content.inputs[1].missing_weight > 0.5, "absence is informative here: {content:?}");
+    assert_eq!(content.inputs[0].missing_weight, 0.0);
+    assert_eq!(report.dropped, ["constant"]);
+    assert_eq!(report.calibrator, "platt");
+    assert_eq!((report.train_rows, report.test_rows), (3_200, 800));
+    let [train, out_of_fold, out_of_time] =
+        [report.train, report.out_of_fold, report.out_of_time].map(Option::unwrap);
+    assert_eq!((train.rows, out_of_fold.rows, out_of_time.rows), (3_200, 3_200, 800));
+    assert!(out_of_time.roc_auc.unwrap() > 0.7, "{out_of_time:?}");
+    assert!(out_of_time.ece < 0.06, "{out_of_time:?}");
+    assert!(train.roc_auc >= out_of_fold.roc_auc, "in sample is no worse than out of fold");
+    let warnings = report.warnings.join("\n");
+    assert!(warnings.contains("column `constant` never varies"), "{warnings}");
+    assert_eq!(report.warnings.len(), 1, "{warnings}");
+    // The artifact holds the same report, and survives its bytes.
+    let stored: Report = serde_json::from_str(&content.report).unwrap();
+    assert_eq!(stored.out_of_time, Some(out_of_time));
+    assert_eq!(Artifact::decode(&artifact.encode()).unwrap(), artifact);
+    assert_eq!(content.lineage.data, table.hash());
+}
+
+#[test]
+fn same_data_and_seed_give_the_same_bytes() {
+    let table = table(1_500);
+    let bytes = |options: &Options| fit(&table, options).unwrap().artifact.encode();
+    let base = bytes(&options());
+    assert_eq!(base, bytes(&options()));
+    assert_ne!(base, bytes(&Options { seed: 1, ..options() }));
+    assert_ne!(base, bytes(&Options { alpha: 2.0, ..options() }));
+}
+
+#[test]
+fn rows_held_back_change_no_weight() {
+    let base = table(2_000);
+    let mut poisoned = TrainingTable::new(base.columns().to_vec()).unwrap();
+    for (split, sign) in [(Split::Train, 1.0), (Split::Test, -1e6)] {
+        for row in base.part(split) {
+            let values: Vec<Option<f64>> =
+                (0..base.columns().len()).map(|column| row.value(column).map(|value| value * sign)).collect();
+            let label = row.label == (split == Split::Train);
+            poisoned.push(&Row { values: &values, label, group: row.group, time: row.time, split }).unwrap();
+        }
+    }
+    let [left, right] = [&base, &poisoned].map(|table| fit(table, &options()).unwrap().artifact);
+    assert_eq!(left.content().inputs, right.content().inputs);
+    assert_eq!(left.content().calibrator, right.content().calibrator);
+    assert_eq!(left.content().intercept, right.content().intercept);
+}
+
+#[test]
+fn every_calibration_can_be_chosen() {
+    let table = table(2_000);
+    for calibration in [Calibration::Identity, Calibration::Platt, Calibration::Isotonic] {
+        let trained = fit(&table, &Options { calibration, ..options() }).unwrap();
+        assert_eq!(trained.report.calibrator, calibration.as_str());
+        assert!(trained.report.out_of_time.unwrap().roc_auc.unwrap() > 0.65);
+    }
+}
+
+/// `rows` rows of one column, each its own user.
+fn simple(rows: usize, row: impl Fn(usize) -> (Option<f64>, bool)) -> TrainingTable {
+    let mut table = TrainingTable::new(vec!["x".to_owned()]).unwrap();
+    for index in 0..rows {
+        let (value, label) = row(index);
+        let (group, time) = (index as u64, at(0));
+        table.push(&Row { values: &[value], label, group, time, split: Split::Train }).unwrap();
+    }
+    table
+}
+
+#[test]
+fn what_cannot_be_learned_from_is_refused_with_counts() {
+    let one_class = fit(&simple(200, |i| (Some(i as f64), false)), &options()).unwrap_err();
+    assert_eq!(one_class.to_string(), "all 200 training rows are negative; expected both classes");
+    let few = fit(&simple(200, |i| (Some(i as f64), i < 9)), &options()).unwrap_err();
+    assert!(matches!(few, Error::TooFewRows { rows: 200, positives: 9, negatives: 191, .. }), "{few}");
+    let none = fit(&simple(0, |_| (None, false)), &options()).unwrap_err();
+    assert!(matches!(none, Error::TooFewRows { rows: 0, .. }), "{none}");
+    let constant = fit(&simple(200, |i| (Some(1.5), i % 2 == 0)), &options()).unwrap_err();
+    assert!(matches!(constant, Error::NothingToLearn { columns: 1 }), "{constant}");
+    let absent = fit(&simple(200, |i| (None, i % 2 == 0)), &options()).unwrap_err();
+    assert!(matches!(absent, Error::NothingToLearn { columns: 1 }), "{absent}");
+}
+
+#[test]
+fn options_out_of_bounds_are_refused() {
+    let table = simple(200, |i| (Some(i as f64), i % 2 == 0));
+    for (broken, option) in [
+        (Options { alpha: 0.0, ..options() }, "alpha"),
+        (Options { alpha: f64::NAN, ..options() }, "alpha"),
+        (Options { folds: 1, ..options() }, "folds"),
+        (Options { transforms: vec![("y".to_owned(), Transform::Identity)], ..options() }, "transforms"),
+    ] {
+        match fit(&table, &broken) {
+            Err(Error::InvalidOption { option: found, .. }) => assert_eq!(found, option),
+            other => panic!("{option}: {other:?}"),
+        }
+    }
+    let nameless = fit(&table, &Options { name: String::new(), ..options() }).unwrap_err();
+    assert!(matches!(nameless, Error::InvalidContent { .. }), "{nameless}");
+}
+
+#[test]
+fn only_absence_can_be_informative() {
+    // The value never varies, but whoever has none is positive.
+    let table = simple(400, |i| ((i % 3 != 0).then_some(5.0), i % 3 == 0));
+    let trained = fit(&table, &options()).unwrap();
+    let input = &trained.artifact.content().inputs[0];
+    assert_eq!((input.weight, input.scale), (0.0, 1.0));
+    assert!(input.missing_weight > 2.0, "{input:?}");
+    assert!(trained.report.train.unwrap().roc_auc.unwrap() > 0.999);
+}
+
+#[test]
+fn leaks_and_untimely_rows_are_warned_about() {
+    let mut table = simple(300, |i| (Some(f64::from(u8::from(i % 2 == 0)) + i as f64 * 1e-6), i % 2 == 0));
+    let late = Row { values: &[Some(0.5)], label: true, group: 9_999, time: at(-1), split: Split::Test };
+    table.push(&late).unwrap();
+    let warnings = fit(&table, &options()).unwrap().report.warnings.join("\n");
+    assert!(warnings.contains("feature `x` alone has ROC-AUC 1.000"), "{warnings}");
+    assert!(warnings.contains("300 training rows are not earlier than the first test row"), "{warnings}");
+}
+
+#[test]
+fn one_person_cannot_be_folded_and_is_told() {
+    let mut table = TrainingTable::new(vec!["x".to_owned()]).unwrap();
+    for index in 0..200_u32 {
+        let values = [Some(f64::from(index % 17))];
+        let label = index % 3 == 0;
+        table.push(&Row { values: &values, label, group: 1, time: at(0), split: Split::Train }).unwrap();
+    }
+    let report = fit(&table, &options()).unwrap().report;
+    assert_eq!((report.calibrator.as_str(), report.out_of_fold), ("identity", None));
+    assert!(
+        report.warnings.iter().any(|warning| warning.contains("too few groups")),
+        "{:?}",
+        report.warnings
+    );
+}
+
+#[test]
+fn a_model_can_be_measured_on_another_table_or_refused() {
+    let trained = fit(&table(1_000), &options()).unwrap();
+    assert_eq!(predictions(&trained.artifact, &table(500), Split::Test).unwrap().len(), 100);
+    let other = simple(10, |_| (Some(1.0), true));
+    assert!(matches!(
+        predictions(&trained.artifact, &other, Split::Train),
+        Err(Error::FeatureMismatch { missing, .. }) if missing.len() == 3
+    ));
+}
