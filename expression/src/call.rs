@@ -86,7 +86,8 @@ fn duration(argument: &Node) -> Result<Tree, CompileError> {
 
 fn refuse(function: &str, arguments: usize, start: usize) -> CompileError {
     if let Some((_, example)) = FUNCTIONS.iter().find(|(name, _)| *name == function) {
-        let message = format!("`{function}` does not take {arguments} arguments");
+        let plural = if arguments == 1 { "" } else { "s" };
+        let message = format!("`{function}` does not take {arguments} argument{plural}");
         return CompileError::new(start, message, format!("e.g. `{example}`"));
     }
     let names = FUNCTIONS.map(|(name, _)| name);

@@ -9,7 +9,7 @@ use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, SourceInfo, operators};
 
 use crate::CompileError;
-use crate::scan::{self, Class, Token};
+use crate::scan::{self, Token};
 use crate::syntax::{Arithmetic, Binary, Comparison, Kind, Node};
 
 /// The most nodes an expression may have.
@@ -54,33 +54,42 @@ fn parse_bounded(source: &str, tokens: &[Token]) -> Result<Node, CompileError> {
 
 /// The first syntax error in this language's words.
 fn explain(source: &str, tokens: &[Token], errors: &[cel::ParseError]) -> CompileError {
-    let Some(first) = errors.first() else {
+    // Errors about incomplete trees follow from syntax errors, but may stand before them.
+    let grammar = errors.iter().find(|error| error.msg.starts_with("Syntax error"));
+    let Some(first) = grammar.or(errors.first()) else {
         return CompileError::new(0, "the expression cannot be parsed", "");
     };
     let offset = offset_of(source, first.pos);
     let index = tokens.partition_point(|token| token.end <= offset);
     let Some(token) = tokens.get(index) else {
         let last = tokens.last().map_or(0, |token| token.end);
-        return CompileError::new(last, "the expression ends too early", expected_after(tokens.last()));
+        // Brackets match, so after a whole value only a choice can be unfinished.
+        let unfinished_choice = tokens.last().is_some_and(Token::ends_value);
+        let expected = if unfinished_choice { "`:` and the other value" } else { expected_after(None) };
+        return CompileError::new(last, "the expression ends too early", expected);
     };
     let text = token.text(source);
     if first.msg.starts_with("reserved identifier") {
         return CompileError::new(token.start, format!("`{text}` is a reserved word"), "another name");
     }
-    if first.msg.starts_with("invalid")
-        || (first.msg.contains("token recognition") && token.class == Class::Atom)
-    {
+    let before = index.checked_sub(1).and_then(|previous| tokens.get(previous));
+    let after_value = before.is_some_and(Token::ends_value);
+    let literal =
+        text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '\'' | '"')) && text != ".";
+    if first.msg.starts_with("invalid") || (literal && !after_value) {
         return CompileError::new(
             token.start,
             format!("`{text}` is not a valid literal"),
             "a number like 12 or 0.5, or a text like 'DE' with escapes like \\n and \\u00e9",
         );
     }
-    let before = index.checked_sub(1).and_then(|previous| tokens.get(previous));
+    if let Some(word) = before.filter(|word| matches!(word.text(source), "not" | "NOT")) {
+        let message = format!("`{}` is not an operator", word.text(source));
+        return CompileError::new(word.start, message, "").with_hint("did you mean `!`?");
+    }
     let hint = match text {
         "and" | "AND" => "did you mean `&&`?",
         "or" | "OR" => "did you mean `||`?",
-        _ if before.is_some_and(|word| matches!(word.text(source), "not" | "NOT")) => "did you mean `!`?",
         _ => "",
     };
     CompileError::new(token.start, format!("`{text}` is out of place"), expected_after(before))

@@ -186,7 +186,7 @@ fn operator(rest: &str, start: usize) -> Result<usize, CompileError> {
     };
     Err(CompileError::new(
         start,
-        format!("`{}` has no meaning here", character.escape_default()),
+        format!("`{}` has no meaning here", character.escape_debug()),
         "a name, a literal or an operator",
     )
     .with_hint(hint))
