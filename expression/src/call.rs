@@ -6,7 +6,8 @@ use augur_domain::ValueType;
 use augur_domain::time::parse_duration_ms;
 
 use crate::CompileError;
-use crate::check::{Checker, fold_number};
+use crate::check::Checker;
+use crate::fold::fold_number;
 use crate::suggest;
 use crate::syntax::{Kind, Node};
 use crate::tree::{Boolean, Millis, Number, Tree};

@@ -1,15 +1,15 @@
 //! Types and names: from the written tree to the lowered one, or the first thing that does not go together.
 //!
 //! Checking and lowering are one pass, so nothing can be accepted by the one and misread by the other. Operations
-//! on constants are carried out here, by the evaluator itself; one that has no result is refused.
+//! on constants are carried out at once (`fold`).
 //! Not here: functions (`call`) and syntax (`parse`).
 
 use augur_domain::ValueType;
 
-use crate::evaluate::Fault;
+use crate::fold::{fold_boolean, fold_millis, fold_number};
 use crate::syntax::{Arithmetic, Binary, Comparison, Kind, Node};
 use crate::tree::{Boolean, Choice, Millis, Number, Text, Tree};
-use crate::{CompileError, Names, Operand, Row, Slot, suggest};
+use crate::{CompileError, Names, Slot, suggest};
 
 /// Checks against a caller's names; keeps the slots of the names it met.
 pub(crate) struct Checker<'a> {
@@ -367,42 +367,4 @@ fn unfit_element(node: &Node, found: &Tree, wanted: ValueType) -> CompileError {
         format!("the list holds a {}", found.value_type())
     };
     CompileError::new(node.start, message, format!("{wanted} literals"))
-}
-
-/// A row for operations on constants: they read nothing.
-struct NoRow;
-
-impl Row for NoRow {
-    fn operand(&self, _slot: Slot) -> Option<Operand<'_>> {
-        None
-    }
-}
-
-fn no_result(fault: Fault, at: usize) -> CompileError {
-    let why = match fault {
-        Fault::Undefined(cause) => cause.text(),
-        Fault::Missing(_) => "a missing value",
-    };
-    CompileError::new(at, format!("this operation on constants has no result: {why}"), "")
-}
-
-pub(crate) fn fold_boolean(tree: Boolean, constant: bool, at: usize) -> Result<Boolean, CompileError> {
-    if !constant {
-        return Ok(tree);
-    }
-    tree.evaluate(&NoRow).map(Boolean::Constant).map_err(|fault| no_result(fault, at))
-}
-
-pub(crate) fn fold_number(tree: Number, constant: bool, at: usize) -> Result<Number, CompileError> {
-    if !constant {
-        return Ok(tree);
-    }
-    tree.evaluate(&NoRow).map(Number::Constant).map_err(|fault| no_result(fault, at))
-}
-
-fn fold_millis(tree: Millis, constant: bool, at: usize) -> Result<Millis, CompileError> {
-    if !constant {
-        return Ok(tree);
-    }
-    tree.evaluate(&NoRow).map(Millis::Constant).map_err(|fault| no_result(fault, at))
 }

@@ -17,6 +17,7 @@ mod call;
 mod check;
 mod error;
 mod evaluate;
+mod fold;
 mod parse;
 mod row;
 mod scan;

@@ -383,6 +383,8 @@ fn bounds() {
     assert!(compile(&sum(61), Boolean).is_ok());
     let terms = |count: usize| format!("user.subscribed{}", " && features.visits > 1".repeat(count));
     assert!(compile(&terms(332), Boolean).is_ok());
+    // Each chain alone would pass; the tree they make together is deeper.
+    let chains = format!("({}) + {}", sum(70), sum(70));
     let long = format!("user.subscribed{}", " ".repeat(8_192));
     table(
         Boolean,
@@ -398,6 +400,7 @@ fn bounds() {
                 &terms(334),
                 "7674: the expression has too many parts; expected at most 1000; split it into several rules",
             ),
+            (&chains, "2263: `+` comes after too many chained operators; expected at most 128 in one term"),
             (
                 &long,
                 "8193: the expression is 8207 bytes long; expected at most 8192; split it into several rules",
