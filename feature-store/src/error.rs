@@ -62,7 +62,9 @@ pub enum Error {
         detail: String,
     },
     /// The storage engine failed.
-    #[error("storage failed while {action}: {detail}; check free space and permissions of the data directory")]
+    #[error(
+        "storage failed while {action}: {detail}; check free space and permissions of the data directory"
+    )]
     Storage {
         /// What was being done.
         action: &'static str,
@@ -76,6 +78,12 @@ pub enum Error {
         what: String,
         /// Why its bytes were refused.
         source: DecodeError,
+    },
+    /// A label's outcome is NaN or infinite.
+    #[error("outcome of label {label} is not a finite number; leave it out or give a number")]
+    InvalidLabel {
+        /// Index into the labels given.
+        label: usize,
     },
     /// A setting has no meaning.
     #[error("`{name}` is {found}; expected {expected}")]

@@ -99,7 +99,7 @@ mod tests {
         let mut out = Vec::new();
         encode(&[exposure("offer", 1_000)], &mut out);
         let hex: String = out.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "5801", "stored records depend on these bytes");
+        assert_eq!(hex, "580101d00f056f6666657205656d61696cedd890cc", "stored records depend on these bytes");
     }
 
     #[test]

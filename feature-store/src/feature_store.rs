@@ -1,14 +1,20 @@
-//! The facade that a server holds.
+//! The facade that a server holds: events in, features out, exposures, quarantine, training rows, verification.
+//!
+//! Synchronous on purpose: a caller on an async runtime decides where it may block. Not here: how any of it works.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use augur_domain::decision::Exposure;
 use augur_domain::event::EventOutcome;
 use augur_domain::{Event, FeatureVector, Timestamp, UserKey};
 
-use crate::exposure::Stripes;
+use crate::exposure::{self, Stripes};
+use crate::store::{MemoryStore, Store};
+use crate::writer::{Writers, stored_state};
 use crate::{
-    Config, Error, ExposureGuard, FeatureSchema, Label, Progress, QuarantinedEvent, Stats, StoredEvent, TrainingRows,
+    Config, Error, ExposureGuard, FeatureSchema, Label, Progress, QuarantinedEvent, Stats, StoredEvent,
+    TrainingRows, UserState, quarantine, rebuild,
 };
 
 /// Whether a stored state equals what its event log says.
@@ -21,9 +27,11 @@ pub enum Verdict {
     },
     /// Not.
     Different {
-        /// Events replayed.
+        /// Events that the stored state says it has seen.
         events: u64,
-        /// Names of the features whose values differ now; empty when only hidden state differs.
+        /// Events found in the log up to there.
+        logged_events: u64,
+        /// Features whose values differ when read at the latest event; empty when only hidden state differs.
         features: Vec<Arc<str>>,
     },
     /// Nothing is stored about the user.
@@ -31,43 +39,74 @@ pub enum Verdict {
 }
 
 /// Events in, features out; synchronous, with one writer thread per shard of users.
+///
+/// Dropping it works off the queues; [`Self::close`] does so too and tells of failures.
 pub struct FeatureStore {
+    // Declared first, dropped first: writers end before the engine they write to.
+    writers: Writers,
+    store: Arc<dyn Store>,
     schema: Arc<FeatureSchema>,
     decisions: Stripes,
+    exposure_writes: Stripes,
+    quarantine_entries: u64,
+}
+
+impl std::fmt::Debug for FeatureStore {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("FeatureStore").field("stats", &self.stats()).finish_non_exhaustive()
+    }
 }
 
 impl FeatureStore {
     /// Opens or creates the durable store in `config.dir`; rebuilds all states from the event log when the
-    /// definitions changed.
+    /// definitions changed, before it returns.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// [`Error::InvalidConfig`], [`Error::InUse`], [`Error::NewerFormat`], [`Error::Damaged`], or what reading or
+    /// writing met.
     #[cfg(feature = "rocksdb")]
     pub fn open(config: &Config, schema: Arc<FeatureSchema>) -> Result<Self, Error> {
         Self::open_with_progress(config, schema, |_| {})
     }
 
-    /// [`Self::open`], told how a rebuild proceeds.
+    /// [`Self::open`], told after every thousand users how a rebuild proceeds.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// As [`Self::open`].
     #[cfg(feature = "rocksdb")]
     pub fn open_with_progress(
         config: &Config,
         schema: Arc<FeatureSchema>,
-        _progress: impl FnMut(Progress),
+        progress: impl FnMut(Progress),
     ) -> Result<Self, Error> {
         config.check()?;
-        Ok(Self { schema, decisions: Stripes::new() })
+        Self::with_store(Arc::new(crate::store::RocksStore::open(config)?), config, schema, progress)
     }
 
     /// A store that forgets everything when dropped; `config.dir` is not touched.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// [`Error::InvalidConfig`].
     pub fn in_memory(config: &Config, schema: Arc<FeatureSchema>) -> Result<Self, Error> {
+        Self::with_store(Arc::new(MemoryStore::new()), config, schema, |_| {})
+    }
+
+    /// On any engine.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`], or what the engine met.
+    pub fn with_store(
+        store: Arc<dyn Store>,
+        config: &Config,
+        schema: Arc<FeatureSchema>,
+        progress: impl FnMut(Progress),
+    ) -> Result<Self, Error> {
         config.check()?;
-        Ok(Self { schema, decisions: Stripes::new() })
+        rebuild::ensure(&*store, &schema, progress)?;
+        let writers = Writers::start(&store, &schema, config)?;
+        let quarantine_entries = config.quarantine_entries;
+        let (decisions, exposure_writes) = (Stripes::new(), Stripes::new());
+        Ok(Self { writers, store, schema, decisions, exposure_writes, quarantine_entries })
     }
 
     /// The definitions in force.
@@ -75,120 +114,198 @@ impl FeatureStore {
         &self.schema
     }
 
-    /// Queues events; `done` runs on a writer thread, once, after the commits of every shard touched, with one
-    /// outcome per event in order. It must not block.
+    /// Queues events; `done` runs once, on a writer thread, after the commits of every shard touched, with one
+    /// outcome per event in order. It must not block. Given an error, some of the events may have been stored;
+    /// sent again, those are duplicates.
     ///
     /// # Errors
     /// [`Error::QueueFull`], [`Error::TooManyEvents`] or [`Error::Closed`]; then nothing was taken and `done` never
     /// runs.
     pub fn ingest(
         &self,
-        _events: Vec<Event>,
-        _done: impl FnOnce(Result<Vec<EventOutcome>, Error>) + Send + 'static,
+        events: Vec<Event>,
+        done: impl FnOnce(Result<Vec<EventOutcome>, Error>) + Send + 'static,
     ) -> Result<(), Error> {
-        Err(Error::Closed)
+        self.writers.ingest(events, done)
     }
 
     /// The user's features at `now`: one point lookup. All `NOT_FOUND` for an unknown user.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub fn features(&self, _user: UserKey, _now: Timestamp) -> Result<FeatureVector, Error> {
-        Ok(FeatureVector::not_found(self.schema.feature_set()))
+    /// [`Error::Storage`] or [`Error::Corrupted`].
+    pub fn features(&self, user: UserKey, now: Timestamp) -> Result<FeatureVector, Error> {
+        Ok(match self.state(user)? {
+            Some(state) => state.read(now, &self.schema),
+            None => FeatureVector::not_found(self.schema.feature_set()),
+        })
     }
 
-    /// Where each feature's window really starts for a read at `now`.
+    /// The user's state as of the last commit.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] or [`Error::Corrupted`].
+    pub fn state(&self, user: UserKey) -> Result<Option<UserState>, Error> {
+        stored_state(&*self.store, &self.schema, user)
+    }
+
+    /// Where each feature's window really starts for a read at `now`, in slot order; `None` without a window.
     pub fn windows(&self, now: Timestamp) -> Vec<Option<Timestamp>> {
         self.schema.windows(now)
     }
 
-    /// What the user was given at or after `since`, oldest first.
+    /// What the user was given at or after `since`, oldest first; at most the latest 1 024.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub fn exposures(&self, _user: UserKey, _since: Timestamp) -> Result<Vec<Exposure>, Error> {
-        Ok(Vec::new())
+    /// [`Error::Storage`] or [`Error::Corrupted`].
+    pub fn exposures(&self, user: UserKey, since: Timestamp) -> Result<Vec<Exposure>, Error> {
+        let mut exposures = self.all_exposures(user)?;
+        exposures.retain(|exposure| exposure.at >= since);
+        Ok(exposures)
     }
 
-    /// Remembers an exposure and forgets those before `keep_since`. Survives a killed process, not a power cut.
+    fn all_exposures(&self, user: UserKey) -> Result<Vec<Exposure>, Error> {
+        let Some(record) = self.store.exposures(user)? else { return Ok(Vec::new()) };
+        exposure::decode(&record)
+            .map_err(|source| Error::Corrupted { what: format!("exposures of user {user}"), source })
+    }
+
+    /// Remembers an exposure and forgets those before `keep_since`. Survives a killed process; a power cut may
+    /// take the last moments.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub fn record_exposure(&self, _user: UserKey, _exposure: &Exposure, _keep_since: Timestamp) -> Result<(), Error> {
-        Ok(())
+    /// [`Error::Storage`] or [`Error::Corrupted`].
+    pub fn record_exposure(
+        &self,
+        user: UserKey,
+        exposure: &Exposure,
+        keep_since: Timestamp,
+    ) -> Result<(), Error> {
+        // Apart from the decision's guard, which the caller may hold: recording is safe without it, too.
+        let _guard = self.exposure_writes.lock(user);
+        let mut exposures = self.all_exposures(user)?;
+        exposure::add(&mut exposures, exposure, keep_since);
+        let mut record = Vec::new();
+        exposure::encode(&exposures, &mut record);
+        self.store.put_exposures(user, &record)
     }
 
-    /// Makes read exposures, decide, record one step for this user. Do not take two.
+    /// Makes reading exposures, deciding and recording one step for this user. Blocks while another decision for
+    /// the user, or for one of the few that share the lock, holds it; a thread that holds one must not ask for
+    /// another.
     pub fn exposure_guard(&self, user: UserKey) -> ExposureGuard<'_> {
         self.decisions.lock(user)
     }
 
-    /// Sets events aside.
+    /// Sets events aside, as durably as events are stored; the oldest entries make room.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub fn quarantine(&self, _entries: Vec<QuarantinedEvent>) -> Result<(), Error> {
-        Ok(())
+    /// [`Error::Storage`].
+    pub fn quarantine(&self, entries: Vec<QuarantinedEvent>) -> Result<(), Error> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let encoded = entries.iter().map(|entry| {
+            let mut record = Vec::new();
+            quarantine::encode(entry, &mut record);
+            record
+        });
+        self.store.append_quarantine(&encoded.collect::<Vec<_>>(), self.quarantine_entries)
     }
 
     /// The newest quarantined events, newest first.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub fn quarantined(&self, _limit: usize) -> Result<Vec<QuarantinedEvent>, Error> {
-        Ok(Vec::new())
+    /// [`Error::Storage`] or [`Error::Corrupted`].
+    pub fn quarantined(&self, limit: usize) -> Result<Vec<QuarantinedEvent>, Error> {
+        let corrupted = |source| Error::Corrupted { what: "quarantined event".to_owned(), source };
+        let records = self.store.newest_quarantined(limit)?;
+        records.iter().map(|record| quarantine::decode(record).map_err(corrupted)).collect()
     }
 
     /// Every user with at least one event, in key order.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// [`Error::Storage`], also from the iterator.
     pub fn users(&self) -> Result<impl Iterator<Item = Result<UserKey, Error>> + '_, Error> {
-        Ok(std::iter::empty())
+        self.store.users()
     }
 
     /// The user's events in the order of arrival.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub fn events_of(&self, _user: UserKey) -> Result<Vec<StoredEvent>, Error> {
-        Ok(Vec::new())
+    /// [`Error::Storage`] or [`Error::Corrupted`].
+    pub fn events_of(&self, user: UserKey) -> Result<Vec<StoredEvent>, Error> {
+        self.store.events(user)?.map(|record| rebuild::decode(record?)).collect()
     }
 
-    /// The features of each label as of its instant.
+    /// The features of each label as of its instant: only events with `event_time` strictly before it are seen.
+    /// Rows come grouped by user, ascending in time; one user's events are in memory at a time.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub fn training_rows(&self, _labels: &[Label]) -> Result<TrainingRows<'_>, Error> {
-        Err(Error::Closed)
+    /// [`Error::InvalidLabel`]; from the iterator, [`Error::Storage`] or [`Error::Corrupted`].
+    pub fn training_rows<'a>(&'a self, labels: &'a [Label]) -> Result<TrainingRows<'a>, Error> {
+        TrainingRows::new(&*self.store, &self.schema, labels)
     }
 
-    /// Recomputes the user's state from the event log and compares bytes.
+    /// Recomputes the user's state from the event log and compares its bytes with what is served.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub fn verify_user(&self, _user: UserKey) -> Result<Verdict, Error> {
-        Ok(Verdict::Unknown)
+    /// [`Error::Storage`] or [`Error::Corrupted`].
+    pub fn verify_user(&self, user: UserKey) -> Result<Verdict, Error> {
+        let Some(record) = self.store.state(user)? else { return Ok(Verdict::Unknown) };
+        let stored = UserState::decode(&record, &self.schema)
+            .map_err(|source| Error::Corrupted { what: format!("state of user {user}"), source })?;
+        // The log only grows: its first `watermark` events are those that the state has seen.
+        let recomputed = rebuild::state_of(&*self.store, &self.schema, user, stored.watermark())?;
+        if rebuild::encoded(&recomputed, &self.schema) == record {
+            return Ok(Verdict::Identical { events: stored.watermark() });
+        }
+        let now = stored.last_event_time().max(recomputed.last_event_time()).unwrap_or_default();
+        let (left, right) = (stored.read(now, &self.schema), recomputed.read(now, &self.schema));
+        let names = self.schema.feature_set().features().iter();
+        let pairs = names.zip(left.values.iter().zip(&right.values));
+        let different = pairs.filter(|(_, (left, right))| left != right);
+        Ok(Verdict::Different {
+            events: stored.watermark(),
+            logged_events: recomputed.watermark(),
+            features: different.map(|(feature, _)| Arc::clone(&feature.name)).collect(),
+        })
     }
 
     /// Numbers for metrics.
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        let (tally, usage) = (self.writers.tally(), self.store.usage());
+        Stats {
+            events_total: tally.events_total.load(Ordering::Relaxed),
+            users_total: tally.users_total.load(Ordering::Relaxed),
+            duplicates: tally.duplicates.load(Ordering::Relaxed),
+            queued_events: self.writers.queued_events(),
+            commits: tally.commits.load(Ordering::Relaxed),
+            failed_commits: tally.failed_commits.load(Ordering::Relaxed),
+            quarantined: self.store.quarantine_len(),
+            write_buffer_bytes: usage.write_buffer_bytes,
+            block_cache_bytes: usage.block_cache_bytes,
+            disk_bytes: usage.disk_bytes,
+        }
     }
 
-    /// Makes everything written so far durable.
+    /// Makes everything committed so far durable and moves it out of memory buffers.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// [`Error::Storage`].
     pub fn flush(&self) -> Result<(), Error> {
-        Ok(())
+        self.store.flush()
     }
 
-    /// Stops taking events, works off the queues, flushes.
+    /// Takes no more events, works off the queues, flushes. Reads still work afterwards.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub fn close(self) -> Result<(), Error> {
-        self.flush()
+    /// [`Error::Storage`].
+    pub fn close(&self) -> Result<(), Error> {
+        self.writers.close();
+        self.store.flush()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,20 +8,30 @@
 
 #![cfg_attr(test, allow(clippy::float_cmp))]
 
+mod aggregate;
 mod bytes;
 mod config;
 mod error;
 mod event_record;
+#[cfg(feature = "export")]
+mod export;
 mod exposure;
 mod feature_store;
 mod quarantine;
+mod rebuild;
 mod schema;
 mod state;
+pub mod store;
+#[cfg(test)]
+mod testing;
 mod training;
+mod writer;
 
 pub use config::{Config, Progress, Stats};
 pub use error::{DecodeError, Error};
 pub use event_record::StoredEvent;
+#[cfg(feature = "export")]
+pub use export::{Exported, export_parquet};
 pub use exposure::ExposureGuard;
 pub use feature_store::{FeatureStore, Verdict};
 pub use quarantine::QuarantinedEvent;

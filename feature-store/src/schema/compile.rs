@@ -17,16 +17,8 @@ use crate::bytes;
 /// Most features in a set, after expansion.
 const MAX_FEATURES: usize = 512;
 /// Tile lengths, longest first; each divides the one before it, so tiles of all rings share borders.
-const HOPS_MS: [i64; 8] = [
-    DAY_MS,
-    6 * HOUR_MS,
-    HOUR_MS,
-    15 * MINUTE_MS,
-    5 * MINUTE_MS,
-    MINUTE_MS,
-    15 * SECOND_MS,
-    5 * SECOND_MS,
-];
+const HOPS_MS: [i64; 8] =
+    [DAY_MS, 6 * HOUR_MS, HOUR_MS, 15 * MINUTE_MS, 5 * MINUTE_MS, MINUTE_MS, 15 * SECOND_MS, 5 * SECOND_MS];
 /// A tile is at most this part of its window, so the window reaches at most 8.4 % too far back.
 const TILES_PER_WINDOW: i64 = 12;
 /// Changes whenever the same definitions come to mean other states or values, so that states are rebuilt.
@@ -37,7 +29,10 @@ fn hop_ms(window_ms: i64) -> i64 {
     HOPS_MS.into_iter().find(|hop_ms| hop_ms * TILES_PER_WINDOW <= window_ms).unwrap_or(5 * SECOND_MS)
 }
 
-pub(super) fn compile(declarations: Vec<Declaration>, complaints: &mut Complaints<'_>) -> Option<FeatureSchema> {
+pub(super) fn compile(
+    declarations: Vec<Declaration>,
+    complaints: &mut Complaints<'_>,
+) -> Option<FeatureSchema> {
     let mut compiler = Compiler::default();
     for declaration in &declarations {
         compiler.declare(declaration, complaints);
@@ -118,8 +113,11 @@ impl Compiler {
     }
 
     fn finish(self) -> FeatureSchema {
-        let hash =
-            ContentHash::of(&[b"augur feature definitions", &MEANING.to_le_bytes(), self.canonical.as_slice()]);
+        let hash = ContentHash::of(&[
+            b"augur feature definitions",
+            &MEANING.to_le_bytes(),
+            self.canonical.as_slice(),
+        ]);
         let mut by_event: BTreeMap<Arc<str>, Vec<usize>> = BTreeMap::new();
         let mut every_event = Vec::new();
         let names = self.aggregates.iter().flat_map(|spec| spec.events.iter().cloned());
@@ -172,7 +170,11 @@ fn expand(declaration: &Declaration) -> (AggregateKind, Vec<(String, String, Mea
             let measures = [
                 ("_count", "sessions so far", Measure::SessionCount { gap_ms }),
                 ("_current_events", "events in the open session", Measure::CurrentEvents { gap_ms }),
-                ("_current_length_secs", "seconds since the open session began", Measure::CurrentLength { gap_ms }),
+                (
+                    "_current_length_secs",
+                    "seconds since the open session began",
+                    Measure::CurrentLength { gap_ms },
+                ),
                 (
                     "_mean_length_secs",
                     "mean seconds from first to last event of a session",
@@ -194,8 +196,10 @@ fn expand_windows(windows_ms: &[i64]) -> (AggregateKind, Vec<(String, String, Me
         let entry = longest.entry(hop_ms(window_ms)).or_insert(window_ms);
         *entry = (*entry).max(window_ms);
     }
-    let rings: Vec<RingSpec> =
-        longest.into_iter().map(|(hop_ms, longest_window_ms)| RingSpec { hop_ms, longest_window_ms }).collect();
+    let rings: Vec<RingSpec> = longest
+        .into_iter()
+        .map(|(hop_ms, longest_window_ms)| RingSpec { hop_ms, longest_window_ms })
+        .collect();
     let measures = windows_ms.iter().map(|&window_ms| {
         let hop_ms = hop_ms(window_ms);
         let ring = rings.iter().position(|ring| ring.hop_ms == hop_ms).unwrap_or(0);

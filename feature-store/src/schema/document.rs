@@ -102,7 +102,11 @@ pub(super) fn read(text: &str, complaints: &mut Complaints<'_>) -> Vec<Declarati
     };
     let Some(array) = features.get_ref().as_array() else {
         let kind = features.get_ref().type_str();
-        complaints.add(features.span().start, format!("`feature` is a {kind}"), "tables headed `[[feature]]`");
+        complaints.add(
+            features.span().start,
+            format!("`feature` is a {kind}"),
+            "tables headed `[[feature]]`",
+        );
         return Vec::new();
     };
     if array.is_empty() {
@@ -200,7 +204,8 @@ impl Fields<'_, '_, '_> {
     }
 
     fn name(&mut self) -> Option<(usize, String)> {
-        const EXPECTED: &str = "a name like `purchases`: a-z, 0-9 and _, starting with a letter, at most 100 bytes";
+        const EXPECTED: &str =
+            "a name like `purchases`: a-z, 0-9 and _, starting with a letter, at most 100 bytes";
         let (place, name) = self.text("name", Some(EXPECTED))?;
         let mut characters = name.chars();
         let good = characters.next().is_some_and(|first| first.is_ascii_lowercase())
@@ -266,13 +271,18 @@ impl Fields<'_, '_, '_> {
         self.elements("events", MAX_EVENTS)?;
         let mut names: Vec<Arc<str>> = Vec::new();
         let mut complete = true;
-        for element in table.get("events").and_then(|value| value.get_ref().as_array()).into_iter().flatten() {
+        for element in table.get("events").and_then(|value| value.get_ref().as_array()).into_iter().flatten()
+        {
             let place = element.span().start;
             let quoted = self.complaints.quote(element.span());
             match element.get_ref().as_str() {
                 Some(name) if !name.is_empty() && name.len() <= MAX_EVENT_NAME_BYTES => {
                     if names.iter().any(|known| &**known == name) {
-                        self.complaints.add(place, format!("event {quoted} is listed twice"), "each event once");
+                        self.complaints.add(
+                            place,
+                            format!("event {quoted} is listed twice"),
+                            "each event once",
+                        );
                         complete = false;
                     }
                     names.push(name.into());
@@ -303,7 +313,11 @@ impl Fields<'_, '_, '_> {
     fn lengths(&mut self, key: &'static str, least_ms: i64) -> Option<Vec<i64>> {
         if !self.table.contains_key(key) {
             let message = format!("`{key}` is missing");
-            self.complaints.add(self.start, message, format!("lengths of time, like `{key} = [\"1d\", \"7d\"]`"));
+            self.complaints.add(
+                self.start,
+                message,
+                format!("lengths of time, like `{key} = [\"1d\", \"7d\"]`"),
+            );
             return None;
         }
         let table = self.table;
@@ -351,7 +365,11 @@ impl Fields<'_, '_, '_> {
     fn gap(&mut self) -> Option<Vec<i64>> {
         const MOST_MS: i64 = 7 * DAY_MS;
         let Some(value) = self.table.get("gap") else {
-            self.complaints.add(self.start, "`gap` is missing", "the silence that ends a session, like `gap = \"30m\"`");
+            self.complaints.add(
+                self.start,
+                "`gap` is missing",
+                "the silence that ends a session, like `gap = \"30m\"`",
+            );
             return None;
         };
         let gap_ms = self.length("gap", SECOND_MS)?;
@@ -373,7 +391,11 @@ impl Fields<'_, '_, '_> {
         let number = source.and_then(|digits| digits.parse::<f64>().ok()).and_then(Finite::new);
         if number.is_none() {
             let quoted = self.complaints.quote(value.span());
-            self.complaints.add(value.span().start, format!("default {quoted} is not a number"), "a finite number, like 0.0");
+            self.complaints.add(
+                value.span().start,
+                format!("default {quoted} is not a number"),
+                "a finite number, like 0.0",
+            );
         }
         number.map(Finite::get)
     }

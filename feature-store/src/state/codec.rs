@@ -1,0 +1,62 @@
+//! The packed record of a user's state, one value per user in the store.
+//!
+//! Layout of version 1 inside the seal of [`crate::bytes`]: fingerprint of the definitions (8 bytes), watermark,
+//! first event time and span when the watermark is not 0, then every aggregate in schema order, a presence byte
+//! each. The record does not describe itself: the definitions do, which is why it carries their fingerprint.
+//! Not here: what happens when the fingerprint differs (the store rebuilds from the event log).
+
+use augur_domain::Timestamp;
+
+use super::UserState;
+use crate::aggregate::Aggregate;
+use crate::bytes;
+use crate::error::DecodeError;
+use crate::schema::FeatureSchema;
+
+const MAGIC: u8 = b'S';
+const VERSION: u8 = 1;
+
+impl UserState {
+    /// Appends the packed record to `out`. Equal states give equal bytes.
+    pub fn encode(&self, schema: &FeatureSchema, out: &mut Vec<u8>) {
+        bytes::seal(out, MAGIC, VERSION, |out| {
+            out.extend_from_slice(&schema.fingerprint());
+            bytes::put_unsigned(out, self.watermark);
+            if let Some((first, last)) = self.span {
+                bytes::put_signed(out, first.unix_ms());
+                bytes::put_unsigned(out, last.millis_since(first).unsigned_abs());
+            }
+            for (aggregate, spec) in self.aggregates.iter().zip(schema.aggregates()) {
+                aggregate.encode(spec, out);
+            }
+        });
+    }
+
+    /// Reads a packed record.
+    ///
+    /// # Errors
+    /// [`DecodeError::OtherDefinitions`] when the record was made for other definitions, another one for bytes that
+    /// [`Self::encode`] never makes.
+    pub fn decode(record: &[u8], schema: &FeatureSchema) -> Result<Self, DecodeError> {
+        let (_, mut reader) = bytes::unseal(record, MAGIC, VERSION)?;
+        if reader.array::<8>("fingerprint")? != schema.fingerprint() {
+            return Err(DecodeError::OtherDefinitions);
+        }
+        let watermark = reader.unsigned("watermark")?;
+        let span = if watermark == 0 {
+            None
+        } else {
+            let first = Timestamp::from_unix_ms(reader.signed("first event time")?);
+            let span_ms = i64::try_from(reader.unsigned("event time span")?)
+                .map_err(|_| DecodeError::Invalid { field: "event time span" })?;
+            Some((first, first.plus_millis(span_ms)))
+        };
+        let aggregates = schema
+            .aggregates()
+            .iter()
+            .map(|spec| Aggregate::decode(&mut reader, spec))
+            .collect::<Result<_, _>>()?;
+        reader.finish()?;
+        Ok(Self { watermark, span, aggregates })
+    }
+}

@@ -1,0 +1,125 @@
+//! One user's aggregates, the function that carries an event into them, and the read.
+//!
+//! Not here: clocks, storage, or bytes (`codec`). [`apply`] is the only way into a state, whether events come
+//! from the network, from the event log after a change of definitions, or for a training set.
+
+mod codec;
+#[cfg(test)]
+mod tests;
+
+use augur_domain::feature::FeatureValue;
+use augur_domain::{Event, FeatureStatus, FeatureVector, Timestamp};
+
+use crate::aggregate::Aggregate;
+use crate::schema::{AggregateSpec, FeatureSchema, Output};
+
+/// All aggregates of one user. Belongs to the [`FeatureSchema`] that it was made with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UserState {
+    /// Events applied.
+    watermark: u64,
+    /// First and last event time, once there is one.
+    span: Option<(Timestamp, Timestamp)>,
+    /// In the order of the schema's aggregates.
+    aggregates: Vec<Aggregate>,
+}
+
+/// What one event changes in a state: only the aggregates that it touches, as they are afterwards.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use = "changes do nothing until they are committed"]
+pub struct Changes {
+    watermark: u64,
+    span: (Timestamp, Timestamp),
+    aggregates: Vec<(usize, Aggregate)>,
+}
+
+/// Carries one event into a user's state: pure, without a clock, the same wherever it runs.
+///
+/// The order of events does not matter to counts, windows, times and sessions (the latter within their stated
+/// reach); sums of floats and decayed values agree to rounding. Whoever needs equal bits applies events in the
+/// order of their sequence, as everything in this crate does.
+pub fn apply(state: &UserState, event: &Event, schema: &FeatureSchema) -> Changes {
+    let at = event.event_time;
+    let (first, last) = state.span.unwrap_or((at, at));
+    let specs = schema.aggregates();
+    let mut aggregates = Vec::new();
+    for &index in schema.touched_by(&event.name) {
+        let (Some(spec), Some(aggregate)) = (specs.get(index), state.aggregates.get(index)) else { continue };
+        let Some(amount) = amount(event, spec) else { continue };
+        let mut aggregate = aggregate.clone();
+        aggregate.add(at, amount, spec);
+        aggregates.push((index, aggregate));
+    }
+    Changes { watermark: state.watermark.saturating_add(1), span: (first.min(at), last.max(at)), aggregates }
+}
+
+/// What the event adds: 1 for counts; the property for sums, or nothing at all when it has no such number.
+fn amount(event: &Event, spec: &AggregateSpec) -> Option<f64> {
+    match &spec.property {
+        None => Some(1.0),
+        Some(property) => event.property(property)?.as_number(),
+    }
+}
+
+impl UserState {
+    /// The state of a user without events.
+    pub fn new(schema: &FeatureSchema) -> Self {
+        Self { watermark: 0, span: None, aggregates: vec![Aggregate::Empty; schema.aggregates().len()] }
+    }
+
+    /// Takes over what [`apply`] computed from this very state.
+    pub fn commit(&mut self, changes: Changes) {
+        self.watermark = changes.watermark;
+        self.span = Some(changes.span);
+        for (index, aggregate) in changes.aggregates {
+            if let Some(slot) = self.aggregates.get_mut(index) {
+                *slot = aggregate;
+            }
+        }
+    }
+
+    /// The features at `now`, in slot order; all `NOT_FOUND` before the first event.
+    ///
+    /// `now` is meant to be at or after the latest event. Read a little earlier, events ahead count as if they
+    /// happened at `now`, except that windows leave out tiles that lie wholly ahead. A read of the past is built
+    /// from the events before it instead: see [`crate::FeatureStore::training_rows`].
+    pub fn read(&self, now: Timestamp, schema: &FeatureSchema) -> FeatureVector {
+        if self.watermark == 0 {
+            return FeatureVector::not_found(schema.feature_set());
+        }
+        let values = schema.outputs().iter().map(|output| self.value(output, now)).collect();
+        FeatureVector { feature_set: schema.feature_set().hash(), watermark: self.watermark, values }
+    }
+
+    fn value(&self, output: &Output, now: Timestamp) -> FeatureValue {
+        let aggregate = self.aggregates.get(output.aggregate).unwrap_or(&Aggregate::Empty);
+        let event_time = aggregate.latest();
+        let too_old = match (event_time, output.max_age_ms) {
+            (Some(latest), Some(max_age_ms)) => now.millis_since(latest) > max_age_ms,
+            _ => false,
+        };
+        let measured = aggregate.measure(output.measure, now);
+        let (value, status) = match (measured, output.default) {
+            (Some(value), _) if !too_old => (value, FeatureStatus::Present),
+            (_, Some(default)) => (default, FeatureStatus::Defaulted),
+            (Some(value), None) => (value, FeatureStatus::OutsideMaxAge),
+            (None, None) => (0.0, FeatureStatus::NullValue),
+        };
+        FeatureValue { value, status, event_time }
+    }
+
+    /// How many of the user's events have been applied; also the sequence of the last one.
+    pub const fn watermark(&self) -> u64 {
+        self.watermark
+    }
+
+    /// The earliest event time, `None` before the first event.
+    pub fn first_event_time(&self) -> Option<Timestamp> {
+        self.span.map(|(first, _)| first)
+    }
+
+    /// The latest event time, `None` before the first event.
+    pub fn last_event_time(&self) -> Option<Timestamp> {
+        self.span.map(|(_, last)| last)
+    }
+}

@@ -1,0 +1,311 @@
+//! The durable engine: RocksDB with one column family per kind of record.
+//!
+//! Keys: a user's 16 bytes, followed in `events` by the sequence (8 bytes, big-endian, so that order is order)
+//! and in `messages` by the message key. No merge operators, no filters by clock. Not here: opening
+//! (`rocks_open`).
+
+use augur_domain::ids::MessageKey;
+use augur_domain::{ContentHash, UserKey};
+use parking_lot::Mutex;
+use rocksdb::{
+    Cache, ColumnFamily, DB, Direction, FlushOptions, IteratorMode, ReadOptions, WriteBatch, WriteOptions,
+};
+
+use super::rocks_open::{self, EVENTS, EXPOSURES, MESSAGES, META, QUARANTINE, STATES};
+use super::{Commit, Counters, EventRecord, EventRecords, Store, Usage, Users};
+use crate::bytes;
+use crate::error::DecodeError;
+use crate::{Config, Error};
+
+const FEATURE_SET_KEY: &[u8] = b"feature_set";
+const COUNTERS_PREFIX: &[u8] = b"counters/";
+const COUNTERS_MAGIC: u8 = b'C';
+const COUNTERS_VERSION: u8 = 1;
+/// Scans read ahead this far and leave the cache to point reads.
+const READAHEAD_BYTES: usize = 1 << 20;
+
+/// A [`Store`] in a directory of its own.
+pub struct RocksStore {
+    db: DB,
+    cache: Cache,
+    sync: bool,
+    /// Keys of the oldest entry and of the next one; entries in between have no gaps.
+    quarantine: Mutex<(u64, u64)>,
+}
+
+impl std::fmt::Debug for RocksStore {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("RocksStore").field("dir", &self.db.path()).finish_non_exhaustive()
+    }
+}
+
+fn failed(action: &'static str) -> impl Fn(rocksdb::Error) -> Error {
+    move |error| Error::Storage { action, detail: error.to_string() }
+}
+
+fn event_key(user: UserKey, sequence: u64) -> [u8; 24] {
+    let mut key = [0; 24];
+    let (head, tail) = key.split_at_mut(UserKey::LEN);
+    head.copy_from_slice(user.as_bytes());
+    tail.copy_from_slice(&sequence.to_be_bytes());
+    key
+}
+
+fn message_key(user: UserKey, message_key: MessageKey) -> [u8; 32] {
+    let mut key = [0; 32];
+    let (head, tail) = key.split_at_mut(UserKey::LEN);
+    head.copy_from_slice(user.as_bytes());
+    tail.copy_from_slice(message_key.as_bytes());
+    key
+}
+
+fn counters_key(shard: u32) -> Vec<u8> {
+    [COUNTERS_PREFIX, shard.to_be_bytes().as_slice()].concat()
+}
+
+fn corrupted(what: impl Into<String>, field: &'static str) -> Error {
+    Error::Corrupted { what: what.into(), source: DecodeError::Invalid { field } }
+}
+
+impl RocksStore {
+    /// Opens or creates the store in `config.dir`.
+    ///
+    /// # Errors
+    /// [`Error::InUse`], [`Error::NewerFormat`], [`Error::Damaged`], or [`Error::Storage`] for what the system
+    /// refused.
+    pub fn open(config: &Config) -> Result<Self, Error> {
+        let (db, cache) = rocks_open::open(config)?;
+        let store = Self { db, cache, sync: config.sync, quarantine: Mutex::new((0, 0)) };
+        let bounds = store.quarantine_bounds()?;
+        *store.quarantine.lock() = bounds;
+        Ok(store)
+    }
+
+    fn quarantine_bounds(&self) -> Result<(u64, u64), Error> {
+        let family = self.family(QUARANTINE)?;
+        let end = |mode| {
+            let mut entries = self.db.iterator_cf(family, mode);
+            entries.next().transpose().map_err(failed("reading the quarantine"))
+        };
+        let number = |key: &[u8]| {
+            let bytes = key.try_into().map_err(|_| corrupted("quarantine", "key"))?;
+            Ok::<u64, Error>(u64::from_be_bytes(bytes))
+        };
+        match (end(IteratorMode::Start)?, end(IteratorMode::End)?) {
+            (Some((first, _)), Some((last, _))) => Ok((number(&first)?, number(&last)?.saturating_add(1))),
+            _ => Ok((0, 0)),
+        }
+    }
+
+    fn family(&self, name: &'static str) -> Result<&ColumnFamily, Error> {
+        self.db.cf_handle(name).ok_or_else(|| Error::Storage {
+            action: "looking up a column family",
+            detail: format!("`{name}` is not open"),
+        })
+    }
+
+    fn get(&self, family: &'static str, key: &[u8], action: &'static str) -> Result<Option<Vec<u8>>, Error> {
+        self.db.get_cf(self.family(family)?, key).map_err(failed(action))
+    }
+
+    fn write(&self, batch: WriteBatch, sync: bool, action: &'static str) -> Result<(), Error> {
+        let mut options = WriteOptions::default();
+        options.set_sync(sync);
+        self.db.write_opt(batch, &options).map_err(failed(action))
+    }
+
+    /// Key-value pairs whose keys start with `prefix`, in key order.
+    fn scan<'a>(
+        &'a self,
+        family: &'static str,
+        prefix: &[u8],
+        action: &'static str,
+    ) -> Result<impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), Error>> + 'a, Error> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        options.set_readahead_size(READAHEAD_BYTES);
+        options.set_iterate_range(rocksdb::PrefixRange(prefix.to_vec()));
+        let mode = IteratorMode::From(prefix, Direction::Forward);
+        let entries = self.db.iterator_cf_opt(self.family(family)?, options, mode);
+        Ok(entries.map(move |entry| entry.map_err(failed(action))))
+    }
+
+    fn scan_events(&self, prefix: &[u8]) -> Result<EventRecords<'_>, Error> {
+        let entries = self.scan(EVENTS, prefix, "reading events")?;
+        Ok(Box::new(entries.map(|entry| {
+            let (key, record) = entry?;
+            let invalid = || corrupted("event log", "key");
+            let (user, sequence) = key.split_first_chunk::<{ UserKey::LEN }>().ok_or_else(invalid)?;
+            let sequence = sequence.try_into().map_err(|_| invalid())?;
+            Ok(EventRecord {
+                user: UserKey::from_bytes(*user),
+                sequence: u64::from_be_bytes(sequence),
+                record: record.into_vec(),
+            })
+        })))
+    }
+}
+
+impl Store for RocksStore {
+    fn state(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.get(STATES, user.as_bytes(), "reading a state")
+    }
+
+    fn contains_message(&self, user: UserKey, message: MessageKey) -> Result<bool, Error> {
+        let key = message_key(user, message);
+        let found =
+            self.db.get_pinned_cf(self.family(MESSAGES)?, key).map_err(failed("looking up a message"))?;
+        Ok(found.is_some())
+    }
+
+    fn commit(&self, commit: &Commit) -> Result<(), Error> {
+        let (events, messages) = (self.family(EVENTS)?, self.family(MESSAGES)?);
+        let (states, meta) = (self.family(STATES)?, self.family(META)?);
+        let mut batch = WriteBatch::default();
+        for event in &commit.events {
+            batch.put_cf(events, event_key(event.user, event.sequence), &event.record);
+            batch.put_cf(messages, message_key(event.user, event.message_key), event.sequence.to_be_bytes());
+        }
+        for (user, record) in &commit.states {
+            batch.put_cf(states, user.as_bytes(), record);
+        }
+        let mut counters = Vec::new();
+        bytes::seal(&mut counters, COUNTERS_MAGIC, COUNTERS_VERSION, |out| {
+            bytes::put_unsigned(out, commit.counters.events);
+            bytes::put_unsigned(out, commit.counters.users);
+        });
+        batch.put_cf(meta, counters_key(commit.shard), counters);
+        self.write(batch, self.sync, "committing events")
+    }
+
+    fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {
+        self.scan_events(user.as_bytes())
+    }
+
+    fn all_events(&self) -> Result<EventRecords<'_>, Error> {
+        self.scan_events(&[])
+    }
+
+    fn users(&self) -> Result<Users<'_>, Error> {
+        let entries = self.scan(STATES, &[], "listing users")?;
+        Ok(Box::new(entries.map(|entry| {
+            let (key, _) = entry?;
+            let bytes = key.as_ref().try_into().map_err(|_| corrupted("states", "key"))?;
+            Ok(UserKey::from_bytes(bytes))
+        })))
+    }
+
+    fn replace_states(&self, states: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
+        let family = self.family(STATES)?;
+        let mut batch = WriteBatch::default();
+        for (user, record) in states {
+            batch.put_cf(family, user.as_bytes(), record);
+        }
+        self.write(batch, false, "replacing states")
+    }
+
+    fn feature_set(&self) -> Result<Option<ContentHash>, Error> {
+        let stored = self.get(META, FEATURE_SET_KEY, "reading the feature set")?;
+        let hash = |bytes: Vec<u8>| match bytes.as_slice().try_into() {
+            Ok(bytes) => Ok(ContentHash::from_bytes(bytes)),
+            Err(_) => Err(corrupted("feature set", "hash")),
+        };
+        stored.map(hash).transpose()
+    }
+
+    fn set_feature_set(&self, feature_set: Option<ContentHash>) -> Result<(), Error> {
+        let meta = self.family(META)?;
+        let mut batch = WriteBatch::default();
+        match feature_set {
+            Some(hash) => batch.put_cf(meta, FEATURE_SET_KEY, hash.as_bytes()),
+            None => batch.delete_cf(meta, FEATURE_SET_KEY),
+        }
+        // A synced write also syncs every log written before it, so the replaced states are down with it.
+        self.write(batch, true, "writing the feature set")
+    }
+
+    fn counters(&self) -> Result<Vec<(u32, Counters)>, Error> {
+        let mut counters = Vec::new();
+        for entry in self.scan(META, COUNTERS_PREFIX, "reading counters")? {
+            let (key, record) = entry?;
+            let shard = key.get(COUNTERS_PREFIX.len()..).and_then(|shard| shard.try_into().ok());
+            let shard = u32::from_be_bytes(shard.ok_or_else(|| corrupted("counters", "key"))?);
+            let decoded = decode_counters(&record);
+            let decoded = decoded
+                .map_err(|source| Error::Corrupted { what: format!("counters of writer {shard}"), source })?;
+            counters.push((shard, decoded));
+        }
+        Ok(counters)
+    }
+
+    fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.get(EXPOSURES, user.as_bytes(), "reading exposures")
+    }
+
+    fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(EXPOSURES)?, user.as_bytes(), record);
+        self.write(batch, false, "writing exposures")
+    }
+
+    fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<(), Error> {
+        let family = self.family(QUARANTINE)?;
+        let mut bounds = self.quarantine.lock();
+        let (mut first, mut next) = *bounds;
+        let mut batch = WriteBatch::default();
+        for record in records {
+            batch.put_cf(family, next.to_be_bytes(), record);
+            next = next.saturating_add(1);
+        }
+        while next.saturating_sub(first) > keep {
+            batch.delete_cf(family, first.to_be_bytes());
+            first = first.saturating_add(1);
+        }
+        self.write(batch, self.sync, "writing the quarantine")?;
+        *bounds = (first, next);
+        Ok(())
+    }
+
+    fn newest_quarantined(&self, limit: usize) -> Result<Vec<Vec<u8>>, Error> {
+        let entries = self.db.iterator_cf(self.family(QUARANTINE)?, IteratorMode::End).take(limit);
+        entries.map(|entry| Ok(entry.map_err(failed("reading the quarantine"))?.1.into_vec())).collect()
+    }
+
+    fn quarantine_len(&self) -> u64 {
+        let (first, next) = *self.quarantine.lock();
+        next.saturating_sub(first)
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        self.db.flush_wal(true).map_err(failed("syncing the log"))?;
+        for family in [STATES, EVENTS, MESSAGES, EXPOSURES, QUARANTINE, META] {
+            let flushed = self.db.flush_cf_opt(self.family(family)?, &FlushOptions::default());
+            flushed.map_err(failed("flushing write buffers"))?;
+        }
+        Ok(())
+    }
+
+    fn usage(&self) -> Usage {
+        let sum = |property: &str| {
+            let families = [STATES, EVENTS, MESSAGES, EXPOSURES, QUARANTINE, META];
+            let values = families.iter().filter_map(|name| {
+                let family = self.db.cf_handle(name)?;
+                self.db.property_int_value_cf(family, property).ok().flatten()
+            });
+            values.sum()
+        };
+        Usage {
+            write_buffer_bytes: sum("rocksdb.cur-size-all-mem-tables"),
+            block_cache_bytes: self.cache.get_usage() as u64,
+            disk_bytes: sum("rocksdb.total-sst-files-size"),
+        }
+    }
+}
+
+fn decode_counters(record: &[u8]) -> Result<Counters, DecodeError> {
+    let (_, mut reader) = bytes::unseal(record, COUNTERS_MAGIC, COUNTERS_VERSION)?;
+    let counters =
+        Counters { events: reader.unsigned("events counter")?, users: reader.unsigned("users counter")? };
+    reader.finish()?;
+    Ok(counters)
+}

@@ -1,0 +1,148 @@
+//! Opening a data directory: bounded memory, every column family, recovery that refuses silent loss, and an
+//! error that says which directory and what to do.
+//!
+//! Not here: reads and writes (`rocks`).
+
+use std::path::Path;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Options,
+    WriteBufferManager,
+};
+
+use crate::{Config, Error};
+
+/// The directory's format. Raise it with any change that an older version would misread.
+pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT_KEY: &[u8] = b"format";
+
+/// Latest state per user.
+pub(super) const STATES: &str = "states";
+/// Every event, by user and sequence.
+pub(super) const EVENTS: &str = "events";
+/// Which messages of a user were stored.
+pub(super) const MESSAGES: &str = "messages";
+/// What users were given.
+pub(super) const EXPOSURES: &str = "exposures";
+/// Events set aside.
+pub(super) const QUARANTINE: &str = "quarantine";
+/// Format, definitions, counters.
+pub(super) const META: &str = "meta";
+
+const FAMILIES: [&str; 6] = [STATES, EVENTS, MESSAGES, EXPOSURES, QUARANTINE, META];
+/// Open files cost memory outside the block cache.
+const MAX_OPEN_FILES: i32 = 512;
+const BLOOM_BITS_PER_KEY: f64 = 10.0;
+const INFO_LOGS_KEPT: usize = 4;
+
+pub(super) fn open(config: &Config) -> Result<(DB, Cache), Error> {
+    refuse_headless(&config.dir)?;
+    let cache = Cache::new_lru_cache(config.block_cache_bytes);
+    let options = database_options(config);
+    let family = |name: String| ColumnFamilyDescriptor::new(name, family_options(config, &cache));
+    let families = all_families(&config.dir)?.into_iter().map(family);
+    let db = DB::open_cf_descriptors(&options, &config.dir, families)
+        .map_err(|error| opening_error(&config.dir, &error))?;
+    check_format(&db, &config.dir)?;
+    Ok((db, cache))
+}
+
+/// Without its `CURRENT` file a full directory would be opened as an empty one.
+fn refuse_headless(dir: &Path) -> Result<(), Error> {
+    if dir.join("CURRENT").exists() || !dir.exists() {
+        return Ok(());
+    }
+    let entries = std::fs::read_dir(dir).map_err(|error| Error::File {
+        action: "listing",
+        path: dir.to_owned(),
+        detail: error.to_string(),
+    })?;
+    let names = entries.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let data =
+        |name: &String| name.starts_with("MANIFEST-") || name.ends_with(".sst") || name.ends_with(".log");
+    match names.into_iter().find(data) {
+        Some(name) => Err(Error::Damaged {
+            dir: dir.to_owned(),
+            detail: format!("the file CURRENT is missing although {name} is there"),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Ours and whatever a newer version may have added: an engine that does not open them all opens none.
+fn all_families(dir: &Path) -> Result<Vec<String>, Error> {
+    let mut names: Vec<String> = FAMILIES.map(str::to_owned).into();
+    names.push("default".to_owned());
+    if dir.join("CURRENT").exists() {
+        let found = DB::list_cf(&Options::default(), dir).map_err(|error| opening_error(dir, &error))?;
+        names
+            .extend(found.into_iter().filter(|name| !FAMILIES.contains(&name.as_str()) && name != "default"));
+    }
+    Ok(names)
+}
+
+fn database_options(config: &Config) -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    // A write cut short by a crash is dropped; anything else unreadable refuses to open instead of losing what
+    // was acknowledged, and so does a log that the manifest knows and the directory lacks.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_track_and_verify_wals_in_manifest(true);
+    options.set_paranoid_checks(true);
+    let buffers = WriteBufferManager::new_write_buffer_manager(config.write_buffer_bytes, false);
+    options.set_write_buffer_manager(&buffers);
+    options.set_max_total_wal_size(4 * config.write_buffer_bytes as u64);
+    options.set_max_open_files(MAX_OPEN_FILES);
+    options.set_keep_log_file_num(INFO_LOGS_KEPT);
+    options.set_max_background_jobs(2);
+    options
+}
+
+fn family_options(config: &Config, cache: &Cache) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_write_buffer_size(config.write_buffer_bytes / 4);
+    options
+}
+
+fn check_format(db: &DB, dir: &Path) -> Result<(), Error> {
+    let failed =
+        |error: rocksdb::Error| Error::Storage { action: "reading the format", detail: error.to_string() };
+    let meta = db.cf_handle(META).ok_or_else(|| Error::Damaged {
+        dir: dir.to_owned(),
+        detail: format!("column family `{META}` is missing"),
+    })?;
+    match db.get_cf(meta, FORMAT_KEY).map_err(failed)? {
+        None => db.put_cf(meta, FORMAT_KEY, FORMAT.to_le_bytes()).map_err(failed),
+        Some(bytes) => match bytes.as_slice().try_into().map(u32::from_le_bytes) {
+            Ok(found) if (1..=FORMAT).contains(&found) => Ok(()),
+            Ok(found) => Err(Error::NewerFormat { dir: dir.to_owned(), found, supported: FORMAT }),
+            Err(_) => Err(Error::Damaged {
+                dir: dir.to_owned(),
+                detail: format!("its format number has {} bytes instead of 4", bytes.len()),
+            }),
+        },
+    }
+}
+
+fn opening_error(dir: &Path, error: &rocksdb::Error) -> Error {
+    let (dir, detail) = (dir.to_owned(), error.to_string());
+    let locked = detail.contains("lock hold by") || detail.contains("While lock file");
+    let missing = detail.contains("No such file") && !detail.contains("While mkdir");
+    match error.kind() {
+        _ if locked => Error::InUse { dir },
+        rocksdb::ErrorKind::Corruption => Error::Damaged { dir, detail },
+        _ if missing => Error::Damaged { dir, detail },
+        _ => Error::Storage {
+            action: "opening the data directory",
+            detail: format!("{}: {detail}", dir.display()),
+        },
+    }
+}

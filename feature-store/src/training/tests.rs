@@ -1,0 +1,143 @@
+//! Leakage, and agreement with what a live read says.
+
+use std::sync::{Arc, mpsc};
+
+use augur_domain::time::{DAY_MS, HOUR_MS};
+use augur_domain::{Event, FeatureStatus};
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{START_MS, event, history, schema, user};
+use crate::{Config, FeatureStore};
+
+fn store_with(events: &[Event]) -> FeatureStore {
+    let store = FeatureStore::in_memory(&Config::new("unused"), Arc::new(schema())).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    store.ingest(events.to_vec(), move |answer| sender.send(answer).unwrap()).unwrap();
+    receiver.recv().unwrap().unwrap();
+    store
+}
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_unix_ms(START_MS + ms)
+}
+
+fn label(who: u8, at_ms: i64) -> Label {
+    Label { user: user(who), at: at(at_ms), outcome: None }
+}
+
+fn rows(store: &FeatureStore, labels: &[Label]) -> Vec<TrainingRow> {
+    store.training_rows(labels).unwrap().map(Result::unwrap).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    /// A row equals, to the bit, the live read of a store that holds only the events before its instant.
+    #[test]
+    fn rows_are_what_a_live_read_said(
+        events in history(3, 40),
+        instants in prop::collection::vec((0..4_u8, 0..14 * DAY_MS), 1..12),
+    ) {
+        let store = store_with(&events);
+        let labels: Vec<Label> = instants.iter().map(|&(who, at_ms)| label(who, at_ms)).collect();
+        let found = rows(&store, &labels);
+        prop_assert_eq!(found.len(), labels.len());
+        prop_assert!(found.is_sorted_by_key(|row| (row.user, row.at)));
+        for row in found {
+            prop_assert_eq!((row.user, row.at), (labels[row.label].user, labels[row.label].at));
+            let before: Vec<Event> =
+                events.iter().filter(|event| event.event_time < row.at).cloned().collect();
+            let live = store_with(&before).features(row.user, row.at).unwrap();
+            prop_assert_eq!(row.features, live);
+        }
+    }
+
+    /// Nothing at or after the instant leaks in.
+    #[test]
+    fn the_future_changes_nothing(events in history(1, 30), at_ms in 0..12 * DAY_MS) {
+        let labels = [label(0, at_ms)];
+        let past: Vec<Event> = events.iter().filter(|event| event.event_time < at(at_ms)).cloned().collect();
+        prop_assert_eq!(rows(&store_with(&events), &labels), rows(&store_with(&past), &labels));
+    }
+}
+
+#[test]
+fn the_event_of_the_label_itself_is_not_seen() {
+    let store = store_with(&[event(1, 1, "purchase", 0, 1.0), event(1, 2, "purchase", HOUR_MS, 1.0)]);
+    let slot = store.schema().feature_set().slot("purchases_1h").unwrap();
+    let value = |at_ms| rows(&store, &[label(1, at_ms)])[0].features.values[slot];
+    assert_eq!((value(0).value, value(0).status), (0.0, FeatureStatus::NotFound));
+    assert_eq!(value(HOUR_MS).value, 0.5);
+    assert!(value(HOUR_MS + 1).value > 1.4);
+}
+
+#[test]
+fn outcomes_are_carried_and_must_be_finite() {
+    let store = store_with(&[event(1, 1, "purchase", 0, 1.0)]);
+    let labels = [Label { outcome: Some(1.0), ..label(2, 5) }, Label { outcome: Some(0.0), ..label(1, 5) }];
+    let found = rows(&store, &labels);
+    assert_eq!(
+        found.iter().map(|row| (row.label, row.outcome)).collect::<Vec<_>>(),
+        [(1, Some(0.0)), (0, Some(1.0))]
+    );
+    let bad = [labels[0], Label { outcome: Some(f64::NAN), ..labels[1] }];
+    assert_eq!(store.training_rows(&bad).unwrap_err(), Error::InvalidLabel { label: 1 });
+}
+
+#[cfg(feature = "export")]
+#[test]
+fn an_exported_file_reads_back_value_by_value() {
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::{Float64Type, TimestampMillisecondType};
+    use arrow_array::{Array, RecordBatch};
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    let store = store_with(&[event(1, 1, "purchase", 0, 2.5), event(2, 2, "page_view", 0, 0.0)]);
+    let labels: Vec<Label> = (0..10_000_i64)
+        .map(|index| Label {
+            outcome: (index % 3 == 0).then_some(1.0),
+            ..label(1 + (index % 3) as u8, index)
+        })
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("training.parquet");
+    let features = Arc::clone(store.schema().feature_set());
+    let exported = crate::export_parquet(&path, &features, store.training_rows(&labels).unwrap()).unwrap();
+    assert_eq!(exported.rows, 10_000);
+    assert_eq!(exported.bytes, std::fs::metadata(&path).unwrap().len());
+    let builder = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&path).unwrap()).unwrap();
+    assert_eq!(builder.metadata().num_row_groups(), 2);
+    let batches: Vec<RecordBatch> = builder.build().unwrap().map(Result::unwrap).collect();
+    let expected = rows(&store, &labels);
+    let mut expected = expected.iter();
+    for batch in &batches {
+        assert_eq!(batch.num_columns(), 3 + features.features().len());
+        let (users, times) = (batch.column(0).as_string::<i32>(), batch.column(1));
+        let times = times.as_primitive::<TimestampMillisecondType>();
+        for index in 0..batch.num_rows() {
+            let row = expected.next().unwrap();
+            assert_eq!((users.value(index), times.value(index)), (&*row.user.to_string(), row.at.unix_ms()));
+            for slot in 0..features.features().len() {
+                let column = batch.column(3 + slot).as_primitive::<Float64Type>();
+                let found = column.is_valid(index).then(|| column.value(index).to_bits());
+                assert_eq!(found, row.features.usable(slot).map(f64::to_bits), "row {index}, slot {slot}");
+            }
+            let labels = batch.column(2).as_primitive::<Float64Type>();
+            assert_eq!(labels.is_valid(index).then(|| labels.value(index)), row.outcome);
+        }
+    }
+    assert!(expected.next().is_none());
+}
+
+#[cfg(feature = "export")]
+#[test]
+fn a_failed_export_leaves_the_old_file_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("training.parquet");
+    std::fs::write(&path, "old").unwrap();
+    let rows = [Err(Error::Closed)];
+    assert_eq!(crate::export_parquet(&path, schema().feature_set(), rows).unwrap_err(), Error::Closed);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}

@@ -1,0 +1,232 @@
+//! The only way into the event log: one thread per shard of users, each turning what waits in its queue into one
+//! atomic write.
+//!
+//! A user belongs to one shard, so nobody else changes that user's state between the read and the write. Not here:
+//! what an event changes (`state`), or how a write is made durable (`store`).
+
+mod group;
+mod request;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use augur_domain::event::EventOutcome;
+use augur_domain::{Event, UserKey};
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::{Mutex, RwLock};
+
+use crate::exposure::spread;
+use crate::store::{Counters, Store};
+use crate::{Config, Error, FeatureSchema};
+use group::Group;
+pub(crate) use group::stored_state;
+use request::{Part, Request};
+
+/// Counted by all writers.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) events_total: AtomicU64,
+    pub(crate) users_total: AtomicU64,
+    pub(crate) duplicates: AtomicU64,
+    pub(crate) commits: AtomicU64,
+    pub(crate) failed_commits: AtomicU64,
+}
+
+/// Where events are handed to the writers.
+pub(crate) struct Writers {
+    /// `None` once closed.
+    shards: RwLock<Option<Vec<Shard>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    tally: Arc<Tally>,
+    queue_events: usize,
+}
+
+struct Shard {
+    sender: Sender<Part>,
+    /// Events waiting or being written.
+    queued: Arc<AtomicUsize>,
+}
+
+impl Writers {
+    pub(crate) fn start(
+        store: &Arc<dyn Store>,
+        schema: &Arc<FeatureSchema>,
+        config: &Config,
+    ) -> Result<Self, Error> {
+        let tally = Arc::new(Tally::default());
+        let stored = store.counters()?;
+        let sum = |counter: fn(&Counters) -> u64| stored.iter().map(|(_, counters)| counter(counters)).sum();
+        tally.events_total.store(sum(|counters| counters.events), Ordering::Relaxed);
+        tally.users_total.store(sum(|counters| counters.users), Ordering::Relaxed);
+        let (mut shards, mut threads) = (Vec::new(), Vec::new());
+        for number in 0..config.shards as u32 {
+            // The queue is bounded by `queued`, in events; the channel holds whatever that lets through.
+            let (sender, receiver) = crossbeam_channel::unbounded();
+            let queued = Arc::new(AtomicUsize::new(0));
+            let counters = stored.iter().find(|(shard, _)| *shard == number).map(|(_, counters)| *counters);
+            let writer = Writer {
+                shard: number,
+                store: Arc::clone(store),
+                schema: Arc::clone(schema),
+                receiver,
+                tally: Arc::clone(&tally),
+                counters: counters.unwrap_or_default(),
+                batch_events: config.batch_events,
+            };
+            let thread = std::thread::Builder::new().name(format!("features-{number}"));
+            let thread = thread.spawn(move || writer.run()).map_err(|error| Error::Storage {
+                action: "starting a writer thread",
+                detail: error.to_string(),
+            })?;
+            shards.push(Shard { sender, queued });
+            threads.push(thread);
+        }
+        let (shards, threads) = (RwLock::new(Some(shards)), Mutex::new(threads));
+        Ok(Self { shards, threads, tally, queue_events: config.queue_events })
+    }
+
+    pub(crate) fn ingest(
+        &self,
+        events: Vec<Event>,
+        done: impl FnOnce(Result<Vec<EventOutcome>, Error>) + Send + 'static,
+    ) -> Result<(), Error> {
+        let shards = self.shards.read();
+        let shards = shards.as_ref().ok_or(Error::Closed)?;
+        if events.is_empty() {
+            done(Ok(Vec::new()));
+            return Ok(());
+        }
+        let total = events.len();
+        let mut shares: Vec<Vec<(usize, Event)>> = shards.iter().map(|_| Vec::new()).collect();
+        for (index, event) in events.into_iter().enumerate() {
+            if let Some(share) = shares.get_mut(shard_of(event.user, shards.len())) {
+                share.push((index, event));
+            }
+        }
+        self.reserve(shards, &shares)?;
+        let touched = shares.iter().filter(|share| !share.is_empty()).count();
+        let request = Request::new(total, touched, Box::new(done));
+        for (shard, share) in shards.iter().zip(shares) {
+            if !share.is_empty() {
+                let part = Part::new(Arc::clone(&request), share, Arc::clone(&shard.queued));
+                // A writer that is gone gives the part back; dropping it reports `Closed`.
+                drop(shard.sender.send(part));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes room in every queue that is touched, or in none.
+    fn reserve(&self, shards: &[Shard], shares: &[Vec<(usize, Event)>]) -> Result<(), Error> {
+        let limit = self.queue_events;
+        if let Some(share) = shares.iter().find(|share| share.len() > limit) {
+            return Err(Error::TooManyEvents { found: share.len(), limit });
+        }
+        for (number, (shard, share)) in shards.iter().zip(shares).enumerate() {
+            let queued = shard.queued.fetch_add(share.len(), Ordering::AcqRel);
+            if queued.saturating_add(share.len()) > limit && !share.is_empty() {
+                for (shard, share) in shards.iter().zip(shares).take(number + 1) {
+                    shard.queued.fetch_sub(share.len(), Ordering::AcqRel);
+                }
+                return Err(Error::QueueFull { shard: number, queued, limit });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn queued_events(&self) -> u64 {
+        let shards = self.shards.read();
+        shards.iter().flatten().map(|shard| shard.queued.load(Ordering::Relaxed) as u64).sum()
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Takes no more events and waits until the queues are worked off.
+    pub(crate) fn close(&self) {
+        drop(self.shards.write().take());
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            // The last owner of a store may be a callback, on a writer thread: it cannot wait for itself.
+            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+                tracing::error!("a feature writer thread ended by a panic");
+            }
+        }
+    }
+}
+
+impl Drop for Writers {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn shard_of(user: UserKey, shards: usize) -> usize {
+    (spread(user) % shards.max(1) as u64) as usize
+}
+
+struct Writer {
+    shard: u32,
+    store: Arc<dyn Store>,
+    schema: Arc<FeatureSchema>,
+    receiver: Receiver<Part>,
+    tally: Arc<Tally>,
+    counters: Counters,
+    batch_events: usize,
+}
+
+impl Writer {
+    fn run(mut self) {
+        while let Ok(first) = self.receiver.recv() {
+            let mut events = first.events.len();
+            let mut parts = vec![first];
+            while events < self.batch_events
+                && let Ok(part) = self.receiver.try_recv()
+            {
+                events += part.events.len();
+                parts.push(part);
+            }
+            self.write(parts);
+        }
+    }
+
+    /// One group: every part is either wholly in the commit or answered with the error of its own reads.
+    fn write(&mut self, parts: Vec<Part>) {
+        let (store, schema) = (Arc::clone(&self.store), Arc::clone(&self.schema));
+        let mut group = Group::new(&*store, &schema);
+        let mut waiting = Vec::with_capacity(parts.len());
+        for part in parts {
+            match group.add(&part.events) {
+                Ok(outcomes) => waiting.push((part, outcomes)),
+                Err(error) => part.finish(Err(error)),
+            }
+        }
+        let written = self.commit(group);
+        for (part, outcomes) in waiting {
+            part.finish(written.clone().map(|()| outcomes));
+        }
+    }
+
+    fn commit(&mut self, group: Group<'_>) -> Result<(), Error> {
+        let duplicates = group.duplicates();
+        if let Some(commit) = group.into_commit(self.shard, self.counters) {
+            if let Err(error) = self.store.commit(&commit) {
+                self.tally.failed_commits.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(shard = self.shard, events = commit.events.len(), %error, "a group of events was not stored");
+                return Err(error);
+            }
+            let (before, after) = (self.counters, commit.counters);
+            self.counters = after;
+            self.tally.commits.fetch_add(1, Ordering::Relaxed);
+            self.tally.events_total.fetch_add(after.events - before.events, Ordering::Relaxed);
+            self.tally.users_total.fetch_add(after.users - before.users, Ordering::Relaxed);
+        }
+        self.tally.duplicates.fetch_add(duplicates, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

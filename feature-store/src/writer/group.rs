@@ -1,0 +1,114 @@
+//! The events of one commit: recognises duplicates, carries the rest into states, and sees its own earlier events.
+//!
+//! Not here: queues, threads or the write itself.
+
+use std::collections::{HashMap, HashSet};
+
+use augur_domain::Event;
+use augur_domain::UserKey;
+use augur_domain::event::EventOutcome;
+use augur_domain::ids::MessageKey;
+
+use crate::state::{UserState, apply};
+use crate::store::{Commit, Counters, NewEvent, Store};
+use crate::{Error, FeatureSchema, event_record};
+
+pub(super) struct Group<'a> {
+    store: &'a dyn Store,
+    schema: &'a FeatureSchema,
+    users: HashMap<UserKey, Loaded>,
+    /// Messages known to be stored, or stored with this group.
+    seen: HashSet<(UserKey, MessageKey)>,
+    events: Vec<NewEvent>,
+    duplicates: u64,
+}
+
+struct Loaded {
+    state: UserState,
+    /// How many events the stored state had.
+    stored_events: u64,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn new(store: &'a dyn Store, schema: &'a FeatureSchema) -> Self {
+        Self { store, schema, users: HashMap::new(), seen: HashSet::new(), events: Vec::new(), duplicates: 0 }
+    }
+
+    /// Takes in events, all or none; one outcome each.
+    pub(super) fn add(&mut self, events: &[(usize, Event)]) -> Result<Vec<EventOutcome>, Error> {
+        // Everything that can fail is read before anything is applied.
+        for (_, event) in events {
+            self.load(event)?;
+        }
+        Ok(events.iter().map(|(_, event)| self.apply(event)).collect())
+    }
+
+    fn load(&mut self, event: &Event) -> Result<(), Error> {
+        let user = event.user;
+        if !self.users.contains_key(&user) {
+            let state = stored_state(self.store, self.schema, user)?;
+            let state = state.unwrap_or_else(|| UserState::new(self.schema));
+            let stored_events = state.watermark();
+            self.users.insert(user, Loaded { state, stored_events });
+        }
+        let is_new = self.users.get(&user).is_none_or(|loaded| loaded.stored_events == 0);
+        let message = (user, event.message_key);
+        if !is_new && !self.seen.contains(&message) && self.store.contains_message(user, event.message_key)? {
+            self.seen.insert(message);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: &Event) -> EventOutcome {
+        if !self.seen.insert((event.user, event.message_key)) {
+            self.duplicates += 1;
+            return EventOutcome::Duplicate;
+        }
+        if let Some(loaded) = self.users.get_mut(&event.user) {
+            let changes = apply(&loaded.state, event, self.schema);
+            loaded.state.commit(changes);
+            let mut record = Vec::new();
+            event_record::encode(event, &mut record);
+            let (user, message_key) = (event.user, event.message_key);
+            self.events.push(NewEvent { user, sequence: loaded.state.watermark(), message_key, record });
+        }
+        EventOutcome::Accepted
+    }
+
+    pub(super) const fn duplicates(&self) -> u64 {
+        self.duplicates
+    }
+
+    /// What is to be written; `None` when nothing is new.
+    pub(super) fn into_commit(self, shard: u32, before: Counters) -> Option<Commit> {
+        if self.events.is_empty() {
+            return None;
+        }
+        let mut counters = before;
+        counters.events = counters.events.saturating_add(self.events.len() as u64);
+        let mut states = Vec::with_capacity(self.users.len());
+        for (user, loaded) in &self.users {
+            if loaded.state.watermark() == loaded.stored_events {
+                continue;
+            }
+            counters.users = counters.users.saturating_add(u64::from(loaded.stored_events == 0));
+            let mut record = Vec::new();
+            loaded.state.encode(self.schema, &mut record);
+            states.push((*user, record));
+        }
+        // Maps have no order; files should not depend on chance.
+        states.sort_unstable_by_key(|(user, _)| *user);
+        Some(Commit { shard, events: self.events, states, counters })
+    }
+}
+
+/// The user's state as stored, `None` for an unknown user.
+pub(crate) fn stored_state(
+    store: &dyn Store,
+    schema: &FeatureSchema,
+    user: UserKey,
+) -> Result<Option<UserState>, Error> {
+    let Some(record) = store.state(user)? else { return Ok(None) };
+    let state = UserState::decode(&record, schema);
+    state.map(Some).map_err(|source| Error::Corrupted { what: format!("state of user {user}"), source })
+}

@@ -1,0 +1,260 @@
+//! Queues, groups and failing engines.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc;
+
+use augur_domain::ContentHash;
+use augur_domain::ids::MessageKey;
+
+use super::*;
+use crate::FeatureStore;
+use crate::store::{Commit, EventRecords, MemoryStore, Usage, Users};
+use crate::testing::{event, schema, user};
+
+/// Memory whose commits can be made to fail or to wait.
+#[derive(Default)]
+struct Faulty {
+    inner: MemoryStore,
+    fails: AtomicBool,
+    gate: Mutex<()>,
+    commits: Mutex<Vec<usize>>,
+}
+
+impl Store for Faulty {
+    fn state(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.state(user)
+    }
+    fn contains_message(&self, user: UserKey, message_key: MessageKey) -> Result<bool, Error> {
+        self.inner.contains_message(user, message_key)
+    }
+    fn commit(&self, commit: &Commit) -> Result<(), Error> {
+        let _open = self.gate.lock();
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(Error::Storage { action: "committing events", detail: "no space left".to_owned() });
+        }
+        self.commits.lock().push(commit.events.len());
+        self.inner.commit(commit)
+    }
+    fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {
+        self.inner.events(user)
+    }
+    fn all_events(&self) -> Result<EventRecords<'_>, Error> {
+        self.inner.all_events()
+    }
+    fn users(&self) -> Result<Users<'_>, Error> {
+        self.inner.users()
+    }
+    fn replace_states(&self, states: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
+        self.inner.replace_states(states)
+    }
+    fn feature_set(&self) -> Result<Option<ContentHash>, Error> {
+        self.inner.feature_set()
+    }
+    fn set_feature_set(&self, feature_set: Option<ContentHash>) -> Result<(), Error> {
+        self.inner.set_feature_set(feature_set)
+    }
+    fn counters(&self) -> Result<Vec<(u32, Counters)>, Error> {
+        self.inner.counters()
+    }
+    fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.exposures(user)
+    }
+    fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
+        self.inner.put_exposures(user, record)
+    }
+    fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<(), Error> {
+        self.inner.append_quarantine(records, keep)
+    }
+    fn newest_quarantined(&self, limit: usize) -> Result<Vec<Vec<u8>>, Error> {
+        self.inner.newest_quarantined(limit)
+    }
+    fn quarantine_len(&self) -> u64 {
+        self.inner.quarantine_len()
+    }
+    fn flush(&self) -> Result<(), Error> {
+        self.inner.flush()
+    }
+    fn usage(&self) -> Usage {
+        self.inner.usage()
+    }
+}
+
+type Answer = Result<Vec<EventOutcome>, Error>;
+
+fn open(store: &Arc<Faulty>, shards: usize, queue_events: usize, batch_events: usize) -> FeatureStore {
+    let config = Config { shards, queue_events, batch_events, ..Config::new("unused") };
+    let store: Arc<dyn Store> = Arc::<Faulty>::clone(store);
+    FeatureStore::with_store(store, &config, Arc::new(schema()), |_| {}).unwrap()
+}
+
+fn send(store: &FeatureStore, events: Vec<Event>) -> Result<mpsc::Receiver<Answer>, Error> {
+    let (sender, receiver) = mpsc::channel();
+    store.ingest(events, move |answer| sender.send(answer).unwrap())?;
+    Ok(receiver)
+}
+
+fn purchases(who: u8, ids: std::ops::Range<u64>) -> Vec<Event> {
+    ids.map(|id| event(who, id, "purchase", id as i64, 1.0)).collect()
+}
+
+#[test]
+fn outcomes_keep_their_order_over_shards_and_within_a_batch() {
+    let store = open(&Arc::default(), 3, 1_000, 100);
+    let mut events: Vec<Event> = (0..40).map(|who| event(who, 1, "purchase", 0, 1.0)).collect();
+    events.insert(20, event(3, 1, "purchase", 0, 1.0));
+    let outcomes = send(&store, events).unwrap().recv().unwrap().unwrap();
+    for (index, outcome) in outcomes.iter().enumerate() {
+        let expected = if index == 20 { EventOutcome::Duplicate } else { EventOutcome::Accepted };
+        assert_eq!(*outcome, expected, "event {index}");
+    }
+    let stats = store.stats();
+    assert_eq!((stats.events_total, stats.users_total, stats.duplicates), (40, 40, 1));
+    assert_eq!(send(&store, Vec::new()).unwrap().recv().unwrap(), Ok(Vec::new()));
+}
+
+#[test]
+fn the_same_message_of_another_user_is_another_event() {
+    let store = open(&Arc::default(), 2, 100, 100);
+    let events = vec![event(1, 7, "purchase", 0, 1.0), event(2, 7, "purchase", 0, 1.0)];
+    let outcomes = send(&store, events).unwrap().recv().unwrap().unwrap();
+    assert_eq!(outcomes, [EventOutcome::Accepted, EventOutcome::Accepted]);
+}
+
+#[test]
+fn a_full_queue_refuses_whole_requests_and_frees_its_room() {
+    let engine = Arc::new(Faulty::default());
+    let store = open(&engine, 1, 10, 4);
+    let gate = engine.gate.lock();
+    let first = send(&store, purchases(1, 0..6)).unwrap();
+    let full = send(&store, purchases(1, 6..11)).unwrap_err();
+    assert_eq!(full, Error::QueueFull { shard: 0, queued: 6, limit: 10 });
+    let second = send(&store, purchases(1, 6..10)).unwrap();
+    assert_eq!(send(&store, purchases(1, 0..11)).unwrap_err(), Error::TooManyEvents { found: 11, limit: 10 });
+    assert_eq!(store.stats().queued_events, 10);
+    drop(gate);
+    assert!(first.recv().unwrap().is_ok() && second.recv().unwrap().is_ok());
+    assert_eq!(store.stats().queued_events, 0);
+    assert!(send(&store, purchases(1, 10..20)).unwrap().recv().unwrap().is_ok());
+}
+
+#[test]
+fn one_refused_shard_leaves_no_reservation_in_another() {
+    let engine = Arc::new(Faulty::default());
+    let store = open(&engine, 2, 5, 5);
+    let shard = |who: &u8| shard_of(user(*who), 2);
+    // Keys of equal bytes cancel out; these differ in one byte, which decides the shard.
+    let key = |last: u8| {
+        let mut bytes = [0; 16];
+        bytes[15] = last;
+        bytes[0] = last;
+        UserKey::from_bytes(bytes)
+    };
+    assert_eq!(shard(&1), 0);
+    let (left, right) = (0..=255).map(key).fold((None, None), |(left, right), key| match shard_of(key, 2) {
+        0 => (left.or(Some(key)), right),
+        _ => (left, right.or(Some(key))),
+    });
+    let of = |user: UserKey, ids: std::ops::Range<u64>| {
+        purchases(1, ids).into_iter().map(move |event| Event { user, ..event }).collect::<Vec<_>>()
+    };
+    let (left, right) = (left.unwrap(), right.unwrap());
+    let gate = engine.gate.lock();
+    let waiting = send(&store, of(right, 0..5)).unwrap();
+    let mut both = of(left, 0..5);
+    both.extend(of(right, 5..6));
+    assert!(matches!(send(&store, both), Err(Error::QueueFull { .. })));
+    let other = send(&store, of(left, 0..5)).unwrap();
+    drop(gate);
+    assert!(waiting.recv().unwrap().is_ok() && other.recv().unwrap().is_ok());
+}
+
+#[test]
+fn what_waits_goes_into_one_commit_up_to_the_bound() {
+    let engine = Arc::new(Faulty::default());
+    let store = open(&engine, 1, 1_000, 10);
+    let gate = engine.gate.lock();
+    let waiting: Vec<_> =
+        (0..8).map(|part| send(&store, purchases(1, part * 4..part * 4 + 4)).unwrap()).collect();
+    drop(gate);
+    for answer in waiting {
+        assert!(answer.recv().unwrap().is_ok());
+    }
+    let commits = engine.commits.lock().clone();
+    assert_eq!(commits.iter().sum::<usize>(), 32);
+    assert!(commits.len() <= 5 && commits.iter().all(|events| *events < 14), "{commits:?}");
+    let stored = store.events_of(user(1)).unwrap();
+    assert!(stored.iter().zip(1..).all(|(event, sequence)| event.sequence == sequence));
+}
+
+#[test]
+fn a_failed_write_counts_nothing_and_the_writer_lives_on() {
+    let engine = Arc::new(Faulty::default());
+    let store = open(&engine, 1, 100, 100);
+    assert!(send(&store, purchases(1, 0..2)).unwrap().recv().unwrap().is_ok());
+    let before = store.state(user(1)).unwrap();
+    engine.fails.store(true, Ordering::SeqCst);
+    let error = send(&store, purchases(1, 1..4)).unwrap().recv().unwrap().unwrap_err();
+    assert!(error.to_string().contains("no space left"), "{error}");
+    assert_eq!(store.state(user(1)).unwrap(), before);
+    engine.fails.store(false, Ordering::SeqCst);
+    let outcomes = send(&store, purchases(1, 1..4)).unwrap().recv().unwrap().unwrap();
+    assert_eq!(outcomes, [EventOutcome::Duplicate, EventOutcome::Accepted, EventOutcome::Accepted]);
+    let stats = store.stats();
+    assert_eq!((stats.events_total, stats.failed_commits, stats.queued_events), (4, 1, 0));
+}
+
+#[test]
+fn a_damaged_state_fails_its_own_request_only() {
+    let engine = Arc::new(Faulty::default());
+    let store = open(&engine, 1, 100, 100);
+    engine.inner.replace_states(&[(user(9), b"damaged".to_vec())]).unwrap();
+    let gate = engine.gate.lock();
+    let first = send(&store, purchases(2, 0..1)).unwrap();
+    let mut mixed = purchases(1, 0..2);
+    mixed.extend(purchases(9, 0..1));
+    let bad = send(&store, mixed).unwrap();
+    let good = send(&store, purchases(3, 0..2)).unwrap();
+    drop(gate);
+    assert!(first.recv().unwrap().is_ok() && good.recv().unwrap().is_ok());
+    assert!(matches!(bad.recv().unwrap(), Err(Error::Corrupted { .. })));
+    assert_eq!(store.state(user(1)).unwrap(), None, "nothing of the failed request is counted");
+    assert!(matches!(store.features(user(9), augur_domain::Timestamp::MIN), Err(Error::Corrupted { .. })));
+}
+
+#[test]
+fn a_panicking_callback_does_not_end_the_writer() {
+    let store = open(&Arc::default(), 1, 100, 100);
+    store.ingest(purchases(1, 0..1), |_| panic!("on purpose")).unwrap();
+    assert!(send(&store, purchases(1, 1..2)).unwrap().recv().unwrap().is_ok());
+}
+
+#[test]
+fn closing_works_off_the_queue_and_refuses_more() {
+    let engine = Arc::new(Faulty::default());
+    let store = open(&engine, 2, 100, 4);
+    let answers: Vec<_> = (0..10).map(|who| send(&store, purchases(who, 0..4)).unwrap()).collect();
+    store.close().unwrap();
+    for answer in answers {
+        assert_eq!(answer.try_recv().unwrap().unwrap().len(), 4);
+    }
+    assert_eq!(send(&store, purchases(1, 9..10)).unwrap_err(), Error::Closed);
+    assert_eq!(store.stats().events_total, 40);
+}
+
+#[test]
+fn the_last_owner_may_be_a_callback() {
+    let store = Arc::new(open(&Arc::default(), 1, 100, 4));
+    let (sender, receiver) = mpsc::channel();
+    let owner = Arc::clone(&store);
+    let (release, released) = mpsc::channel::<()>();
+    store
+        .ingest(purchases(1, 0..1), move |_| {
+            released.recv().unwrap();
+            drop(owner);
+            sender.send(()).unwrap();
+        })
+        .unwrap();
+    drop(store);
+    release.send(()).unwrap();
+    receiver.recv().unwrap();
+}
