@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::error::Error;
 
 /// Most bytes of one encoded record.
-pub const MAX_RECORD_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_RECORD_BYTES: usize = 16 * 1024 * 1024;
 /// Least and most bytes after which a segment may be told to end.
 const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 4 * 1024..=1024 * 1024 * 1024;
 /// Least and most bytes that may wait for the writer.

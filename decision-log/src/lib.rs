@@ -12,13 +12,19 @@
 
 pub mod codec;
 mod config;
+mod disk;
 mod error;
 mod log;
+mod queue;
 mod reader;
+mod recovery;
 #[cfg(test)]
 mod samples;
 mod scan;
 mod segment;
+#[cfg(test)]
+mod testing;
+mod writer;
 
 pub use config::{Config, Durability};
 pub use error::Error;

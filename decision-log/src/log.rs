@@ -1,15 +1,46 @@
-//! The writing side as its owner sees it: open, append, close.
+//! The writing side as its owner sees it: open, append, close; and the one thread behind it.
+//!
+//! Not here: the queue (`queue`), the files (`writer`), mending (`recovery`).
+//!
+//! The thread takes everything that is queued, writes it in one go, and then tells the callers; what arrives in
+//! the meantime forms the next group. Under load groups grow and the cost per record falls.
 
-use std::path::PathBuf;
+use std::cell::Cell;
+use std::fs::{File, TryLockError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use augur_domain::DecisionRecord;
 
-use crate::config::Config;
+use crate::codec::encode_record;
+use crate::config::{Config, Durability, MAX_RECORD_BYTES};
+use crate::disk::{Disk, SystemDisk};
 use crate::error::Error;
+use crate::queue::{Batch, Done, Queue, Waiting, Wake, begin_frame, finish_frame};
+use crate::recovery::recover;
+use crate::writer::Writer;
+
+/// The name of the file that a writer holds locked.
+const LOCK_FILE: &str = "LOCK";
+/// A buffer that grew beyond this many bytes is not kept for the next record.
+const KEPT_BUFFER_BYTES: usize = 256 * 1024;
+
+thread_local! {
+    /// Where a caller's thread encodes before it takes the queue's lock.
+    static FRAME: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// The one writer of a directory.
-#[derive(Debug)]
-pub struct Log {}
+pub struct Log {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<Result<(), Error>>>,
+    /// Held for as long as the log is open; the operating system lets go when the process ends, however it ends.
+    _lock: File,
+}
 
 /// What opening found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,12 +53,12 @@ pub struct Recovery {
     pub truncated: Option<TruncatedTail>,
 }
 
-/// An unfinished end that was cut off.
+/// An unfinished end that was cut off. Its record was never acknowledged as synced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TruncatedTail {
     /// The segment.
     pub file: PathBuf,
-    /// Its length now.
+    /// Its length now; 0 when the file held no finished header and was removed.
     pub offset: u64,
     /// How many bytes were dropped.
     pub bytes: u64,
@@ -36,7 +67,7 @@ pub struct TruncatedTail {
 /// Where the writer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
-    /// Bytes waiting for the writer.
+    /// Bytes waiting for the writer or being written.
     pub queued_bytes: usize,
     /// The last sequence that has left the process, 0 if none.
     pub written_sequence: u64,
@@ -46,14 +77,57 @@ pub struct Stats {
     pub failed: bool,
 }
 
+struct Shared {
+    queue: Queue,
+    written_sequence: AtomicU64,
+    synced_sequence: AtomicU64,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Log").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
 impl Log {
-    /// Opens the log in `config.dir` for writing, mending a torn end.
+    /// Opens the log in `config.dir` for writing, creating the directory if need be. An unfinished record at the
+    /// end of the last segment is removed and reported. Cost: the last segment is read, of the others only their
+    /// ends.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// [`Error::InvalidConfig`], [`Error::Locked`], [`Error::Io`]; [`Error::Corrupted`], [`Error::Gap`] or
+    /// [`Error::UnsupportedVersion`] when the directory holds anything that a crash does not explain. Nothing is
+    /// changed then.
     pub fn open(config: Config) -> Result<(Self, Recovery), Error> {
+        Self::open_on(Box::new(SystemDisk), config)
+    }
+
+    pub(crate) fn open_on(disk: Box<dyn Disk>, config: Config) -> Result<(Self, Recovery), Error> {
         config.validate()?;
-        Err(Error::Closed)
+        let Config { dir, segment_bytes, queue_bytes, sync_interval, durability } = config;
+        std::fs::create_dir_all(&dir).map_err(|error| Error::io("create", &dir, error))?;
+        let lock = lock(&dir)?;
+        let (resume, recovery) = recover(&dir)?;
+        if let Some(tail) = &recovery.truncated {
+            tracing::warn!(
+                file = %tail.file.display(), offset = tail.offset, bytes = tail.bytes,
+                "removed an unfinished record from the end of the decision log"
+            );
+        }
+        let last = AtomicU64::new(recovery.next_sequence - 1);
+        let shared = Arc::new(Shared {
+            queue: Queue::new(queue_bytes),
+            written_sequence: AtomicU64::new(last.load(Ordering::Relaxed)),
+            synced_sequence: last,
+        });
+        let writer = Writer::open(disk, &dir, segment_bytes, durability, resume)?;
+        let worker =
+            Worker { shared: Arc::clone(&shared), writer, durability, sync_interval, sync_due: None };
+        let thread = std::thread::Builder::new()
+            .name("decision-log".to_owned())
+            .spawn(move || worker.run())
+            .map_err(|error| Error::io("start the writer of", &dir, error))?;
+        Ok((Self { shared, thread: Some(thread), _lock: lock }, recovery))
     }
 
     /// Queues `record`, whose own `sequence` is ignored, and returns at once. `done` runs on the writer's thread,
@@ -67,20 +141,193 @@ impl Log {
         record: &DecisionRecord,
         done: impl FnOnce(Result<u64, Error>) + Send + 'static,
     ) -> Result<(), Error> {
-        let _ = (record, done);
-        Err(Error::Closed)
+        let mut frame = FRAME.take();
+        begin_frame(&mut frame);
+        encode_record(record, &mut frame);
+        let limit_bytes = MAX_RECORD_BYTES.min(self.shared.queue.limit_bytes());
+        let queued = if frame.len() > limit_bytes {
+            Err(Error::RecordTooLarge { bytes: frame.len(), limit_bytes })
+        } else {
+            self.shared.queue.push(&frame, record.inputs.now, done)
+        };
+        if frame.capacity() <= KEPT_BUFFER_BYTES {
+            FRAME.set(frame);
+        }
+        queued
     }
 
     /// Where the writer stands.
     pub fn stats(&self) -> Stats {
-        Stats { queued_bytes: 0, written_sequence: 0, synced_sequence: 0, failed: false }
+        Stats {
+            queued_bytes: self.shared.queue.held_bytes(),
+            written_sequence: self.shared.written_sequence.load(Ordering::Acquire),
+            synced_sequence: self.shared.synced_sequence.load(Ordering::Acquire),
+            failed: self.shared.queue.is_failed(),
+        }
     }
 
     /// Writes and syncs what is queued and stops the writer. Dropping does the same and keeps errors to itself.
     ///
     /// # Errors
-    /// The failure of the last write or sync.
-    pub fn close(self) -> Result<(), Error> {
-        Ok(())
+    /// The failure of the last sync, or [`Error::Failed`] when the log had stopped before.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.stop()
+    }
+
+    fn stop(&mut self) -> Result<(), Error> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        self.shared.queue.close();
+        thread.join().unwrap_or_else(|_| Err(Error::Failed { cause: "the writer's thread died".to_owned() }))
     }
 }
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            tracing::error!(%error, "the decision log did not close cleanly");
+        }
+    }
+}
+
+/// Takes the directory for this process.
+fn lock(dir: &Path) -> Result<File, Error> {
+    let path = dir.join(LOCK_FILE);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| Error::io("open", &path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { path }),
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", &path, error)),
+    }
+}
+
+/// The thread.
+struct Worker {
+    shared: Arc<Shared>,
+    writer: Writer,
+    durability: Durability,
+    sync_interval: Duration,
+    /// When what is written must be synced.
+    sync_due: Option<Instant>,
+}
+
+impl Worker {
+    fn run(mut self) -> Result<(), Error> {
+        let mut batch = Batch::default();
+        loop {
+            match self.shared.queue.take(&mut batch, self.sync_due) {
+                Wake::Batch => self.write(&mut batch),
+                Wake::Time => {}
+                Wake::Closed => {
+                    let closed = self.writer.close();
+                    self.note(closed.is_ok());
+                    return closed;
+                }
+            }
+            if self.sync_due.is_some_and(|due| due <= Instant::now()) {
+                self.sync();
+            }
+        }
+    }
+
+    /// Writes a batch, as many groups as it has segments, and tells every caller.
+    fn write(&mut self, batch: &mut Batch) {
+        let bytes = batch.frames.len();
+        let mut frames = batch.frames.as_mut_slice();
+        let mut records = batch.records.drain(..).peekable();
+        while let Some(first) = records.peek() {
+            let room = match self.writer.prepare(first.now) {
+                Ok(room) => room,
+                Err(error) => {
+                    for Waiting { done, .. } in records {
+                        tell(done, Err(error.clone()));
+                    }
+                    break;
+                }
+            };
+            let mut group = Group::default();
+            while let Some(record) = records.next_if(|_| (group.bytes as u64) < room) {
+                group.bytes += record.frame_bytes;
+                group.done.push((record.frame_bytes, record.done));
+            }
+            let (head, rest) = std::mem::take(&mut frames).split_at_mut(group.bytes);
+            frames = rest;
+            self.write_group(head, group);
+        }
+        batch.frames.clear();
+        self.shared.queue.release(bytes);
+    }
+
+    /// Writes the frames of one segment in one go and tells their callers.
+    fn write_group(&mut self, frames: &mut [u8], group: Group) {
+        let first = self.writer.next_sequence();
+        let mut rest = &mut *frames;
+        for (sequence, (frame_bytes, _)) in (first..).zip(&group.done) {
+            let (frame, behind) = std::mem::take(&mut rest).split_at_mut(*frame_bytes);
+            finish_frame(frame, sequence);
+            rest = behind;
+        }
+        let mut outcome = self.writer.write(frames, group.done.len() as u64);
+        if outcome.is_ok() && self.durability == Durability::Synced {
+            outcome = self.writer.sync();
+        }
+        self.note(self.durability == Durability::Synced && outcome.is_ok());
+        if self.sync_due.is_none() && self.writer.unsynced() && self.writer.failed().is_none() {
+            self.sync_due = Some(Instant::now() + self.sync_interval);
+        }
+        for (sequence, (_, done)) in (first..).zip(group.done) {
+            tell(done, outcome.clone().map(|()| sequence));
+        }
+    }
+
+    fn sync(&mut self) {
+        self.sync_due = None;
+        let synced = self.writer.sync();
+        if let Err(error) = &synced {
+            tracing::error!(%error, "the decision log stops writing");
+        }
+        self.note(synced.is_ok());
+    }
+
+    /// Publishes where the writer stands.
+    fn note(&self, synced: bool) {
+        let written = self.writer.next_sequence() - 1;
+        self.shared.written_sequence.store(written, Ordering::Release);
+        if synced {
+            self.shared.synced_sequence.store(written, Ordering::Release);
+        }
+        if let Some(cause) = self.writer.failed() {
+            self.shared.queue.fail(cause);
+        }
+    }
+}
+
+impl Drop for Worker {
+    /// Whatever ends the thread, nobody waits for an answer that will not come.
+    fn drop(&mut self) {
+        for Waiting { done, .. } in self.shared.queue.abandon().records {
+            tell(done, Err(Error::Closed));
+        }
+    }
+}
+
+/// Records that go into one segment together.
+#[derive(Default)]
+struct Group {
+    bytes: usize,
+    done: Vec<(usize, Done)>,
+}
+
+/// Tells a caller; one that panics takes nobody with it.
+fn tell(done: Done, outcome: Result<u64, Error>) {
+    if catch_unwind(AssertUnwindSafe(|| done(outcome))).is_err() {
+        tracing::error!("a caller of the decision log panicked while it was told what became of its record");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,19 @@
-//! The reading side.
+//! The reading side: record after record across segments, of a log that is closed or being written.
+//!
+//! Not here: the frames of one segment (`scan`), or deciding again (`shadow-harness`).
 
 use std::path::{Path, PathBuf};
 
 use augur_domain::DecisionRecord;
 
+use crate::codec::decode_record;
 use crate::error::Error;
+use crate::recovery::list;
+use crate::scan::{Scanner, Step};
+use crate::segment;
 
 /// Where a record lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// Its sequence.
     pub sequence: u64,
@@ -17,11 +23,33 @@ pub struct Position {
     pub offset: u64,
 }
 
+impl Position {
+    /// The file of this position in the log in `dir`.
+    pub fn file(&self, dir: &Path) -> PathBuf {
+        segment::path(dir, self.segment)
+    }
+}
+
 /// Reads a log from its beginning, changes nothing, and can go on when the log has grown.
+///
+/// As an iterator it ends at the end of what is written, or after its first error. [`Self::next_record`] may be
+/// called again after `None` and after [`Error::TruncatedTail`], which both say how things stand now. A record
+/// that is intact but cannot be decoded has been passed over; other damage comes again until [`Self::skip_damage`]
+/// is called. A writer whose disk fails may take back records that
+/// it has told nobody of; a reader at the very end can then have seen them.
 #[derive(Debug)]
 pub struct Reader {
     dir: PathBuf,
+    segment: Option<Scanner>,
+    /// Sequence of the next record.
+    expected: u64,
+    /// Records before this one are passed over.
+    first_wanted: u64,
+    ended: bool,
 }
+
+/// A record's place and the range of its bytes in the scanner.
+type Found = (Position, std::ops::Range<usize>);
 
 impl Reader {
     /// Reads the log in `dir` from record 1.
@@ -32,27 +60,201 @@ impl Reader {
         Self::open_from(dir, 1)
     }
 
-    /// Reads the log in `dir` from record `sequence`.
+    /// Reads the log in `dir` from record `sequence`, counted from 1. Earlier segments need not be there.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_from(dir: &Path, _sequence: u64) -> Result<Self, Error> {
-        Ok(Self { dir: dir.to_owned() })
+    pub fn open_from(dir: &Path, sequence: u64) -> Result<Self, Error> {
+        let wanted = sequence.max(1);
+        let base = list(dir)?.into_iter().rfind(|base| *base <= wanted);
+        Ok(Self {
+            dir: dir.to_owned(),
+            segment: None,
+            expected: base.unwrap_or(wanted),
+            first_wanted: wanted,
+            ended: false,
+        })
     }
 
-    /// The next record; `None` at the end of what is written now. Call again later to go on.
+    /// The next record; `None` at the end of what is written now.
     ///
     /// # Errors
-    /// [`Error::Corrupted`], [`Error::Gap`], [`Error::UnsupportedVersion`], or [`Error::TruncatedTail`] at the end.
+    /// [`Error::Corrupted`], [`Error::Gap`], [`Error::UnsupportedVersion`], [`Error::Io`], or
+    /// [`Error::TruncatedTail`] at the end.
     pub fn next_record(&mut self) -> Result<Option<(Position, DecisionRecord)>, Error> {
-        Err(Error::Locked { path: self.dir.clone() })
+        let Some((position, bytes)) = self.next_bytes()? else { return Ok(None) };
+        let decoded = decode_record(bytes);
+        match decoded {
+            Ok(record) => Ok(Some((position, record))),
+            Err(error) => Err(self.unreadable(position, error)),
+        }
     }
+
+    /// The bytes of the next record, whose checksum and sequence are in order; `None` at the end of what is
+    /// written now. [`crate::codec::RecordView::parse`] reads them.
+    ///
+    /// # Errors
+    /// As [`Self::next_record`].
+    pub fn next_bytes(&mut self) -> Result<Option<(Position, &[u8])>, Error> {
+        let Some((position, range)) = self.find()? else { return Ok(None) };
+        let bytes = self.segment.as_ref().map(|segment| segment.payload(range)).unwrap_or_default();
+        Ok(Some((position, bytes)))
+    }
+
+    /// What it means when the bytes at `position` have an intact checksum and [`crate::codec::RecordView::parse`] or the decoding
+    /// of a section refuses them with `error`.
+    pub fn unreadable(&self, position: Position, error: Error) -> Error {
+        let file = position.file(&self.dir);
+        match error {
+            Error::RecordVersion { found, supported } => {
+                Error::UnsupportedVersion { file, offset: position.offset, what: "record", found, supported }
+            }
+            Error::Malformed { field, offset, reason } => {
+                let reason = format!("{}", Error::Malformed { field, offset, reason });
+                Error::corrupted(&file, position.offset, reason)
+            }
+            other => other,
+        }
+    }
+
+    /// Goes on behind damage or a gap, at the next intact record, and returns how many records are passed over
+    /// where the sequence tells; `None` when no intact record follows.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn skip_damage(&mut self) -> Result<Option<u64>, Error> {
+        self.ended = false;
+        let before = self.expected;
+        let damaged = self.segment.as_ref().map(Scanner::base);
+        if let Some(segment) = &mut self.segment
+            && segment.skip_to_intact(before)?
+        {
+            match segment.peek(before)? {
+                Step::Record { sequence, .. } => self.expected = sequence,
+                Step::Seal { last_sequence, .. } => self.expected = last_sequence.saturating_add(1),
+                Step::End { .. } | Step::Torn { .. } => {}
+            }
+            if self.expected != before {
+                return Ok(Some(self.expected - before));
+            }
+        }
+        let beyond = |base: &u64| damaged.is_none_or(|damaged| *base > damaged) && *base >= before;
+        let next = list(&self.dir)?.into_iter().find(beyond);
+        self.segment = None;
+        let Some(base) = next else { return Ok(None) };
+        self.expected = base;
+        Ok(Some(base - before))
+    }
+
+    /// The next record that is wanted.
+    fn find(&mut self) -> Result<Option<Found>, Error> {
+        loop {
+            if self.segment.is_none() && !self.enter()? {
+                return Ok(None);
+            }
+            let Some(segment) = &mut self.segment else { return Ok(None) };
+            let base = segment.base();
+            match segment.step(self.expected)? {
+                Step::Record { offset, sequence, payload } => {
+                    if sequence != self.expected {
+                        segment.step_back(offset);
+                        return Err(self.gap(Some(sequence)));
+                    }
+                    self.expected += 1;
+                    if sequence >= self.first_wanted {
+                        return Ok(Some((Position { sequence, segment: base, offset }, payload)));
+                    }
+                }
+                Step::Seal { offset, last_sequence } => {
+                    segment.step_back(offset);
+                    if last_sequence.saturating_add(1) != self.expected {
+                        return Err(self.gap(None));
+                    }
+                    if !self.leave(None)? {
+                        return Err(self.gap(None));
+                    }
+                }
+                Step::End { offset } => {
+                    if !self.leave(Some(offset))? {
+                        return Ok(None);
+                    }
+                }
+                Step::Torn { offset, bytes, reason } => {
+                    let file = segment.path().to_owned();
+                    if self.successor(base)?.is_none() {
+                        return Err(Error::TruncatedTail { file, offset, bytes });
+                    }
+                    let reason = format!("{reason}, although a later segment follows");
+                    return Err(Error::corrupted(&file, offset, reason));
+                }
+            }
+        }
+    }
+
+    /// Opens the segment that begins with the expected record; `false` when the log has none yet.
+    fn enter(&mut self) -> Result<bool, Error> {
+        let bases = list(&self.dir)?;
+        if bases.contains(&self.expected) {
+            self.segment = Some(Scanner::open(&self.dir, self.expected)?);
+            return Ok(true);
+        }
+        match bases.into_iter().find(|base| *base > self.expected) {
+            Some(base) => Err(self.gap(Some(base))),
+            None => Ok(false),
+        }
+    }
+
+    /// At the end of a segment, moves to its successor; `false` when there is none. With `unsealed_at` the end was
+    /// not marked by a seal: records may have been added to the segment since it was looked at.
+    fn leave(&mut self, unsealed_at: Option<u64>) -> Result<bool, Error> {
+        let Some(segment) = &mut self.segment else { return Ok(false) };
+        let base = segment.base();
+        let Some(successor) = self.successor(base)? else { return Ok(false) };
+        if successor == self.expected {
+            let mut next = Scanner::open(&self.dir, successor)?;
+            if unsealed_at.is_none()
+                && let Step::End { offset: 0 } | Step::Torn { offset: 0, .. } = next.peek(successor)?
+            {
+                return Err(unfinished_header(next.path()));
+            }
+            self.segment = Some(next);
+            return Ok(true);
+        }
+        let Some(segment) = &mut self.segment else { return Ok(false) };
+        let grown = match (unsealed_at, segment.peek(self.expected)?) {
+            (Some(end), Step::End { offset }) => offset != end,
+            (Some(_), _) => true,
+            (None, _) => false,
+        };
+        if grown { Ok(true) } else { Err(self.gap(Some(successor))) }
+    }
+
+    fn successor(&self, base: u64) -> Result<Option<u64>, Error> {
+        Ok(list(&self.dir)?.into_iter().find(|other| *other > base))
+    }
+
+    fn gap(&self, found: Option<u64>) -> Error {
+        Error::Gap { dir: self.dir.clone(), expected: self.expected, found }
+    }
+}
+
+/// A segment without a header where there must be one.
+pub(crate) fn unfinished_header(file: &Path) -> Error {
+    Error::corrupted(file, 0, "its header is not whole, although the segment before it was ended")
 }
 
 impl Iterator for Reader {
     type Item = Result<(Position, DecisionRecord), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_record().transpose()
+        if self.ended {
+            return None;
+        }
+        let item = self.next_record().transpose();
+        self.ended = !matches!(item, Some(Ok(_)));
+        item
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,14 +4,12 @@
 
 use std::sync::Arc;
 
-use augur_domain::decision::{
-    Availability, CandidateOutcome, Exposure, Observed, Rung, Score, ScoreOutcome,
-};
+use augur_domain::decision::{Availability, CandidateOutcome, Exposure, Observed, Rung, Score, ScoreOutcome};
 use augur_domain::feature::FeatureValue;
 use augur_domain::value::Finite;
 use augur_domain::{
-    ContentHash, Decision, DecisionId, DecisionInputs, DecisionRecord, FeatureStatus, FeatureVector, ModelRef,
-    Reason, ReasonCode, Timestamp, UserKey, Value,
+    ContentHash, Decision, DecisionId, DecisionInputs, DecisionRecord, FeatureStatus, FeatureVector,
+    ModelRef, Reason, ReasonCode, Timestamp, UserKey, Value,
 };
 use proptest::prelude::*;
 
@@ -157,8 +155,8 @@ fn features() -> impl Strategy<Value = FeatureVector> {
 }
 
 fn inputs() -> impl Strategy<Value = DecisionInputs> {
-    let exposure = (text(), text(), instant())
-        .prop_map(|(action, channel, at)| Exposure { action, channel, at });
+    let exposure =
+        (text(), text(), instant()).prop_map(|(action, channel, at)| Exposure { action, channel, at });
     let who = (any::<[u8; 16]>(), instant(), any::<u64>(), text(), any::<[u8; 16]>());
     let what = (
         prop::collection::vec((text(), value()), 0..4),

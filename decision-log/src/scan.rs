@@ -61,15 +61,7 @@ impl Scanner {
     pub(crate) fn open(dir: &Path, base: u64) -> Result<Self, Error> {
         let path = path(dir, base);
         let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
-        Ok(Self {
-            file,
-            path,
-            base,
-            header_seen: false,
-            buffer: Vec::new(),
-            start: 0,
-            buffer_offset: 0,
-        })
+        Ok(Self { file, path, base, header_seen: false, buffer: Vec::new(), start: 0, buffer_offset: 0 })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -99,22 +91,36 @@ impl Scanner {
         {
             return Ok(step);
         }
-        match self.frame()? {
+        let mut frame = self.frame()?;
+        if !matches!(frame, Frame::Whole { .. }) {
+            // What was read ahead may be old, or a writer may have been half way through this frame.
+            self.forget();
+            frame = self.frame()?;
+        }
+        match frame {
             Frame::Whole { kind, length } => self.take(kind, length),
             Frame::Nothing => {
                 self.forget();
                 Ok(Step::End { offset: self.offset() })
             }
-            Frame::Broken(_) => {
-                // A writer may have been half way through this frame: look again before judging.
-                self.forget();
-                match self.frame()? {
-                    Frame::Whole { kind, length } => self.take(kind, length),
-                    Frame::Nothing => Ok(Step::End { offset: self.offset() }),
-                    Frame::Broken(reason) => self.judge(reason, expected),
-                }
-            }
+            Frame::Broken(reason) => self.judge(reason, expected),
         }
+    }
+
+    /// Takes the next frame as [`Self::step`] does and goes back to where it began.
+    pub(crate) fn peek(&mut self, expected: u64) -> Result<Step, Error> {
+        let before = self.offset();
+        let step = self.step(expected);
+        self.step_back(before);
+        step
+    }
+
+    /// Goes back to a frame that was taken, so that it is read again.
+    pub(crate) fn step_back(&mut self, offset: u64) {
+        self.buffer.clear();
+        self.start = 0;
+        self.buffer_offset = offset;
+        self.header_seen = offset >= HEADER_BYTES as u64;
     }
 
     /// Moves to the next intact record with a sequence of at least `expected`, and says whether there is one.
@@ -306,7 +312,9 @@ fn plausible(header: FrameHeader) -> bool {
 fn intact(bytes: &[u8], expected: u64) -> bool {
     let Some((header, rest)) = bytes.split_first_chunk() else { return false };
     let header = FrameHeader::decode(*header);
-    let Some(payload) = rest.get(..header.length as usize).filter(|_| plausible(header)) else { return false };
+    let Some(payload) = rest.get(..header.length as usize).filter(|_| plausible(header)) else {
+        return false;
+    };
     // The sequence is looked at first: it rules out nearly every place without a checksum.
     let may_follow = |sequence: u64| sequence >= expected && sequence - expected <= bytes.len() as u64;
     let fits = header.kind == SEAL || codec::sequence_of(payload).is_some_and(may_follow);

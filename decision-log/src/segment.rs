@@ -171,9 +171,14 @@ mod tests {
             let name = path(dir, base);
             assert_eq!(base_of(name.file_name().unwrap().to_str().unwrap()), Some(base));
         }
-        for name in
-            ["LOCK", "1.log", "000000000000.log", "00000000000x.log", "0000000000001.log", "000000000001.log~"]
-        {
+        for name in [
+            "LOCK",
+            "1.log",
+            "000000000000.log",
+            "00000000000x.log",
+            "0000000000001.log",
+            "000000000001.log~",
+        ] {
             assert_eq!(base_of(name), None, "{name}");
         }
     }
@@ -183,10 +188,13 @@ mod tests {
         let header = Header { base: 7, created_at: Timestamp::from_unix_ms(1_795_366_965_123) };
         let bytes = header.encode();
         let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(text, "41554755524c4f47010000000700000000000000" .to_owned() + "83cf3504a2010000" + "a4f7bb87");
+        assert_eq!(
+            text,
+            "41554755524c4f47010000000700000000000000".to_owned() + "83cf3504a2010000" + "25e1466d"
+        );
         assert_eq!(Header::decode(&bytes), Ok(header));
         let text: String = seal(7).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(text, "08000000" .to_owned() + "4a2e6dbb" + "02" + "0700000000000000");
+        assert_eq!(text, "08000000".to_owned() + "58cfee28" + "02" + "0700000000000000");
         assert_eq!(read_seal(&seal(7)), Some(7));
     }
 

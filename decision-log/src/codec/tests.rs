@@ -127,7 +127,10 @@ fn instants_out_of_range_are_refused() {
     encode_inputs(&record.inputs, &mut bytes);
     bytes[16..24].copy_from_slice(&i64::MAX.to_le_bytes());
     let message = decode_inputs(&bytes).unwrap_err().to_string();
-    assert!(message.starts_with("record byte 16: inputs.now: 9223372036854775807 ms is outside"), "{message}");
+    assert!(
+        message.starts_with("record byte 16: inputs.now: 9223372036854775807 ms is outside"),
+        "{message}"
+    );
 }
 
 /// The bytes of version 1 may never change: logs written today must be readable for ever.

@@ -1,0 +1,140 @@
+//! What the tests of both sides share: small logs, and a disk that fails on demand.
+//!
+//! Not here: sample records (`samples`).
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::disk::{Disk, DiskFile, SystemDisk};
+use crate::samples::numbered_record;
+use crate::{Config, Durability, Error, Log, Reader};
+
+/// A log with the smallest segments: about five sample records each.
+pub(crate) fn small(dir: &Path) -> Config {
+    Config { segment_bytes: 4096, sync_interval: Duration::from_secs(60), ..Config::new(dir) }
+}
+
+/// Appends a record and waits for what became of it.
+pub(crate) fn append(log: &Log, number: u64) -> Result<u64, Error> {
+    let (sender, receiver) = channel();
+    log.append(&numbered_record(number), move |outcome| sender.send(outcome).unwrap())?;
+    receiver.recv().unwrap()
+}
+
+/// Writes records 1 to `count` into a new log in `dir`, the request of each holding its number.
+pub(crate) fn write_log(dir: &Path, count: u64) {
+    let (log, _) = Log::open(small(dir)).unwrap();
+    for number in 1..=count {
+        assert_eq!(append(&log, number).unwrap(), number);
+    }
+    log.close().unwrap();
+}
+
+/// The numbers in the requests of all records, and the error that reading ended with.
+pub(crate) fn read_all(dir: &Path) -> (Vec<u64>, Option<Error>) {
+    let mut numbers = Vec::new();
+    for item in Reader::open(dir).unwrap() {
+        match item {
+            Ok((position, record)) => {
+                assert_eq!(record.sequence, position.sequence);
+                assert_eq!(record.sequence, numbers.len() as u64 + 1);
+                numbers.push(String::from_utf8(record.request).unwrap().parse().unwrap());
+            }
+            Err(error) => return (numbers, Some(error)),
+        }
+    }
+    (numbers, None)
+}
+
+/// What a [`FaultyDisk`] refuses.
+#[derive(Default)]
+pub(crate) struct Faults {
+    /// Bytes that can still be written; unlimited if absent.
+    pub(crate) writable_bytes: Option<u64>,
+    pub(crate) fail_set_len: bool,
+    pub(crate) fail_sync: bool,
+    /// Told of every sync.
+    pub(crate) synced: Option<Sender<()>>,
+}
+
+/// The real disk, with faults.
+#[derive(Clone, Default)]
+pub(crate) struct FaultyDisk {
+    pub(crate) faults: Arc<Mutex<Faults>>,
+}
+
+struct FaultyFile {
+    inner: Box<dyn DiskFile>,
+    faults: Arc<Mutex<Faults>>,
+}
+
+impl FaultyDisk {
+    /// Opens a log on this disk.
+    pub(crate) fn log(&self, config: Config) -> Log {
+        Log::open_on(Box::new(self.clone()), config).unwrap().0
+    }
+
+    fn wrap(&self, inner: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        Box::new(FaultyFile { inner, faults: Arc::clone(&self.faults) })
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn create(&mut self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = SystemDisk.create(path)?;
+        Ok(self.wrap(file))
+    }
+
+    fn open(&mut self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = SystemDisk.open(path)?;
+        Ok(self.wrap(file))
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        SystemDisk.remove(path)
+    }
+
+    fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
+        SystemDisk.sync_dir(dir)
+    }
+}
+
+impl DiskFile for FaultyFile {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut faults = self.faults.lock();
+        let Some(left) = &mut faults.writable_bytes else { return self.inner.write_at(offset, bytes) };
+        let fitting = (*left).min(bytes.len() as u64);
+        *left -= fitting;
+        self.inner.write_at(offset, &bytes[..fitting as usize])?;
+        if fitting < bytes.len() as u64 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn set_len(&mut self, length: u64) -> io::Result<()> {
+        if self.faults.lock().fail_set_len {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
+        self.inner.set_len(length)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let faults = self.faults.lock();
+        if faults.fail_sync {
+            return Err(io::Error::other("the device went away"));
+        }
+        self.inner.sync()?;
+        if let Some(sender) = &faults.synced {
+            let _ = sender.send(());
+        }
+        Ok(())
+    }
+}
+
+/// A configuration that syncs before it tells.
+pub(crate) fn synced(dir: &Path) -> Config {
+    Config { durability: Durability::Synced, ..small(dir) }
+}

@@ -1,0 +1,242 @@
+//! Writes groups of frames into segments: rotation, syncs, and a way back from failed writes.
+//!
+//! Not here: the queue and its thread (`log`), or mending after a crash (`recovery`).
+//!
+//! Rotation keeps two promises for whoever reads later: only the last segment can have a torn end, since a segment
+//! is synced before its successor exists; and a sealed segment has a successor, since the seal is written after it.
+
+use std::path::{Path, PathBuf};
+
+use augur_domain::Timestamp;
+
+use crate::config::Durability;
+use crate::disk::{Disk, DiskFile};
+use crate::error::Error;
+use crate::segment::{self, Header};
+
+/// Bytes reserved at a time when every group is synced: writing into blocks that the file already has halves the
+/// cost of a sync, because no metadata changes.
+const RESERVE_BYTES: u64 = 1024 * 1024;
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// The open segment of a log.
+pub(crate) struct Writer {
+    disk: Box<dyn Disk>,
+    dir: PathBuf,
+    segment_bytes: u64,
+    reserve: bool,
+    segment: Option<OpenSegment>,
+    /// Sequence of the next record.
+    next_sequence: u64,
+    /// Why nothing more may be written.
+    failed: Option<String>,
+}
+
+struct OpenSegment {
+    file: Box<dyn DiskFile>,
+    path: PathBuf,
+    /// Where the next frame goes.
+    length: u64,
+    /// The file's length, reserved space included.
+    reserved: u64,
+    unsynced: bool,
+}
+
+/// Where a log was left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Resume {
+    /// The segment to go on in and its length, if there is one.
+    pub(crate) segment: Option<(PathBuf, u64)>,
+    /// Sequence of the next record.
+    pub(crate) next_sequence: u64,
+}
+
+impl Writer {
+    /// Goes on where the log was left.
+    pub(crate) fn open(
+        mut disk: Box<dyn Disk>,
+        dir: &Path,
+        segment_bytes: u64,
+        durability: Durability,
+        resume: Resume,
+    ) -> Result<Self, Error> {
+        let segment = match resume.segment {
+            None => None,
+            Some((path, length)) => {
+                let file = disk.open(&path).map_err(|error| Error::io("open", &path, error))?;
+                Some(OpenSegment { file, path, length, reserved: length, unsynced: false })
+            }
+        };
+        Ok(Self {
+            disk,
+            dir: dir.to_owned(),
+            segment_bytes,
+            reserve: durability == Durability::Synced,
+            segment,
+            next_sequence: resume.next_sequence,
+            failed: None,
+        })
+    }
+
+    pub(crate) const fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// Why nothing more may be written, if so.
+    pub(crate) fn failed(&self) -> Option<&str> {
+        self.failed.as_deref()
+    }
+
+    /// Whether something was written since the last sync.
+    pub(crate) fn unsynced(&self) -> bool {
+        self.segment.as_ref().is_some_and(|segment| segment.unsynced)
+    }
+
+    /// Makes a segment ready that has not reached its size, and says how many bytes are left until it has.
+    /// `created_at` is the instant of the record to come.
+    ///
+    /// # Errors
+    /// When a segment cannot be begun; the log stays as it was and may be tried again.
+    pub(crate) fn prepare(&mut self, created_at: Timestamp) -> Result<u64, Error> {
+        self.check()?;
+        let length = match &self.segment {
+            Some(segment) if segment.length < self.segment_bytes => segment.length,
+            _ => self.begin_segment(created_at)?,
+        };
+        Ok(self.segment_bytes.saturating_sub(length).max(1))
+    }
+
+    /// Writes whole frames of `records` records in one go. On failure none of them remains in the file.
+    pub(crate) fn write(&mut self, frames: &[u8], records: u64) -> Result<(), Error> {
+        self.check()?;
+        let Some(segment) = &mut self.segment else { return Err(Error::Closed) };
+        if self.reserve && segment.length + frames.len() as u64 > segment.reserved {
+            segment.reserve(frames.len() as u64);
+        }
+        match segment.write(frames) {
+            Ok(()) => {
+                self.next_sequence += records;
+                Ok(())
+            }
+            Err(error) => {
+                let undone = segment.undo();
+                Err(self.after_failed_write(error, undone))
+            }
+        }
+    }
+
+    /// Makes everything written durable. A failed sync leaves no way to tell what is on the disk, so nothing more
+    /// is written after one.
+    pub(crate) fn sync(&mut self) -> Result<(), Error> {
+        self.check()?;
+        let Some(segment) = self.segment.as_mut().filter(|segment| segment.unsynced) else { return Ok(()) };
+        match segment.file.sync() {
+            Ok(()) => {
+                segment.unsynced = false;
+                Ok(())
+            }
+            Err(error) => {
+                let error = Error::io("sync", &segment.path, error);
+                self.failed = Some(error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    /// Syncs and gives back reserved space.
+    pub(crate) fn close(&mut self) -> Result<(), Error> {
+        self.sync()?;
+        let Some(segment) = self.segment.take() else { return Ok(()) };
+        if segment.reserved > segment.length {
+            let mut file = segment.file;
+            let cut = file.set_len(segment.length).and_then(|()| file.sync());
+            return cut.map_err(|error| Error::io("shorten", &segment.path, error));
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.failed.as_ref().map_or(Ok(()), |cause| Err(Error::Failed { cause: cause.clone() }))
+    }
+
+    fn after_failed_write(&mut self, error: Error, undone: Result<(), Error>) -> Error {
+        if let Err(second) = undone {
+            self.failed = Some(format!("{error}; and afterwards: {second}"));
+        }
+        error
+    }
+
+    /// Begins the next segment and seals the one before it.
+    fn begin_segment(&mut self, created_at: Timestamp) -> Result<u64, Error> {
+        self.sync()?;
+        let path = segment::path(&self.dir, self.next_sequence);
+        let header = Header { base: self.next_sequence, created_at }.encode();
+        let mut file = self.disk.create(&path).map_err(|error| Error::io("create", &path, error))?;
+        let written = file
+            .write_at(0, &header)
+            .and_then(|()| file.sync())
+            .and_then(|()| self.disk.sync_dir(&self.dir))
+            .map_err(|error| Error::io("begin", &path, error));
+        if let Err(error) = written {
+            let removed = self.disk.remove(&path).map_err(|error| Error::io("remove", &path, error));
+            return Err(self.after_failed_write(error, removed));
+        }
+        let length = header.len() as u64;
+        let next = OpenSegment { file, path, length, reserved: length, unsynced: false };
+        if let Some(full) = self.segment.replace(next) {
+            self.seal(full)?;
+        }
+        Ok(length)
+    }
+
+    /// Ends a full segment. Without the seal the log is still whole; the next opening for writing adds it.
+    fn seal(&mut self, mut full: OpenSegment) -> Result<(), Error> {
+        let sealed = full
+            .write(&segment::seal(self.next_sequence.saturating_sub(1)))
+            .and_then(|()| {
+                full.file.set_len(full.length).map_err(|error| Error::io("shorten", &full.path, error))
+            })
+            .and_then(|()| full.file.sync().map_err(|error| Error::io("sync", &full.path, error)));
+        let Err(error) = sealed else { return Ok(()) };
+        tracing::warn!(%error, "a full segment of the decision log could not be sealed");
+        let undone = full.undo();
+        if undone.is_err() {
+            return Err(self.after_failed_write(error, undone));
+        }
+        Ok(())
+    }
+}
+
+impl OpenSegment {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_at(self.length, bytes).map_err(|error| Error::io("write", &self.path, error))?;
+        self.length += bytes.len() as u64;
+        self.reserved = self.reserved.max(self.length);
+        self.unsynced = true;
+        Ok(())
+    }
+
+    /// Removes whatever a failed write left behind the last whole frame.
+    fn undo(&mut self) -> Result<(), Error> {
+        self.file.set_len(self.length).map_err(|error| Error::io("shorten", &self.path, error))?;
+        self.reserved = self.length;
+        self.unsynced = true;
+        Ok(())
+    }
+
+    /// Fills the file with zeros well beyond the next `bytes`. When that fails, the write that follows goes on
+    /// without: if the disk is full, it will say so itself.
+    fn reserve(&mut self, bytes: u64) {
+        let target = self.length + bytes + RESERVE_BYTES;
+        while self.reserved < target {
+            let count = (target - self.reserved).min(ZEROS.len() as u64);
+            let zeros = ZEROS.get(..count as usize).unwrap_or(&ZEROS);
+            if let Err(error) = self.file.write_at(self.reserved, zeros) {
+                tracing::warn!(%error, path = %self.path.display(), "no space could be reserved");
+                let _ = self.file.set_len(self.reserved);
+                return;
+            }
+            self.reserved += count;
+        }
+    }
+}
