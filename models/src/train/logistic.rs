@@ -5,7 +5,7 @@
 
 use linfa::DatasetBase;
 use linfa::traits::Fit;
-use linfa_logistic::LogisticRegression;
+use linfa_logistic::{FittedLogisticRegression, LogisticRegression};
 use ndarray::{Array1, Array2};
 
 use super::design::{Design, Matrix};
@@ -36,17 +36,8 @@ pub(super) fn fit(design: &Design, alpha: f64) -> Result<(Coefficients, Converge
 }
 
 /// linfa's answer, turned so that the positive class is `true`.
-pub(super) fn lbfgs(matrix: &Matrix, labels: &[bool], alpha: f64) -> Result<Coefficients, String> {
-    let records = Array2::from_shape_vec((labels.len(), matrix.width), matrix.values.clone())
-        .map_err(|error| error.to_string())?;
-    let dataset = DatasetBase::new(records, Array1::from(labels.to_vec()));
-    let model = LogisticRegression::default()
-        .alpha(alpha)
-        .with_intercept(true)
-        .max_iterations(100)
-        .gradient_tolerance(1e-4)
-        .fit(&dataset)
-        .map_err(|error| error.to_string())?;
+fn lbfgs(matrix: &Matrix, labels: &[bool], alpha: f64) -> Result<Coefficients, String> {
+    let model = linfa_model(matrix, labels, alpha)?;
     let sign = if model.labels().pos.class { 1.0 } else { -1.0 };
     let coefficients = Coefficients {
         weights: model.params().iter().map(|weight| sign * weight).collect(),
@@ -54,6 +45,24 @@ pub(super) fn lbfgs(matrix: &Matrix, labels: &[bool], alpha: f64) -> Result<Coef
     };
     let finite = coefficients.intercept.is_finite() && coefficients.weights.iter().all(|w| w.is_finite());
     if finite { Ok(coefficients) } else { Err("L-BFGS gave coefficients that are not finite".to_owned()) }
+}
+
+fn linfa_model(
+    matrix: &Matrix,
+    labels: &[bool],
+    alpha: f64,
+) -> Result<FittedLogisticRegression<f64, bool>, String> {
+    let records = Array2::from_shape_vec((labels.len(), matrix.width), matrix.values.clone())
+        .map_err(|error| error.to_string())?;
+    let dataset = DatasetBase::new(records, Array1::from(labels.to_vec()));
+    LogisticRegression::default()
+        .alpha(alpha)
+        .with_intercept(true)
+        .max_iterations(100)
+        // Close enough for Newton, whose last steps cost far less than L-BFGS's.
+        .gradient_tolerance(1e-5 * labels.len().max(100) as f64)
+        .fit(&dataset)
+        .map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -51,8 +51,7 @@ fn scored(design: &Design, coefficients: &Coefficients, table: &TrainingTable) -
 fn linfa_probabilities(design: &Design) -> (Vec<f64>, bool) {
     let shape = (design.labels.len(), design.matrix.width);
     let records = Array2::from_shape_vec(shape, design.matrix.values.clone()).unwrap();
-    let dataset = DatasetBase::new(records.clone(), Array1::from(design.labels.clone()));
-    let model = LogisticRegression::default().alpha(1.0).fit(&dataset).unwrap();
+    let model = linfa_model(&design.matrix, &design.labels, 1.0).unwrap();
     let positive = model.labels().pos.class;
     let probabilities = model.predict_probabilities(&records);
     (probabilities.iter().map(|p| if positive { *p } else { 1.0 - p }).collect(), positive)

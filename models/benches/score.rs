@@ -1,0 +1,98 @@
+//! What one score costs: forty features, with and without logarithms, and binding and loading a model.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::allow_attributes,
+    reason = "criterion's macros; fixed input"
+)]
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use augur_domain::feature::{FeatureInfo, FeatureStatus, FeatureValue};
+use augur_domain::{ContentHash, FeatureSet, FeatureVector, Timestamp, ValueType};
+use augur_models::artifact::{Artifact, Content, Input, Lineage, Transform};
+use augur_models::{Calibrator, Scorer};
+use criterion::{Criterion, criterion_group, criterion_main};
+
+const FEATURES: usize = 40;
+
+fn feature_set() -> FeatureSet {
+    let feature = |index| FeatureInfo {
+        name: Arc::from(format!("feature_{index}")),
+        value_type: ValueType::Number,
+        description: Arc::from(""),
+        events: Vec::new(),
+    };
+    FeatureSet::new(ContentHash::from_bytes([1; 32]), (0..FEATURES).map(feature).collect())
+}
+
+fn artifact(transform: Transform) -> Artifact {
+    let input = |index: usize| Input {
+        feature: format!("feature_{index}"),
+        transform,
+        mean: index as f64 * 0.5,
+        scale: 1.0 + index as f64,
+        weight: 0.1 - index as f64 * 0.01,
+        imputation: 0.0,
+        missing_weight: 0.2,
+    };
+    Artifact::new(Content {
+        name: "churn".to_owned(),
+        task: "churn".to_owned(),
+        positive_class: "gone".to_owned(),
+        feature_set: ContentHash::from_bytes([1; 32]),
+        intercept: -1.0,
+        inputs: (0..FEATURES).map(input).collect(),
+        calibrator: Calibrator::Platt { a: -0.9, b: 0.1 },
+        lineage: Lineage {
+            data: ContentHash::from_bytes([2; 32]),
+            seed: 0,
+            parameters: String::new(),
+            created_at: Timestamp::MIN,
+            code_version: "0".to_owned(),
+        },
+        report: String::new(),
+    })
+    .expect("the content keeps its rules")
+}
+
+fn vector(set: &FeatureSet) -> FeatureVector {
+    let mut vector = FeatureVector::not_found(set);
+    for (index, value) in vector.values.iter_mut().enumerate() {
+        let status = if index % 8 == 7 { FeatureStatus::NullValue } else { FeatureStatus::Present };
+        *value = FeatureValue { value: (index * 13 % 29) as f64, status, event_time: None };
+    }
+    vector
+}
+
+fn score(criterion: &mut Criterion) {
+    let set = feature_set();
+    let features = vector(&set);
+    for transform in [Transform::Identity, Transform::SignedLog1p] {
+        let artifact = artifact(transform);
+        let scorer = Scorer::new(&artifact, &set).expect("all features are there");
+        let name = transform.as_str();
+        criterion.bench_function(&format!("score_40_features/{name}"), |bencher| {
+            bencher.iter(|| scorer.score(black_box(&features)));
+        });
+        let mut contributions = Vec::with_capacity(FEATURES);
+        criterion.bench_function(&format!("contributions_40_features/{name}"), |bencher| {
+            bencher.iter(|| scorer.contributions(black_box(&features), &mut contributions));
+        });
+    }
+}
+
+fn load(criterion: &mut Criterion) {
+    let set = feature_set();
+    let bytes = artifact(Transform::SignedLog1p).encode();
+    criterion.bench_function("decode_and_bind_40_features", |bencher| {
+        bencher.iter(|| {
+            let artifact = Artifact::decode(black_box(&bytes)).expect("whole bytes");
+            Scorer::new(&artifact, &set).expect("all features are there")
+        });
+    });
+}
+
+criterion_group!(benches, score, load);
+criterion_main!(benches);
