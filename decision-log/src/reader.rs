@@ -129,13 +129,17 @@ impl Reader {
         if let Some(segment) = &mut self.segment
             && segment.skip_to_intact(before)?
         {
-            match segment.peek(before)? {
-                Step::Record { sequence, .. } => self.expected = sequence,
-                Step::Seal { last_sequence, .. } => self.expected = last_sequence.saturating_add(1),
-                Step::End { .. } | Step::Torn { .. } => {}
-            }
-            if self.expected != before {
-                return Ok(Some(self.expected - before));
+            let next = match segment.peek(before)? {
+                Step::Record { sequence, .. } => Some(sequence),
+                // A seal that tells nothing new leads to the next segment.
+                Step::Seal { last_sequence, .. } => {
+                    last_sequence.checked_add(1).filter(|next| *next > before)
+                }
+                Step::End { .. } | Step::Torn { .. } => None,
+            };
+            if let Some(next) = next {
+                self.expected = next;
+                return Ok(Some(next - before));
             }
         }
         let beyond = |base: &u64| damaged.is_none_or(|damaged| *base > damaged) && *base >= before;

@@ -198,3 +198,19 @@ fn a_sealed_segment_promises_a_whole_successor() {
         assert_eq!(std::fs::metadata(&last).unwrap().len(), bytes as u64, "nothing was changed");
     }
 }
+
+#[test]
+fn records_behind_a_damaged_header_are_still_found() {
+    let dir = tempfile::tempdir().unwrap();
+    write_log(dir.path(), 12);
+    let base = list(dir.path()).unwrap()[1];
+    let mut bytes = std::fs::read(path(dir.path(), base)).unwrap();
+    bytes[20] ^= 4;
+    std::fs::write(path(dir.path(), base), bytes).unwrap();
+    let mut reader = Reader::open_from(dir.path(), base).unwrap();
+    let error = reader.next_record().unwrap_err();
+    assert!(matches!(error, Error::Corrupted { offset: 0, .. }), "{error}");
+    assert_eq!(reader.skip_damage().unwrap(), Some(0));
+    let sequences: Vec<_> = reader.map(|item| item.unwrap().0.sequence).collect();
+    assert_eq!(sequences, (base..=12).collect::<Vec<_>>());
+}
