@@ -1,1 +1,41 @@
-//! Placeholder header.
+//! The server: configuration, orchestration, the gRPC and HTTP surface, telemetry.
+//!
+//! [`App`] answers without a network; [`serve()`] puts one on it. Not here: features (`augur_feature_store`), the
+//! decision itself (`augur_decision`), the log's bytes (`augur_decision_log`), models (`augur_models`).
+
+#![cfg_attr(test, allow(clippy::float_cmp, reason = "tests compare bits"))]
+
+mod active;
+mod admin;
+mod app;
+mod clock;
+pub mod config;
+mod connection;
+mod decide;
+mod entropy;
+mod error;
+mod explain;
+mod files;
+mod http;
+mod ingest;
+mod layers;
+pub mod metrics;
+pub mod offline;
+mod read;
+mod serve;
+mod services;
+mod suggest;
+pub mod telemetry;
+
+pub use active::Active;
+pub use admin::{ModelListing, Reloaded};
+pub use app::{App, Checked, check_definitions};
+pub use clock::{Clock, FixedClock, SystemClock};
+pub use config::Config;
+pub use decide::{DecideCall, Question};
+pub use error::Error;
+pub use explain::{Contribution, Explanation};
+pub use files::Layout;
+pub use ingest::Submitted;
+pub use read::Features;
+pub use serve::{Running, serve, serve_app, shut_down_on_signals};

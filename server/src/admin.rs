@@ -1,0 +1,171 @@
+//! Calls that change what decides: aliases of models, and the policy. One at a time; readers never wait.
+//!
+//! All of them block on files and belong off the async threads. Not here: who may make them (authorisation is not
+//! built yet, which is why only loopback addresses are listened on).
+
+use std::sync::Arc;
+
+use augur_decision::SourceFile;
+use augur_domain::{ContentHash, ModelRef};
+use augur_models::registry::{AliasChange, Card, PublishedCard};
+use augur_models::{Artifact, Scorer};
+
+use crate::active::{self, Active, Remembered};
+use crate::suggest::did_you_mean;
+use crate::{App, Error};
+
+/// One model of the registry.
+#[derive(Debug)]
+pub struct ModelListing {
+    /// Its name.
+    pub name: String,
+    /// Its versions with their cards, oldest first.
+    pub versions: Vec<(ModelRef, PublishedCard)>,
+    /// The last move of each alias, sorted by alias.
+    pub aliases: Vec<AliasChange>,
+}
+
+/// Aliases of the policy after its models were loaded again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Those with a model.
+    pub loaded: Vec<Arc<str>>,
+    /// Those without.
+    pub missing: Vec<Arc<str>>,
+}
+
+impl App {
+    /// Everything in the registry.
+    ///
+    /// # Errors
+    /// [`Error::Models`].
+    pub fn models(&self) -> Result<Vec<ModelListing>, Error> {
+        let mut listings = Vec::new();
+        for name in self.registry.names()? {
+            let mut versions = Vec::new();
+            for version in self.registry.versions(&name)? {
+                let card = self.registry.card(&name, version.version)?;
+                versions.push((version, card));
+            }
+            let mut aliases: Vec<AliasChange> = self.registry.history(&name)?;
+            // The last change of each alias is the one that holds.
+            aliases.reverse();
+            aliases.sort_by(|a, b| a.alias.cmp(&b.alias));
+            aliases.dedup_by(|later, first| later.alias == first.alias);
+            listings.push(ModelListing { name, versions, aliases });
+        }
+        Ok(listings)
+    }
+
+    /// Points an alias at a version and decides with it from now on. Returns the version it pointed at before, 0 if
+    /// none.
+    ///
+    /// # Errors
+    /// [`Error::Models`] for an unknown version or a bad name; [`Error::NotNow`] when the active policy uses the
+    /// alias and the model cannot score its features, and then nothing moved.
+    pub fn set_alias(
+        &self,
+        model: &str,
+        alias: &str,
+        version: u32,
+        who: &str,
+        why: &str,
+    ) -> Result<u32, Error> {
+        let _one_at_a_time = self.admin.lock();
+        let versions = self.registry.versions(model)?;
+        if versions.is_empty() {
+            let names = self.registry.names()?;
+            let hint = did_you_mean(model, names.iter().map(String::as_str));
+            return Err(Error::NotFound { kind: "model", name: model.chars().take(100).collect(), hint });
+        }
+        if let Some(target) = versions.iter().find(|known| known.version == version) {
+            self.check_usable(model, alias, target)?;
+        }
+        let previous = self.registry.resolve(model, alias)?.map_or(0, |previous| previous.version);
+        self.registry.set_alias(model, alias, version, who, why, self.clock.now())?;
+        self.reload_holding_lock()?;
+        tracing::info!(model, alias, version, previous, "alias moved");
+        Ok(previous)
+    }
+
+    /// Adds a version to the registry. It decides nothing before an alias points at it.
+    ///
+    /// # Errors
+    /// [`Error::Models`].
+    pub fn publish(&self, artifact: &Artifact, who: &str, notes: &str) -> Result<ModelRef, Error> {
+        let card = Card {
+            published_by: who.to_owned(),
+            published_at: self.clock.now(),
+            notes: notes.to_owned(),
+        };
+        Ok(self.registry.publish(artifact.name(), artifact, &card)?)
+    }
+
+    /// Reads the registry again.
+    ///
+    /// # Errors
+    /// [`Error::Diagnostics`] when a model behind an alias cannot be used; the old ones stay in use.
+    pub fn reload_models(&self) -> Result<Reloaded, Error> {
+        let _one_at_a_time = self.admin.lock();
+        self.reload_holding_lock()
+    }
+
+    /// Loads a policy against the served features and the registry without using it.
+    ///
+    /// # Errors
+    /// [`Error::Diagnostics`] with everything wrong in it.
+    pub fn check_policy(&self, text: String) -> Result<ContentHash, Error> {
+        Ok(self.load(sent(text))?.policy().id())
+    }
+
+    /// Loads a policy, keeps its files, and decides by it from now on. Returns its id and that of the one before.
+    ///
+    /// # Errors
+    /// [`Error::Diagnostics`] with everything wrong in it, and then nothing changed; [`Error::File`].
+    pub fn activate_policy(&self, text: String) -> Result<(ContentHash, ContentHash), Error> {
+        let _one_at_a_time = self.admin.lock();
+        let next = self.load(sent(text))?;
+        let previous = self.active().policy().id();
+        let id = next.policy().id();
+        active::save_bundle(&self.layout, &next, &self.features_source)?;
+        let kept = Remembered::read(&self.layout)?;
+        let file = kept.map_or_else(|| previous.to_string(), |kept| kept.file);
+        Remembered { active: id.to_string(), file }.write(&self.layout)?;
+        self.active.store(Arc::new(next));
+        tracing::info!(policy = %id.short(), previous = %previous.short(), "policy activated");
+        Ok((id, previous))
+    }
+
+    fn load(&self, source: SourceFile) -> Result<Active, Error> {
+        Active::load(source, self.feature_set(), &self.registry, &self.metrics)
+    }
+
+    fn reload_holding_lock(&self) -> Result<Reloaded, Error> {
+        let next = self.load(self.active().source().clone())?;
+        let has_model = |name: &Arc<str>| next.models().iter().any(|(loaded, _)| loaded == name);
+        let names = next.availability().iter().map(|(name, _)| Arc::clone(name));
+        let (loaded, missing) = names.partition(has_model);
+        self.active.store(Arc::new(next));
+        Ok(Reloaded { loaded, missing })
+    }
+
+    /// Refuses a version that the active policy would ask and cannot.
+    fn check_usable(&self, model: &str, alias: &str, target: &ModelRef) -> Result<(), Error> {
+        let active = self.active();
+        let mut asked = active.policy().declared_models().iter();
+        if !asked.any(|known| **known.registered_name() == *model && **known.alias() == *alias) {
+            return Ok(());
+        }
+        match Scorer::new(&self.registry.load(target)?, self.feature_set()) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::NotNow {
+                problem: error.to_string(),
+                next_step: "the alias was not moved".to_owned(),
+            }),
+        }
+    }
+}
+
+fn sent(text: String) -> SourceFile {
+    SourceFile { name: active::SENT_POLICY.to_owned(), text }
+}

@@ -1,0 +1,269 @@
+//! Everything that answers, without a network: the store, the log, the registry and the policy, wired.
+//!
+//! What can be asked is in `ingest`, `decide`, `read`, `explain`, `admin` and `offline`, one file per concern, all of
+//! them methods of [`App`]. Not here: wire services, listeners, telemetry set-up.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use augur_decision::{ModelSource, SourceFile};
+use augur_decision_log::Log;
+use augur_domain::ids::{Pseudonymiser, Subject};
+use augur_domain::{FeatureSet, ModelRef, UserKey};
+use augur_feature_store::{FeatureSchema, FeatureStore};
+use augur_models::{Registry, Scorer};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use crate::active::{self, Active};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::entropy::{self, Entropy};
+use crate::explain::Recent;
+use crate::files::Layout;
+use crate::metrics::Metrics;
+use crate::{Error, read};
+
+/// One opened data directory. Share it behind an `Arc`; all calls may run at once.
+pub struct App {
+    pub(crate) config: Config,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) layout: Layout,
+    pub(crate) pseudonymiser: Pseudonymiser,
+    pub(crate) features_source: SourceFile,
+    pub(crate) store: Arc<FeatureStore>,
+    pub(crate) log: Log,
+    pub(crate) registry: Registry,
+    pub(crate) active: ArcSwap<Active>,
+    /// Held by calls that change the policy or an alias: one at a time.
+    pub(crate) admin: Mutex<()>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) entropy: Entropy,
+    /// One permit per event that may wait to be stored.
+    pub(crate) ingest_permits: Arc<Semaphore>,
+    /// One permit per scan of the decision log.
+    pub(crate) scan_permits: Arc<Semaphore>,
+    pub(crate) recent: Recent,
+    pub(crate) names: read::FeatureNames,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("App").field("layout", &self.layout).finish_non_exhaustive()
+    }
+}
+
+/// Scans of the decision log at once; each reads files from the start.
+pub(crate) const MAX_SCANS: usize = 4;
+
+impl App {
+    /// Opens the data directory of `config`, creating it if need be: recovers the decision log, rebuilds features
+    /// when their definitions changed, loads the policy and its models. Blocks; may take long after a change of
+    /// definitions.
+    ///
+    /// # Errors
+    /// [`Error::Diagnostics`] for wrong definitions; otherwise whatever refused, with its place and a next step.
+    pub fn open(config: Config, clock: impl Clock + 'static) -> Result<Self, Error> {
+        let features_source = active::source_file(&config.data.features)?;
+        let schema = FeatureSchema::parse(&features_source.name, &features_source.text)
+            .map_err(Error::Diagnostics)
+            .map(Arc::new)?;
+        let policy_source = active::source_file(&config.data.policy)?;
+        let layout = Layout::new(&config.data.dir);
+        let pseudonymiser = layout.pseudonymiser()?;
+        let metrics = Arc::new(Metrics::new()?);
+        let registry = Registry::open(layout.models())?;
+
+        // The policy is checked before the store is opened: a mistake in it must not cost a rebuild.
+        let features = Arc::clone(schema.feature_set());
+        let load = |source| Active::load(source, &features, &registry, &metrics);
+        let configured = load(policy_source)?;
+        active::save_bundle(&layout, &configured, &features_source)?;
+
+        let store = open_store(&config, &layout, Arc::clone(&schema))?;
+        let (log, recovery) = Log::open(log_config(&config, &layout))?;
+        if let Some(torn) = &recovery.truncated {
+            tracing::warn!(file = %torn.file.display(), bytes = torn.bytes, "cut off an unfinished decision record");
+        }
+        let active = active::choose(&layout, configured, load)?;
+        tracing::info!(
+            policy = %active.policy().id().short(),
+            feature_set = %features.hash().short(),
+            next_decision = recovery.next_sequence,
+            users = store.stats().users_total,
+            "data directory opened"
+        );
+        Ok(Self {
+            clock: Arc::new(clock),
+            layout,
+            pseudonymiser,
+            features_source,
+            store: Arc::new(store),
+            log,
+            registry,
+            active: ArcSwap::from_pointee(active),
+            admin: Mutex::new(()),
+            metrics,
+            entropy: Entropy::new(entropy::system_bytes()?),
+            ingest_permits: Arc::new(Semaphore::new(config.ingest.queue_events)),
+            scan_permits: Arc::new(Semaphore::new(MAX_SCANS)),
+            recent: Recent::new(),
+            names: read::FeatureNames::new(&features),
+            config,
+        })
+    }
+
+    /// Stops the writers, writes and syncs what is queued, closes the store last. Blocks.
+    ///
+    /// # Errors
+    /// The first failure; everything is attempted.
+    pub fn close(self) -> Result<(), Error> {
+        let Self { store, log, .. } = self;
+        let logged = log.close().map_err(Error::Log);
+        let stored = match Arc::into_inner(store) {
+            Some(store) => store.close().map_err(Error::Store),
+            // A blocking read is still under way somewhere; what it needs is synced all the same.
+            None => Err(Error::Stopped { what: "closing the feature store" }),
+        };
+        logged.and(stored)
+    }
+
+    /// The configuration it was opened with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where its files lie.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The feature store.
+    pub fn store(&self) -> &Arc<FeatureStore> {
+        &self.store
+    }
+
+    /// The decision log.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The registry.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The features being served.
+    pub fn feature_set(&self) -> &Arc<FeatureSet> {
+        self.store.schema().feature_set()
+    }
+
+    /// The policy that decides now.
+    pub fn active(&self) -> Arc<Active> {
+        self.active.load_full()
+    }
+
+    /// The server's metrics.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The clock that it reckons from.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The storage key of a person.
+    pub fn user_key(&self, subject: Subject<'_>) -> UserKey {
+        self.pseudonymiser.user_key(subject)
+    }
+
+    /// Brings the gauges up to date; called now and then, not per request.
+    pub fn refresh_metrics(&self) {
+        use crate::metrics as names;
+        let store = self.store.stats();
+        let log = self.log.stats();
+        let missing = self.active.load().availability().len() - self.active.load().models().len().min(self.active.load().availability().len());
+        for (name, value) in [
+            (names::QUEUED_EVENTS, store.queued_events),
+            (names::STORED_EVENTS, store.events_total),
+            (names::USERS, store.users_total),
+            (names::QUARANTINED_EVENTS, store.quarantined),
+            (names::FAILED_COMMITS, store.failed_commits),
+            (names::STORE_DISK_BYTES, store.disk_bytes),
+            (names::LOG_WRITTEN_SEQUENCE, log.written_sequence),
+            (names::LOG_SYNCED_SEQUENCE, log.synced_sequence),
+            (names::LOG_QUEUED_BYTES, log.queued_bytes as u64),
+            (names::LOG_FAILED, u64::from(log.failed)),
+            (names::MODELS_MISSING, missing as u64),
+        ] {
+            self.metrics.set(name, value as f64);
+        }
+        self.metrics.fold();
+    }
+}
+
+fn open_store(config: &Config, layout: &Layout, schema: Arc<FeatureSchema>) -> Result<FeatureStore, Error> {
+    let store = augur_feature_store::Config {
+        shards: config.ingest.shards,
+        queue_events: config.ingest.queue_events,
+        batch_events: config.ingest.batch_events,
+        block_cache_bytes: config.data.block_cache_bytes,
+        write_buffer_bytes: config.data.write_buffer_bytes,
+        quarantine_entries: config.ingest.quarantine_entries,
+        sync: true,
+        ..augur_feature_store::Config::new(layout.store())
+    };
+    let opened = FeatureStore::open_with_progress(&store, schema, |progress| {
+        tracing::info!(
+            users = progress.users,
+            events = progress.events,
+            events_total = progress.events_total,
+            "rebuilding features from the event log"
+        );
+    });
+    Ok(opened?)
+}
+
+fn log_config(config: &Config, layout: &Layout) -> augur_decision_log::Config {
+    augur_decision_log::Config {
+        segment_bytes: config.decision_log.segment_bytes,
+        queue_bytes: config.decision_log.queue_bytes,
+        sync_interval: config.decision_log.sync_interval,
+        durability: config.decision_log.durability,
+        ..augur_decision_log::Config::new(layout.decisions())
+    }
+}
+
+/// What a check of definitions found.
+#[derive(Debug)]
+pub struct Checked {
+    /// The feature definitions.
+    pub schema: FeatureSchema,
+    /// The policy, without models.
+    pub policy: augur_decision::PolicySnapshot,
+}
+
+/// Checks the definitions that `config` names without opening the data directory; model aliases count as empty.
+///
+/// # Errors
+/// [`Error::File`] when one cannot be read, [`Error::Diagnostics`] with everything wrong in them.
+pub fn check_definitions(config: &Config) -> Result<Checked, Error> {
+    struct NoModels;
+    impl ModelSource for NoModels {
+        fn scorer(
+            &self,
+            _name: &str,
+            _alias: &str,
+            _features: &FeatureSet,
+        ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
+            Ok(None)
+        }
+    }
+    let features = active::source_file(&config.data.features)?;
+    let policy = active::source_file(&config.data.policy)?;
+    let schema = FeatureSchema::parse(&features.name, &features.text).map_err(Error::Diagnostics)?;
+    let set = Arc::clone(schema.feature_set());
+    let policy = augur_decision::PolicySnapshot::load(&policy, set, &NoModels).map_err(Error::Diagnostics)?;
+    Ok(Checked { schema, policy })
+}

@@ -1,0 +1,230 @@
+//! The one configuration file, `augur.toml`: what can be set, what holds when nothing is, and how it is loaded.
+//!
+//! Not here: how a value is read and refused (`settings`), or what the settings do.
+
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use augur_decision_log::Durability;
+use augur_domain::Diagnostic;
+use augur_domain::time::{DAY_MS, MINUTE_MS};
+
+use crate::Error;
+
+/// The shipped file: every setting with its default and what it is for.
+pub const SHIPPED: &str = include_str!("../../../config/augur.toml");
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[data]`
+    pub data: Data,
+    /// `[ingest]`
+    pub ingest: Ingest,
+    /// `[decision_log]`
+    pub decision_log: DecisionLog,
+    /// `[telemetry]`
+    pub telemetry: Telemetry,
+}
+
+/// Where and how requests are taken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// Address of the gRPC listener.
+    pub listen: SocketAddr,
+    /// Address of the listener for metrics and health over HTTP, if there is one.
+    pub http_listen: Option<SocketAddr>,
+    /// Whether an address that other machines reach may be used without encryption and authentication.
+    pub allow_insecure: bool,
+    /// Most connections at once.
+    pub max_connections: usize,
+    /// Most calls at once on one connection.
+    pub max_concurrent_streams: u32,
+    /// Most calls at once over all connections.
+    pub max_requests_in_flight: usize,
+    /// Most bytes of one `Ingest` request or stream message.
+    pub max_ingest_request_bytes: usize,
+    /// Most bytes of any other request.
+    pub max_request_bytes: usize,
+    /// Longest time that a call with one answer may take, whatever the caller allows.
+    pub max_deadline: Duration,
+    /// How long calls under way may take to end at shutdown.
+    pub drain_timeout: Duration,
+    /// Silence after which a connection is asked whether it still lives.
+    pub keepalive_interval: Duration,
+    /// How long it may take to answer that.
+    pub keepalive_timeout: Duration,
+    /// Whether the API describes itself to tools such as grpcurl.
+    pub reflection: bool,
+}
+
+/// Where data and definitions lie.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Data {
+    /// The data directory.
+    pub dir: PathBuf,
+    /// The feature definitions.
+    pub features: PathBuf,
+    /// The policy.
+    pub policy: PathBuf,
+    /// Memory for cached blocks of the store.
+    pub block_cache_bytes: usize,
+    /// Memory for unflushed writes of the store.
+    pub write_buffer_bytes: usize,
+}
+
+/// How events are taken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ingest {
+    /// Writer threads, each owning a share of the users.
+    pub shards: usize,
+    /// Most events waiting to be stored.
+    pub queue_events: usize,
+    /// Most events in one commit.
+    pub batch_events: usize,
+    /// Events later than the server's clock by more than this are set aside, in milliseconds.
+    pub max_future_skew_ms: i64,
+    /// Events older than this are set aside, in milliseconds.
+    pub max_lateness_ms: i64,
+    /// Most events kept in quarantine.
+    pub quarantine_entries: u64,
+}
+
+/// How decisions are recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecisionLog {
+    /// A segment of this size is sealed and the next one begun.
+    pub segment_bytes: u64,
+    /// Most bytes waiting for the writer.
+    pub queue_bytes: usize,
+    /// Longest wait of a written record for its sync.
+    pub sync_interval: Duration,
+    /// What has happened to a record before its decision is answered.
+    pub durability: Durability,
+    /// What is answered when the log cannot be written.
+    pub on_unavailable: OnUnavailable,
+}
+
+/// What is answered when the decision log cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUnavailable {
+    /// An error: nothing is decided without a record.
+    Refuse,
+    /// The decision point's default action, unrecorded and counted.
+    Default,
+}
+
+/// What the server tells about itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Telemetry {
+    /// Which log lines are written, e.g. `info` or `info,augur_server=debug`.
+    pub log_level: String,
+    /// How they are written.
+    pub log_format: LogFormat,
+    /// Where traces are sent over OTLP; `None` is nowhere.
+    pub otlp_endpoint: Option<String>,
+    /// Share of requests that are traced, 0 to 1.
+    pub otlp_sample_ratio: f64,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: Server {
+                listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7401)),
+                http_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 7402))),
+                allow_insecure: false,
+                max_connections: 10_000,
+                max_concurrent_streams: 200,
+                max_requests_in_flight: 8_192,
+                max_ingest_request_bytes: 4 << 20,
+                max_request_bytes: 256 << 10,
+                max_deadline: Duration::from_secs(30),
+                drain_timeout: Duration::from_secs(10),
+                keepalive_interval: Duration::from_secs(30),
+                keepalive_timeout: Duration::from_secs(10),
+                reflection: true,
+            },
+            data: Data {
+                dir: "data".into(),
+                features: "features.toml".into(),
+                policy: "policy.toml".into(),
+                block_cache_bytes: 128 << 20,
+                write_buffer_bytes: 64 << 20,
+            },
+            ingest: Ingest {
+                shards: 2,
+                queue_events: 20_000,
+                batch_events: 4_096,
+                max_future_skew_ms: 5 * MINUTE_MS,
+                max_lateness_ms: 400 * DAY_MS,
+                quarantine_entries: 100_000,
+            },
+            decision_log: DecisionLog {
+                segment_bytes: 64 << 20,
+                queue_bytes: 16 << 20,
+                sync_interval: Duration::from_millis(5),
+                durability: Durability::Written,
+                on_unavailable: OnUnavailable::Refuse,
+            },
+            telemetry: Telemetry {
+                log_level: "info".to_owned(),
+                log_format: LogFormat::Text,
+                otlp_endpoint: None,
+                otlp_sample_ratio: 0.01,
+            },
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file at `path`, if one is named, then the process's environment; relative paths in the file are
+    /// relative to the file, those in the environment to the working directory.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the file cannot be read, [`Error::Diagnostics`] with everything wrong in it.
+    pub fn load(path: Option<&Path>) -> Result<Self, Error> {
+        let environment = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        });
+        let Some(path) = path else {
+            return Self::parse("defaults", "", Path::new(""), environment).map_err(Error::Diagnostics);
+        };
+        let text = crate::files::read_text(path)?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&path.display().to_string(), &text, base, environment).map_err(Error::Diagnostics)
+    }
+
+    /// Reads `text`, called `file` in complaints, over the defaults, and `environment` over both. Relative paths
+    /// of the text are joined to `base`.
+    ///
+    /// A variable `AUGUR_<SECTION>_<KEY>`, e.g. `AUGUR_SERVER_LISTEN`, sets one key. Variables that start with
+    /// `AUGUR_` but with none of the sections are not ours to judge.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with its place.
+    pub fn parse(
+        file: &str,
+        text: &str,
+        base: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        settings::read(file, text, base, environment)
+    }
+}

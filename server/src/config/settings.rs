@@ -1,0 +1,416 @@
+//! From the text of `augur.toml` and the environment to settings: one line per key, a complaint for everything
+//! that does not fit.
+//!
+//! Not here: what the settings mean or their defaults (the parent).
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use augur_decision_log::Durability;
+use augur_domain::Diagnostic;
+use augur_domain::event::MAX_BATCH_EVENTS;
+use augur_domain::time::parse_duration_ms;
+use toml::de::{DeTable, DeValue};
+
+use super::{Config, LogFormat, OnUnavailable};
+use crate::suggest::did_you_mean;
+
+/// Sections and their keys, in the order of the shipped file.
+pub(super) const SECTIONS: [(&str, &[&str]); 5] = [
+    (
+        "server",
+        &[
+            "listen",
+            "http_listen",
+            "allow_insecure",
+            "max_connections",
+            "max_concurrent_streams",
+            "max_requests_in_flight",
+            "max_ingest_request_bytes",
+            "max_request_bytes",
+            "max_deadline",
+            "drain_timeout",
+            "keepalive_interval",
+            "keepalive_timeout",
+            "reflection",
+        ],
+    ),
+    ("data", &["dir", "features", "policy", "block_cache_bytes", "write_buffer_bytes"]),
+    (
+        "ingest",
+        &["shards", "queue_events", "batch_events", "max_future_skew", "max_lateness", "quarantine_entries"],
+    ),
+    ("decision_log", &["segment_bytes", "queue_bytes", "sync_interval", "durability", "on_unavailable"]),
+    ("telemetry", &["log_level", "log_format", "otlp_endpoint", "otlp_sample_ratio"]),
+];
+/// Longest value quoted in a complaint, in characters.
+const MAX_QUOTED: usize = 80;
+
+/// One value as it was written.
+struct Written<'a> {
+    /// Its type in words.
+    kind: &'static str,
+    /// Its text: without quotes for text, as spelled otherwise.
+    text: &'a str,
+    /// Environment variables have no types: any text may be a number.
+    untyped: bool,
+}
+
+/// What is wrong with a value.
+struct Problem {
+    message: String,
+    expected: String,
+    hint: String,
+}
+
+impl Written<'_> {
+    fn quoted(&self) -> String {
+        self.text.chars().take(MAX_QUOTED).collect()
+    }
+
+    fn problem(&self, what: &str, expected: impl Into<String>) -> Problem {
+        Problem {
+            message: format!("`{}` is not {what}", self.quoted()),
+            expected: expected.into(),
+            hint: String::new(),
+        }
+    }
+
+    fn is(&self, kind: &str) -> bool {
+        self.untyped || self.kind == kind
+    }
+
+    fn text(&self, expected: &str) -> Result<&str, Problem> {
+        if self.is("text") { Ok(self.text) } else { Err(self.problem("text", expected)) }
+    }
+
+    fn boolean(&self) -> Result<bool, Problem> {
+        let value = self.text.parse().ok().filter(|_| self.is("boolean"));
+        value.ok_or_else(|| self.problem("true or false", "`true` or `false`, without quotes"))
+    }
+
+    fn whole(&self, least: u64, most: u64) -> Result<u64, Problem> {
+        let expected = format!("a whole number from {least} to {most}");
+        let digits = self.text.replace('_', "");
+        let value = digits.parse().ok().filter(|_| self.is("integer"));
+        let value: u64 = value.ok_or_else(|| self.problem("a whole number", expected.as_str()))?;
+        if (least..=most).contains(&value) { Ok(value) } else { Err(self.problem("in range", expected)) }
+    }
+
+    fn size(&self, least: usize, most: usize) -> Result<usize, Problem> {
+        self.whole(least as u64, most as u64).map(|value| usize::try_from(value).unwrap_or(most))
+    }
+
+    fn ratio(&self) -> Result<f64, Problem> {
+        let value = self.text.parse().ok().filter(|_| self.is("float") || self.is("integer"));
+        let expected = "a number from 0 to 1";
+        value.filter(|value| (0.0..=1.0).contains(value)).ok_or_else(|| self.problem("a share", expected))
+    }
+
+    fn length_ms(&self, least_ms: i64, most: &str) -> Result<i64, Problem> {
+        let expected = format!("a length of time up to `{most}`, in quotes, like `\"30s\"`");
+        let length_ms = parse_duration_ms(self.text).ok().filter(|_| self.is("text"));
+        let length_ms = length_ms.ok_or_else(|| self.problem("a length of time", expected.as_str()))?;
+        let most_ms = parse_duration_ms(most).unwrap_or(i64::MAX);
+        let fits = (least_ms..=most_ms).contains(&length_ms);
+        if fits { Ok(length_ms) } else { Err(self.problem("in range", expected)) }
+    }
+
+    fn length(&self, most: &str) -> Result<Duration, Problem> {
+        self.length_ms(1, most).map(|ms| Duration::from_millis(ms.unsigned_abs()))
+    }
+
+    fn address(&self) -> Result<SocketAddr, Problem> {
+        let address = self.text.parse().ok().filter(|_| self.is("text"));
+        address.ok_or_else(|| {
+            self.problem("an address", "an IP address and a port, in quotes, like `\"127.0.0.1:7401\"`")
+        })
+    }
+
+    fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, Problem> {
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let expected = format!("one of `\"{}\"`", words.join("\"`, `\""));
+        let text = self.text(&expected)?;
+        choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice).ok_or_else(|| Problem {
+            hint: did_you_mean(text, words.iter().copied()),
+            ..self.problem("a choice here", expected.as_str())
+        })
+    }
+}
+
+/// Puts one value where it belongs. Keys are known: the caller looked them up.
+fn set(config: &mut Config, section: &str, key: &str, value: &Written<'_>, base: &Path) -> Result<(), Problem> {
+    match section {
+        "server" => set_server(&mut config.server, key, value),
+        "data" => set_data(&mut config.data, key, value, base),
+        "ingest" => set_ingest(&mut config.ingest, key, value),
+        "decision_log" => set_decision_log(&mut config.decision_log, key, value),
+        _ => set_telemetry(&mut config.telemetry, key, value),
+    }
+}
+
+fn set_server(server: &mut super::Server, key: &str, value: &Written<'_>) -> Result<(), Problem> {
+    match key {
+        "listen" => server.listen = value.address()?,
+        "http_listen" if value.text.is_empty() && value.is("text") => server.http_listen = None,
+        "http_listen" => server.http_listen = Some(value.address()?),
+        "allow_insecure" => server.allow_insecure = value.boolean()?,
+        "max_connections" => server.max_connections = value.size(1, 1_000_000)?,
+        "max_concurrent_streams" => {
+            server.max_concurrent_streams = u32::try_from(value.whole(1, 10_000)?).unwrap_or(200);
+        }
+        "max_requests_in_flight" => server.max_requests_in_flight = value.size(1, 1_000_000)?,
+        "max_ingest_request_bytes" => server.max_ingest_request_bytes = value.size(1_024, 64 << 20)?,
+        "max_request_bytes" => server.max_request_bytes = value.size(1_024, 64 << 20)?,
+        "max_deadline" => server.max_deadline = value.length("10m")?,
+        "drain_timeout" => server.drain_timeout = value.length("10m")?,
+        "keepalive_interval" => server.keepalive_interval = value.length("1h")?,
+        "keepalive_timeout" => server.keepalive_timeout = value.length("10m")?,
+        _ => server.reflection = value.boolean()?,
+    }
+    Ok(())
+}
+
+fn set_data(data: &mut super::Data, key: &str, value: &Written<'_>, base: &Path) -> Result<(), Problem> {
+    let path = || match value.text("a path, in quotes")? {
+        "" => Err(value.problem("a path", "a path, in quotes")),
+        text => Ok(if value.untyped { text.into() } else { base.join(text) }),
+    };
+    match key {
+        "dir" => data.dir = path()?,
+        "features" => data.features = path()?,
+        "policy" => data.policy = path()?,
+        "block_cache_bytes" => data.block_cache_bytes = value.size(1 << 20, 1 << 40)?,
+        _ => data.write_buffer_bytes = value.size(1 << 20, 1 << 40)?,
+    }
+    Ok(())
+}
+
+fn set_ingest(ingest: &mut super::Ingest, key: &str, value: &Written<'_>) -> Result<(), Problem> {
+    match key {
+        "shards" => ingest.shards = value.size(1, 256)?,
+        // A whole batch must fit, or it could never be taken.
+        "queue_events" => ingest.queue_events = value.size(MAX_BATCH_EVENTS, 10_000_000)?,
+        "batch_events" => ingest.batch_events = value.size(1, 1_000_000)?,
+        "max_future_skew" => ingest.max_future_skew_ms = value.length_ms(1, "1d")?,
+        "max_lateness" => ingest.max_lateness_ms = value.length_ms(1, "400d")?,
+        _ => ingest.quarantine_entries = value.whole(1, 100_000_000)?,
+    }
+    Ok(())
+}
+
+fn set_decision_log(log: &mut super::DecisionLog, key: &str, value: &Written<'_>) -> Result<(), Problem> {
+    match key {
+        "segment_bytes" => log.segment_bytes = value.whole(4 << 10, 1 << 30)?,
+        "queue_bytes" => log.queue_bytes = value.size(4 << 10, 1 << 30)?,
+        "sync_interval" => log.sync_interval = value.length("60s")?,
+        "durability" => {
+            log.durability =
+                value.choice(&[("written", Durability::Written), ("synced", Durability::Synced)])?;
+        }
+        _ => {
+            log.on_unavailable =
+                value.choice(&[("refuse", OnUnavailable::Refuse), ("default", OnUnavailable::Default)])?;
+        }
+    }
+    Ok(())
+}
+
+fn set_telemetry(telemetry: &mut super::Telemetry, key: &str, value: &Written<'_>) -> Result<(), Problem> {
+    match key {
+        "log_level" => {
+            const EXPECTED: &str = "`error`, `warn`, `info`, `debug`, `trace`, `off` or directives, in quotes";
+            let text = value.text(EXPECTED)?;
+            if !crate::telemetry::is_filter(text) {
+                return Err(value.problem("a log level", EXPECTED));
+            }
+            telemetry.log_level = text.to_owned();
+        }
+        "log_format" => {
+            telemetry.log_format = value.choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)])?;
+        }
+        "otlp_endpoint" => {
+            const EXPECTED: &str = "`\"\"` or a URL like `\"http://127.0.0.1:4317\"`";
+            let text = value.text(EXPECTED)?;
+            if !(text.is_empty() || text.starts_with("http://")) {
+                return Err(value.problem("an OTLP endpoint", EXPECTED));
+            }
+            telemetry.otlp_endpoint = Some(text.to_owned()).filter(|text| !text.is_empty());
+        }
+        _ => telemetry.otlp_sample_ratio = value.ratio()?,
+    }
+    Ok(())
+}
+
+/// Where a setting was written.
+#[derive(Clone)]
+enum Place {
+    Offset(usize),
+    Variable(String),
+}
+
+/// The settings as far as they could be read, and what could not.
+struct Reading<'a> {
+    file: &'a str,
+    text: &'a str,
+    config: Config,
+    places: BTreeMap<(String, String), Place>,
+    complaints: Vec<Diagnostic>,
+}
+
+impl Reading<'_> {
+    fn complain(&mut self, place: &Place, problem: Problem) {
+        let complaint = match place {
+            Place::Offset(offset) => {
+                Diagnostic::at_offset(self.file, self.text, *offset, problem.message, problem.expected)
+            }
+            Place::Variable(name) => {
+                Diagnostic::at_offset(&format!("environment variable {name}"), "", 0, problem.message, problem.expected)
+            }
+        };
+        self.complaints.push(complaint.with_hint(problem.hint));
+    }
+
+    fn unknown(&mut self, place: &Place, what: &str, word: &str, known: &[&str]) {
+        let problem = Problem {
+            message: format!("unknown {what} `{}`", word.chars().take(MAX_QUOTED).collect::<String>()),
+            expected: format!("one of {}", known.join(", ")),
+            hint: did_you_mean(word, known.iter().copied()),
+        };
+        self.complain(place, problem);
+    }
+
+    fn set(&mut self, section: &str, key: &str, value: &Written<'_>, base: &Path, place: Place) {
+        match set(&mut self.config, section, key, value, base) {
+            Ok(()) => {
+                self.places.insert((section.to_owned(), key.to_owned()), place);
+            }
+            Err(mut problem) => {
+                problem.message = format!("{} for `{key}`", problem.message);
+                self.complain(&place, problem);
+            }
+        }
+    }
+
+    fn file(&mut self, base: &Path) {
+        let text = self.text;
+        let (document, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            let place = Place::Offset(error.span().map_or(0, |span| span.start));
+            let message = error.message().replace('\n', ", ");
+            self.complain(&place, Problem { message, expected: "valid TOML".to_owned(), hint: String::new() });
+        }
+        if !errors.is_empty() {
+            return;
+        }
+        let names = SECTIONS.map(|(name, _)| name);
+        for (name, value) in document.get_ref() {
+            let place = Place::Offset(name.span().start);
+            let Some((section, keys)) = SECTIONS.iter().find(|(known, _)| known == name.get_ref()) else {
+                self.unknown(&place, "section", name.get_ref(), &names);
+                continue;
+            };
+            match value.get_ref() {
+                DeValue::Table(table) => self.section(section, keys, table, base),
+                _ => {
+                    let message = format!("`{section}` is not a section");
+                    let expected = format!("a line `[{section}]` and its keys below");
+                    self.complain(&place, Problem { message, expected, hint: String::new() });
+                }
+            }
+        }
+    }
+
+    fn section(&mut self, section: &str, keys: &[&str], table: &DeTable<'_>, base: &Path) {
+        for (key, value) in table {
+            let word = key.get_ref().as_ref();
+            if !keys.contains(&word) {
+                self.unknown(&Place::Offset(key.span().start), &format!("key in [{section}]"), word, keys);
+                continue;
+            }
+            let spelled = self.text.get(value.span()).unwrap_or_default();
+            let (kind, text) = match value.get_ref() {
+                DeValue::String(text) => ("text", text.as_ref()),
+                DeValue::Boolean(_) => ("boolean", spelled),
+                DeValue::Integer(_) => ("integer", spelled),
+                DeValue::Float(_) => ("float", spelled),
+                _ => ("value of another kind", spelled),
+            };
+            let written = Written { kind, text, untyped: false };
+            self.set(section, word, &written, base, Place::Offset(value.span().start));
+        }
+    }
+
+    fn environment(&mut self, environment: impl IntoIterator<Item = (String, String)>) {
+        let ours = environment.into_iter().filter(|(name, _)| name.starts_with("AUGUR_"));
+        let ours: BTreeMap<String, String> = ours.collect();
+        for (name, value) in &ours {
+            let rest = name.trim_start_matches("AUGUR_").to_ascii_lowercase();
+            let found = SECTIONS.iter().find_map(|(section, keys)| {
+                Some((*section, *keys, rest.strip_prefix(section)?.strip_prefix('_')?.to_owned()))
+            });
+            let Some((section, keys, key)) = found else { continue };
+            let place = Place::Variable(name.clone());
+            match keys.iter().find(|known| **known == key) {
+                Some(key) => {
+                    let written = Written { kind: "text", text: value, untyped: true };
+                    self.set(section, key, &written, Path::new(""), place);
+                }
+                None => self.unknown(&place, &format!("key in [{section}]"), &key, keys),
+            }
+        }
+    }
+
+    fn place(&self, section: &str, key: &str) -> Place {
+        let key = (section.to_owned(), key.to_owned());
+        self.places.get(&key).cloned().unwrap_or(Place::Offset(0))
+    }
+
+    /// What no single key can tell.
+    fn check(&mut self) {
+        let server = self.config.server.clone();
+        let open = |address: &SocketAddr| !address.ip().is_loopback();
+        let listeners =
+            [("listen", Some(server.listen)), ("http_listen", server.http_listen)].map(|(key, address)| (key, address.filter(open)));
+        for (key, address) in listeners {
+            let Some(address) = address.filter(|_| !server.allow_insecure) else { continue };
+            let problem = Problem {
+                message: format!("`{key}` is {address}, which other machines can reach, but connections are neither encrypted nor authenticated"),
+                expected: "a loopback address like 127.0.0.1, with a proxy that does both in front".to_owned(),
+                hint: "set `allow_insecure = true` if the network itself is trusted".to_owned(),
+            };
+            self.complain(&self.place("server", key), problem);
+        }
+        if server.http_listen == Some(server.listen) && server.listen.port() != 0 {
+            let problem = Problem {
+                message: format!("`http_listen` is {}, the same as `listen`", server.listen),
+                expected: "two different addresses".to_owned(),
+                hint: "or `http_listen = \"\"` for none".to_owned(),
+            };
+            self.complain(&self.place("server", "http_listen"), problem);
+        }
+    }
+}
+
+/// See [`Config::parse`].
+pub(super) fn read(
+    file: &str,
+    text: &str,
+    base: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Config, Vec<Diagnostic>> {
+    let mut config = Config::default();
+    for path in [&mut config.data.dir, &mut config.data.features, &mut config.data.policy] {
+        *path = base.join(&path);
+    }
+    let mut reading = Reading { file, text, config, places: BTreeMap::new(), complaints: Vec::new() };
+    reading.file(base);
+    reading.environment(environment);
+    if reading.complaints.is_empty() {
+        reading.check();
+    }
+    reading.complaints.sort_by_key(|complaint| (complaint.line, complaint.column));
+    if reading.complaints.is_empty() { Ok(reading.config) } else { Err(reading.complaints) }
+}

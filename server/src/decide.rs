@@ -1,0 +1,278 @@
+//! One decision from request to record: check, read, decide, log, answer. `augur_decision::decide` is the pure core.
+//!
+//! Everything up to the log's queue happens in one go on the calling thread, without an await: a caller that goes
+//! away leaves either nothing or a whole decision. Not here: the wire's answer (`services`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use augur_decision::{Point, decide, decide_default};
+use augur_domain::decision::{Availability, DecisionInputs, DecisionRecord, Exposure, Observed};
+use augur_domain::value::Value;
+use augur_domain::{Decision, FeatureVector, Reason, ReasonCode, Timestamp, UserKey};
+use augur_proto::convert::value::{subject_from_wire, values_from_wire};
+use augur_proto::v1;
+use tokio::sync::oneshot;
+
+use crate::active::Active;
+use crate::config::OnUnavailable;
+use crate::suggest::did_you_mean;
+use crate::{App, Error};
+
+/// A request for a decision, with what the network layer knows about it.
+#[derive(Debug)]
+pub struct DecideCall {
+    /// The request's bytes as received: they go into the record.
+    pub bytes: Vec<u8>,
+    /// The same, decoded.
+    pub request: v1::DecideRequest,
+    /// When it arrived, by the app's monotonic clock.
+    pub arrived: Duration,
+    /// How long the caller allows, if it said.
+    pub allowed: Option<Duration>,
+}
+
+/// What is asked, after validation.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Whom it is about.
+    pub user: UserKey,
+    /// The place that asks.
+    pub decision_point: Arc<str>,
+    /// Request-time values, ordered by name, each name once.
+    pub context: Vec<(Arc<str>, Value)>,
+    /// The request as received; empty when there was none.
+    pub bytes: Vec<u8>,
+    /// Instant on the app's monotonic clock after which features are no longer read.
+    pub read_until: Option<Duration>,
+}
+
+/// A decision whose record is on its way.
+struct Pending {
+    record: DecisionRecord,
+    logged: oneshot::Receiver<Result<u64, augur_decision_log::Error>>,
+}
+
+impl App {
+    /// Decides and records; the record has left the process when this returns. A record with sequence 0 could not be
+    /// logged, and is the default action by the declared policy.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for an unknown decision point, [`Error::InvalidField`] for a subject or context that
+    /// cannot be used, [`Error::Store`] when exposures cannot be read or kept, [`Error::Log`] when the record
+    /// cannot be written and the policy is to refuse.
+    pub async fn decide(&self, call: DecideCall) -> Result<DecisionRecord, Error> {
+        let active = self.active();
+        let question = self.question(&active, call)?;
+        self.answer(&active, question).await
+    }
+
+    /// [`Self::decide`] for a question that did not come over the wire.
+    ///
+    /// # Errors
+    /// As [`Self::decide`].
+    pub async fn decide_for(&self, question: Question) -> Result<DecisionRecord, Error> {
+        let active = self.active();
+        let point = point_of(&active, &question.decision_point)?;
+        check_context(point, &question.context)?;
+        self.answer(&active, question).await
+    }
+
+    fn question(&self, active: &Active, call: DecideCall) -> Result<Question, Error> {
+        let subject = subject_from_wire(call.request.subject.as_ref(), "subject")?;
+        let user = self.user_key(subject);
+        let point = point_of(active, &call.request.decision_point)?;
+        let context = values_from_wire(call.request.context, "context").map_err(|fault| fault.error)?;
+        check_context(point, &context)?;
+        let point_allows = Duration::from_millis(point.deadline_ms().unsigned_abs());
+        let allowed = call.allowed.map_or(point_allows, |caller_allows| caller_allows.min(point_allows));
+        Ok(Question {
+            user,
+            decision_point: Arc::clone(point.name()),
+            context,
+            bytes: call.bytes,
+            read_until: Some(call.arrived + allowed),
+        })
+    }
+
+    async fn answer(&self, active: &Active, question: Question) -> Result<DecisionRecord, Error> {
+        let pending = match self.decide_now(active, question)? {
+            Ok(pending) => pending,
+            Err((record, error)) => return self.unlogged(active, record, error),
+        };
+        let Pending { mut record, logged } = pending;
+        let waited_from = self.clock.monotonic();
+        let outcome = logged.await.unwrap_or(Err(augur_decision_log::Error::Closed));
+        self.metrics.log_seconds.record(self.clock.monotonic().saturating_sub(waited_from).as_secs_f64());
+        match outcome {
+            Ok(sequence) => {
+                record.sequence = sequence;
+                self.recent.remember(record.inputs.decision_id, sequence);
+                active.count(&record.inputs.decision_point, record.decision.rung);
+                Ok(record)
+            }
+            Err(error) => self.unlogged(active, record, error),
+        }
+    }
+
+    /// The part between the awaits. The inner error is a record that the log did not take.
+    #[expect(clippy::type_complexity, reason = "two ways to fail, told apart once, by the one caller")]
+    fn decide_now(
+        &self,
+        active: &Active,
+        question: Question,
+    ) -> Result<Result<Pending, (DecisionRecord, augur_decision_log::Error)>, Error> {
+        let policy = active.policy();
+        let now = self.clock.now();
+        let started = self.clock.monotonic();
+        let (features_availability, features) = self.read_features(active, &question, now, started);
+        let cap_window_ms = policy.point(&question.decision_point).map_or(0, Point::longest_cap_window_ms);
+        // Without caps, no two decisions of one user depend on each other.
+        let _guard = (cap_window_ms > 0).then(|| self.store.exposure_guard(question.user));
+        let exposures = match cap_window_ms {
+            0 => Vec::new(),
+            window_ms => self.store.exposures(question.user, now.plus_millis(-window_ms))?,
+        };
+        let read = self.clock.monotonic();
+        let (decision_id, seed) = self.entropy.decision(now);
+        let inputs = DecisionInputs {
+            decision_id,
+            now,
+            seed,
+            decision_point: question.decision_point,
+            user: question.user,
+            context: question.context,
+            features_availability,
+            features,
+            models: active.availability().to_vec(),
+            exposures,
+        };
+        let decision = decide(policy, &inputs);
+        let decided = self.clock.monotonic();
+        let observed = self.observe(started, read, decided);
+        let record = DecisionRecord {
+            sequence: 0,
+            policy: policy.id(),
+            models: active.models().to_vec(),
+            request: question.bytes,
+            inputs,
+            decision,
+            observed,
+        };
+        let (told, logged) = oneshot::channel();
+        let queued = self.log.append(&record, move |outcome| {
+            // Nobody may be waiting any more; the record is written all the same.
+            let _ = told.send(outcome);
+        });
+        if let Err(error) = queued {
+            return Ok(Err((record, error)));
+        }
+        // Before the guard goes: the next decision for this user must see it. Should the log fail after this, the
+        // exposure stands: one message too few, never one too many.
+        self.record_exposure(active, question.user, &record.decision, now)?;
+        Ok(Ok(Pending { record, logged }))
+    }
+
+    fn read_features(
+        &self,
+        active: &Active,
+        question: &Question,
+        now: Timestamp,
+        started: Duration,
+    ) -> (Availability, FeatureVector) {
+        let unknown = || FeatureVector::not_found(active.policy().features());
+        if question.read_until.is_some_and(|until| started >= until) {
+            self.metrics.features_unavailable.increment(1);
+            return (Availability::DeadlineExceeded, unknown());
+        }
+        match self.store.features(question.user, now) {
+            Ok(features) => (Availability::Available, features),
+            Err(error) => {
+                self.metrics.features_unavailable.increment(1);
+                tracing::error!(%error, "features cannot be read; deciding without them");
+                (Availability::Failed, unknown())
+            }
+        }
+    }
+
+    fn record_exposure(
+        &self,
+        active: &Active,
+        user: UserKey,
+        decision: &Decision,
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        if !decision.counts_against_caps {
+            return Ok(());
+        }
+        let exposure =
+            Exposure { action: Arc::clone(&decision.action), channel: Arc::clone(&decision.channel), at };
+        let keep_since = at.plus_millis(-active.policy().longest_cap_window_ms());
+        Ok(self.store.record_exposure(user, &exposure, keep_since)?)
+    }
+
+    fn observe(&self, started: Duration, read: Duration, decided: Duration) -> Observed {
+        let (reading, deciding) = (read.saturating_sub(started), decided.saturating_sub(read));
+        self.metrics.read_seconds.record(reading.as_secs_f64());
+        self.metrics.decide_seconds.record(deciding.as_secs_f64());
+        Observed { read_us: whole_us(reading), decide_us: whole_us(deciding) }
+    }
+
+    /// The record could not be written: the declared policy says what is answered.
+    fn unlogged(
+        &self,
+        active: &Active,
+        mut record: DecisionRecord,
+        error: augur_decision_log::Error,
+    ) -> Result<DecisionRecord, Error> {
+        if self.config.decision_log.on_unavailable == OnUnavailable::Refuse {
+            return Err(Error::Log(error));
+        }
+        tracing::error!(%error, "the decision log cannot be written; answering the default action");
+        record.decision =
+            decide_default(active.policy(), &record.inputs, Reason::new(ReasonCode::LogUnavailable));
+        self.record_exposure(active, record.inputs.user, &record.decision, record.inputs.now)?;
+        self.metrics.unlogged_decisions.increment(1);
+        active.count(&record.inputs.decision_point, record.decision.rung);
+        Ok(record)
+    }
+}
+
+fn whole_us(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
+}
+
+fn point_of<'a>(active: &'a Active, name: &str) -> Result<&'a Point, Error> {
+    let policy = active.policy();
+    policy.point(name).ok_or_else(|| {
+        let shown: String = name.chars().take(100).collect();
+        let known: Vec<&str> = policy.decision_points().iter().map(|point| &**point.name()).collect();
+        let near = did_you_mean(&shown, known.iter().copied());
+        let all = format!("the policy has {}", known.join(", "));
+        let hint = if near.is_empty() { all } else { format!("{near} {all}") };
+        Error::NotFound { kind: "decision point", name: shown, hint }
+    })
+}
+
+fn check_context(point: &Point, context: &[(Arc<str>, Value)]) -> Result<(), Error> {
+    let schema = point.context_schema();
+    for (name, value) in context {
+        let declared = schema.binary_search_by(|(known, _)| (**known).cmp(name)).ok().and_then(|index| schema.get(index));
+        let field = || format!("context.{}", name.chars().take(100).collect::<String>());
+        let Some((_, declared)) = declared else {
+            let known: Vec<&str> = schema.iter().map(|(known, _)| &**known).collect();
+            let expected = match (known.is_empty(), did_you_mean(name, known.iter().copied())) {
+                (true, _) => "no context here".to_owned(),
+                (false, hint) if hint.is_empty() => format!("one of {}", known.join(", ")),
+                (false, hint) => format!("one of {}; {hint}", known.join(", ")),
+            };
+            let problem = format!("decision point `{}` does not declare it", point.name());
+            return Err(Error::field(field(), problem, expected));
+        };
+        if *declared != value.value_type() {
+            let problem = format!("a {}", value.value_type());
+            return Err(Error::field(field(), problem, format!("a {declared}")));
+        }
+    }
+    Ok(())
+}

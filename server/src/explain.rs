@@ -1,0 +1,178 @@
+//! Decisions read back from the log: by id, and as they are written.
+//!
+//! Not here: the log's bytes (`augur_decision_log`).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use augur_decision_log::Reader;
+use augur_domain::time::HOUR_MS;
+use augur_domain::{DecisionId, DecisionRecord, Timestamp};
+use augur_models::Scorer;
+use parking_lot::Mutex;
+
+use crate::{App, Error};
+
+/// Decisions whose place in the log is kept in memory.
+const MAX_RECENT: usize = 65_536;
+/// A record is looked for up to this long after the instant in its id: the log's order is that of writing.
+const SCAN_SLACK_MS: i64 = HOUR_MS;
+
+/// Where the latest decisions lie in the log.
+#[derive(Debug)]
+pub(crate) struct Recent {
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    order: VecDeque<DecisionId>,
+    sequences: BTreeMap<DecisionId, u64>,
+}
+
+impl Recent {
+    pub(crate) fn new() -> Self {
+        Self { known: Mutex::default() }
+    }
+
+    pub(crate) fn remember(&self, id: DecisionId, sequence: u64) {
+        let mut known = self.known.lock();
+        if known.order.len() >= MAX_RECENT
+            && let Some(oldest) = known.order.pop_front()
+        {
+            known.sequences.remove(&oldest);
+        }
+        known.order.push_back(id);
+        known.sequences.insert(id, sequence);
+    }
+
+    fn sequence(&self, id: DecisionId) -> Option<u64> {
+        self.known.lock().sequences.get(&id).copied()
+    }
+}
+
+/// How much one feature moved one model's margin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contribution {
+    /// The model's name in the policy.
+    pub alias: Arc<str>,
+    /// The feature.
+    pub feature: Arc<str>,
+    /// Added to the margin, compared with a user at the training mean.
+    pub margin: f64,
+}
+
+/// One decision, explained.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    /// Everything that it depended on.
+    pub record: DecisionRecord,
+    /// Per model and feature, largest first; empty when the features have been redefined since.
+    pub contributions: Vec<Contribution>,
+}
+
+impl App {
+    /// Finds a decision in the log and says what moved its scores. Blocks: recent ones are found at once, older
+    /// ones by reading the log.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Overloaded`] when too many scans run, [`Error::Log`], [`Error::Models`] when
+    /// the model that scored cannot be loaded.
+    pub fn explain(&self, id: DecisionId) -> Result<Explanation, Error> {
+        let record = self.find(id)?.ok_or_else(|| Error::NotFound {
+            kind: "decision",
+            name: id.to_string(),
+            hint: "it was never made here, or its part of the log is gone".to_owned(),
+        })?;
+        let contributions = self.contributions(&record)?;
+        Ok(Explanation { record, contributions })
+    }
+
+    fn find(&self, id: DecisionId) -> Result<Option<DecisionRecord>, Error> {
+        let dir = self.layout.decisions();
+        if let Some(sequence) = self.recent.sequence(id) {
+            let found = Reader::open_from(&dir, sequence)?.next().transpose()?;
+            if let Some((_, record)) = found.filter(|(_, record)| record.inputs.decision_id == id) {
+                return Ok(Some(record));
+            }
+        }
+        let _permit = self.scan_permits.try_acquire().map_err(|_| Error::Overloaded {
+            what: "the number of scans of the decision log",
+            limit: crate::app::MAX_SCANS,
+        })?;
+        let latest = made_at(id).plus_millis(SCAN_SLACK_MS);
+        for entry in Reader::open(&dir)? {
+            let (_, record) = entry?;
+            if record.inputs.decision_id == id {
+                return Ok(Some(record));
+            }
+            if record.inputs.now > latest {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    fn contributions(&self, record: &DecisionRecord) -> Result<Vec<Contribution>, Error> {
+        let features = self.feature_set();
+        if record.inputs.features.feature_set != features.hash() {
+            return Ok(Vec::new());
+        }
+        let mut contributions = Vec::new();
+        let mut moved = Vec::new();
+        let asked = record.decision.scores.iter().filter(|outcome| outcome.score.is_some());
+        for (outcome, model) in asked.filter_map(|outcome| Some((outcome, outcome.model.as_ref()?))) {
+            let scorer = Scorer::new(&self.registry.load(model)?, features)?;
+            scorer.contributions(&record.inputs.features, &mut moved);
+            contributions.extend(moved.iter().filter_map(|(slot, margin)| {
+                let feature = Arc::clone(&features.features().get(*slot)?.name);
+                Some(Contribution { alias: Arc::clone(&outcome.alias), feature, margin: *margin })
+            }));
+        }
+        contributions.sort_by(|a, b| b.margin.abs().total_cmp(&a.margin.abs()));
+        Ok(contributions)
+    }
+
+    /// The first sequence that has not been written yet.
+    pub fn next_sequence(&self) -> u64 {
+        self.log.stats().written_sequence + 1
+    }
+
+    /// The log's directory, for readers.
+    pub fn decisions_dir(&self) -> PathBuf {
+        self.layout.decisions()
+    }
+}
+
+/// The instant in a decision's id.
+fn made_at(id: DecisionId) -> Timestamp {
+    let mut bytes = [0; 8];
+    for (to, from) in bytes.iter_mut().skip(2).zip(id.as_bytes()) {
+        *to = *from;
+    }
+    Timestamp::from_unix_ms(i64::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_tell_when() {
+        let at = Timestamp::from_unix_ms(1_795_366_965_123);
+        assert_eq!(made_at(DecisionId::new(at, [255; 10])), at);
+    }
+
+    #[test]
+    fn the_index_is_bounded() {
+        let recent = Recent::new();
+        let id = |n: i64| DecisionId::new(Timestamp::from_unix_ms(n), [0; 10]);
+        for n in 0..=MAX_RECENT as i64 {
+            recent.remember(id(n), n as u64);
+        }
+        assert_eq!(recent.sequence(id(0)), None);
+        assert_eq!(recent.sequence(id(1)), Some(1));
+        assert_eq!(recent.known.lock().order.len(), MAX_RECENT);
+    }
+}

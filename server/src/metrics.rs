@@ -1,0 +1,266 @@
+//! Every metric of the server, by name, with handles that are kept: counting costs a few nanoseconds.
+//!
+//! Names are explained in `docs/metrics.md`; a test holds the two together. Each server has a recorder of its own,
+//! so that several in one process do not mix. Not here: traces and log lines (`telemetry`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use augur_domain::decision::Rung;
+use augur_domain::event::EventOutcome;
+use metrics::{Counter, Gauge, Histogram, Label, with_local_recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::Error;
+use crate::error::code_name;
+
+/// Calls answered, by method and status.
+pub const REQUESTS: &str = "augur_requests_total";
+/// Time to answer a call, by method.
+pub const REQUEST_SECONDS: &str = "augur_request_seconds";
+/// Calls under way.
+pub const REQUESTS_IN_FLIGHT: &str = "augur_requests_in_flight";
+/// Calls refused because too many were under way.
+pub const REQUESTS_SHED: &str = "augur_requests_shed_total";
+/// Calls that met a defect of the server.
+pub const PANICS: &str = "augur_panics_total";
+/// Connections open.
+pub const CONNECTIONS: &str = "augur_connections";
+/// Failures to accept a connection.
+pub const ACCEPT_FAILURES: &str = "augur_accept_failures_total";
+/// Decisions answered, by decision point and rung.
+pub const DECISIONS: &str = "augur_decisions_total";
+/// Time of a decision's stages: `read`, `decide`, `log`.
+pub const DECISION_STAGE_SECONDS: &str = "augur_decision_stage_seconds";
+/// Decisions answered without a record, by the declared policy.
+pub const UNLOGGED_DECISIONS: &str = "augur_unlogged_decisions_total";
+/// Decisions whose features could not be read in time or at all.
+pub const FEATURES_UNAVAILABLE: &str = "augur_features_unavailable_total";
+/// Events taken, by outcome.
+pub const EVENTS: &str = "augur_events_total";
+/// Events waiting to be stored.
+pub const QUEUED_EVENTS: &str = "augur_queued_events";
+/// Events stored.
+pub const STORED_EVENTS: &str = "augur_stored_events";
+/// Users known.
+pub const USERS: &str = "augur_users";
+/// Events in quarantine.
+pub const QUARANTINED_EVENTS: &str = "augur_quarantined_events";
+/// Failed commits since the start.
+pub const FAILED_COMMITS: &str = "augur_failed_commits";
+/// Bytes of the store on disk.
+pub const STORE_DISK_BYTES: &str = "augur_store_disk_bytes";
+/// Last sequence written to the decision log.
+pub const LOG_WRITTEN_SEQUENCE: &str = "augur_log_written_sequence";
+/// Last sequence synced to disk.
+pub const LOG_SYNCED_SEQUENCE: &str = "augur_log_synced_sequence";
+/// Bytes waiting for the decision log's writer.
+pub const LOG_QUEUED_BYTES: &str = "augur_log_queued_bytes";
+/// 1 when the decision log has stopped writing.
+pub const LOG_FAILED: &str = "augur_log_failed";
+/// Model aliases of the policy without a model.
+pub const MODELS_MISSING: &str = "augur_models_missing";
+
+/// Upper bounds of histogram buckets, in seconds: 50 us to 10 s.
+const BUCKETS: [f64; 16] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
+
+/// The recorder and the handles that every request uses.
+pub struct Metrics {
+    recorder: Arc<PrometheusRecorder>,
+    handle: PrometheusHandle,
+    /// Calls under way.
+    pub requests_in_flight: Gauge,
+    /// Calls refused because too many were under way.
+    pub requests_shed: Counter,
+    /// Calls that met a defect.
+    pub panics: Counter,
+    /// Connections open.
+    pub connections: Gauge,
+    /// Failures to accept.
+    pub accept_failures: Counter,
+    /// Reading features and exposures.
+    pub read_seconds: Histogram,
+    /// Inside `decide`.
+    pub decide_seconds: Histogram,
+    /// Waiting for the log.
+    pub log_seconds: Histogram,
+    /// Decisions without a record.
+    pub unlogged_decisions: Counter,
+    /// Decisions without features.
+    pub features_unavailable: Counter,
+    accepted: Counter,
+    duplicate: Counter,
+    quarantined: Counter,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Metrics")
+    }
+}
+
+impl Metrics {
+    /// A recorder with every handle registered.
+    ///
+    /// # Errors
+    /// [`Error::Telemetry`] when the recorder cannot be built.
+    pub fn new() -> Result<Self, Error> {
+        let builder = PrometheusBuilder::new().set_buckets(&BUCKETS);
+        let builder = builder.map_err(|error| Error::Telemetry {
+            problem: error.to_string(),
+            expected: "at least one histogram bucket",
+        })?;
+        let recorder = Arc::new(builder.build_recorder());
+        let handle = recorder.handle();
+        Ok(with_local_recorder(&*Arc::clone(&recorder), || Self {
+            recorder,
+            handle,
+            requests_in_flight: metrics::gauge!(REQUESTS_IN_FLIGHT),
+            requests_shed: metrics::counter!(REQUESTS_SHED),
+            panics: metrics::counter!(PANICS),
+            connections: metrics::gauge!(CONNECTIONS),
+            accept_failures: metrics::counter!(ACCEPT_FAILURES),
+            read_seconds: metrics::histogram!(DECISION_STAGE_SECONDS, "stage" => "read"),
+            decide_seconds: metrics::histogram!(DECISION_STAGE_SECONDS, "stage" => "decide"),
+            log_seconds: metrics::histogram!(DECISION_STAGE_SECONDS, "stage" => "log"),
+            unlogged_decisions: metrics::counter!(UNLOGGED_DECISIONS),
+            features_unavailable: metrics::counter!(FEATURES_UNAVAILABLE),
+            accepted: metrics::counter!(EVENTS, "outcome" => "ACCEPTED"),
+            duplicate: metrics::counter!(EVENTS, "outcome" => "DUPLICATE"),
+            quarantined: metrics::counter!(EVENTS, "outcome" => "QUARANTINED"),
+        }))
+    }
+
+    /// Everything counted so far, in Prometheus's text format.
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Folds recorded samples into buckets; without it they would pile up between scrapes.
+    pub fn fold(&self) {
+        self.handle.run_upkeep();
+    }
+
+    /// Counts what became of events.
+    pub fn count_events(&self, outcomes: &[EventOutcome]) {
+        let (mut accepted, mut duplicate, mut quarantined) = (0, 0, 0);
+        for outcome in outcomes {
+            match outcome {
+                EventOutcome::Accepted => accepted += 1,
+                EventOutcome::Duplicate => duplicate += 1,
+                EventOutcome::Quarantined(_) => quarantined += 1,
+            }
+        }
+        self.accepted.increment(accepted);
+        self.duplicate.increment(duplicate);
+        self.quarantined.increment(quarantined);
+    }
+
+    /// The counters of one decision point, one per rung.
+    pub fn decisions(&self, point: &str) -> RungCounters {
+        let counter = |rung: Rung| {
+            let labels = vec![Label::new("point", point.to_owned()), Label::new("rung", rung.as_str())];
+            with_local_recorder(&*self.recorder, || metrics::counter!(DECISIONS, labels))
+        };
+        RungCounters {
+            champion: counter(Rung::Champion),
+            rules_only: counter(Rung::RulesOnly),
+            default_action: counter(Rung::DefaultAction),
+        }
+    }
+
+    /// The handles of one gRPC method.
+    pub fn method(&self, method: &'static str) -> MethodMetrics {
+        with_local_recorder(&*self.recorder, || MethodMetrics {
+            method,
+            ok: metrics::counter!(REQUESTS, "method" => method, "code" => "OK"),
+            seconds: metrics::histogram!(REQUEST_SECONDS, "method" => method),
+            recorder: Arc::clone(&self.recorder),
+        })
+    }
+
+    /// Takes over a number that something else keeps.
+    pub fn set(&self, gauge: &'static str, value: f64) {
+        with_local_recorder(&*self.recorder, || metrics::gauge!(gauge).set(value));
+    }
+}
+
+/// Decisions of one point, by rung.
+#[derive(Clone)]
+pub struct RungCounters {
+    champion: Counter,
+    rules_only: Counter,
+    default_action: Counter,
+}
+
+impl std::fmt::Debug for RungCounters {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("RungCounters")
+    }
+}
+
+impl RungCounters {
+    /// Counts one decision.
+    pub fn count(&self, rung: Rung) {
+        match rung {
+            Rung::Champion => self.champion.increment(1),
+            Rung::RulesOnly => self.rules_only.increment(1),
+            Rung::DefaultAction => self.default_action.increment(1),
+        }
+    }
+}
+
+/// Calls of one method.
+pub struct MethodMetrics {
+    method: &'static str,
+    ok: Counter,
+    seconds: Histogram,
+    recorder: Arc<PrometheusRecorder>,
+}
+
+impl MethodMetrics {
+    /// Counts one answer. Failures are rare enough to look their counter up.
+    pub fn count(&self, code: i32, took: Duration) {
+        if code == 0 {
+            self.ok.increment(1);
+        } else {
+            let method = self.method;
+            with_local_recorder(&*self.recorder, || {
+                metrics::counter!(REQUESTS, "method" => method, "code" => code_name(code)).increment(1);
+            });
+        }
+        self.seconds.record(took.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = include_str!("../../docs/metrics.md");
+
+    #[test]
+    fn every_metric_is_documented_and_no_other() {
+        let source = include_str!("metrics.rs");
+        let named = source.lines().filter_map(|line| line.strip_prefix("pub const ")?.split('"').nth(1));
+        let mut named: Vec<&str> = named.collect();
+        let documented = DOCUMENT.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let mut documented: Vec<&str> = documented.collect();
+        named.sort_unstable();
+        documented.sort_unstable();
+        assert_eq!(named, documented);
+    }
+
+    #[test]
+    fn recorders_do_not_mix() {
+        let (ours, theirs) = (Metrics::new().unwrap(), Metrics::new().unwrap());
+        ours.decisions("cart_page").count(Rung::Champion);
+        ours.method("/a/B").count(5, Duration::from_millis(1));
+        let text = ours.render();
+        assert!(text.contains(r#"augur_decisions_total{point="cart_page",rung="CHAMPION"} 1"#), "{text}");
+        assert!(text.contains(r#"code="NOT_FOUND"} 1"#), "{text}");
+        assert!(!theirs.render().contains("cart_page"));
+    }
+}

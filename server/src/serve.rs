@@ -1,0 +1,223 @@
+//! From an opened app to a running server, and back: listen, serve, drain, close.
+//!
+//! Order at the end: tell health, stop accepting, let calls under way end within the bound, cut the rest, stop the
+//! writers, close the store last. Not here: what is served (`services`), what calls pass (`layers`).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::clock::SystemClock;
+use crate::connection::{Stop, accept};
+use crate::http::{self, Pages};
+use crate::layers::GuardLayer;
+use crate::{App, Config, Error, services};
+
+/// How often gauges and health are brought up to date.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+/// How long cut calls may take to let go of what they hold.
+const LET_GO_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest header list of a request, in bytes.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+
+/// A server that answers.
+#[derive(Debug)]
+pub struct Running {
+    /// Where gRPC is served; the real port when 0 was asked for.
+    pub address: SocketAddr,
+    /// Where metrics and health are served.
+    pub http_address: Option<SocketAddr>,
+    task: JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    /// Waits until the server has shut down and everything is closed.
+    ///
+    /// # Errors
+    /// What failed while serving or closing.
+    pub async fn finished(self) -> Result<(), Error> {
+        self.task.await.map_err(|_| Error::Internal)?
+    }
+}
+
+/// Opens the data directory and serves until `shutdown` is cancelled. Returns when connections are accepted.
+///
+/// # Errors
+/// As [`App::open`] and [`serve_app`].
+pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<Running, Error> {
+    let opened = tokio::task::spawn_blocking(move || App::open(config, SystemClock::new())).await;
+    serve_app(opened.map_err(|_| Error::Internal)??, shutdown).await
+}
+
+/// Serves an opened app until `shutdown` is cancelled, then closes it.
+///
+/// # Errors
+/// [`Error::Listen`] when an address cannot be used; the app is closed then.
+pub async fn serve_app(app: App, shutdown: CancellationToken) -> Result<Running, Error> {
+    let server = app.config().server.clone();
+    let listener = listen(server.listen, "server.listen").await?;
+    let address = listener.local_addr().map_err(Error::file("read the address of", "socket".as_ref()))?;
+    let http_listener = match server.http_listen {
+        Some(address) => Some(listen(address, "server.http_listen").await?),
+        None => None,
+    };
+    let http_address = http_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+
+    let app = Arc::new(app);
+    let (routes, health) = services::routes(&app, &shutdown).await?;
+    let ready = Arc::new(AtomicBool::new(true));
+    let pages = Pages { metrics: Arc::clone(app.metrics()), ready: Arc::clone(&ready) };
+    let http = http_listener.map(|listener| tokio::spawn(http::serve(listener, pages, shutdown.clone())));
+    let upkeep = tokio::spawn(upkeep(Arc::clone(&app), health.clone(), Arc::clone(&ready), shutdown.clone()));
+
+    let stop = Stop { accepting: shutdown.clone(), cut: CancellationToken::new() };
+    let incoming = accept(listener, server.max_connections, Arc::clone(app.metrics()), stop.clone());
+    let serving = Server::builder()
+        .max_concurrent_streams(server.max_concurrent_streams)
+        .http2_keepalive_interval(Some(server.keepalive_interval))
+        .http2_keepalive_timeout(Some(server.keepalive_timeout))
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .layer(GuardLayer::new(&app))
+        .serve_with_incoming_shutdown(routes, incoming, shutdown.clone().cancelled_owned());
+    let serving = tokio::spawn(serving);
+    let ending = Ending { app, health, ready, stop, drain_timeout: server.drain_timeout };
+    tracing::info!(%address, "serving");
+    let task = tokio::spawn(async move {
+        let served = ending.drain(serving, &shutdown).await;
+        let _ = upkeep.await;
+        if let Some(http) = http {
+            // An idle scraper must not hold the process.
+            http.abort();
+        }
+        let closed = ending.close().await;
+        served.and(closed)
+    });
+    Ok(Running { address, http_address, task })
+}
+
+async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, setting, source })
+}
+
+/// Keeps gauges and health up to date until told to stop.
+async fn upkeep(app: Arc<App>, health: HealthReporter, ready: Arc<AtomicBool>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(REFRESH_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let refreshed = Arc::clone(&app);
+        // The store's numbers may come from its files.
+        let _ = tokio::task::spawn_blocking(move || refreshed.refresh_metrics()).await;
+        let recording = !app.log().stats().failed;
+        let status = if recording { ServingStatus::Serving } else { ServingStatus::NotServing };
+        if ready.swap(recording, Ordering::Relaxed) != recording {
+            tracing::warn!(recording, "decisions can be recorded again, or no longer");
+            health.set_service_status(services::DECISIONS, status).await;
+        }
+    }
+}
+
+/// What is needed to end well.
+struct Ending {
+    app: Arc<App>,
+    health: HealthReporter,
+    ready: Arc<AtomicBool>,
+    stop: Stop,
+    drain_timeout: Duration,
+}
+
+type Serving = JoinHandle<Result<(), tonic::transport::Error>>;
+
+impl Ending {
+    /// Waits for the shutdown and then, within the bound, for the calls under way.
+    async fn drain(&self, mut serving: Serving, shutdown: &CancellationToken) -> Result<(), Error> {
+        let ended = tokio::select! {
+            ended = &mut serving => Some(ended),
+            () = shutdown.cancelled() => None,
+        };
+        if let Some(ended) = ended {
+            shutdown.cancel();
+            return ended.map_err(|_| Error::Internal)?.map_err(Error::from);
+        }
+        self.ready.store(false, Ordering::Relaxed);
+        for name in services::NAMES {
+            self.health.set_service_status(name, ServingStatus::NotServing).await;
+        }
+        tracing::info!(drain_timeout_ms = self.drain_timeout.as_millis(), "shutting down");
+        if let Ok(ended) = tokio::time::timeout(self.drain_timeout, &mut serving).await {
+            return ended.map_err(|_| Error::Internal)?.map_err(Error::from);
+        }
+        tracing::warn!("cutting calls that did not end in time");
+        self.stop.cut.cancel();
+        match tokio::time::timeout(LET_GO_TIMEOUT, &mut serving).await {
+            Ok(ended) => ended.map_err(|_| Error::Internal)?.map_err(Error::from),
+            Err(_) => {
+                serving.abort();
+                Ok(())
+            }
+        }
+    }
+
+    /// Closes the app once nothing uses it any more.
+    async fn close(self) -> Result<(), Error> {
+        self.stop.cut.cancel();
+        let mut shared = self.app;
+        let mut left = LET_GO_TIMEOUT;
+        let pause = Duration::from_millis(5);
+        loop {
+            match Arc::try_unwrap(shared) {
+                Ok(app) => {
+                    let closed = tokio::task::spawn_blocking(move || app.close()).await;
+                    let closed = closed.map_err(|_| Error::Internal)?;
+                    tracing::info!("closed");
+                    return closed;
+                }
+                Err(still_shared) if left > pause => {
+                    shared = still_shared;
+                    left -= pause;
+                    tokio::time::sleep(pause).await;
+                }
+                Err(still_shared) => {
+                    still_shared.store().flush()?;
+                    return Err(Error::Stopped { what: "a call that did not let go of the data directory" });
+                }
+            }
+        }
+    }
+}
+
+/// Cancels `shutdown` at the first interrupt or termination signal; the second one ends the process at once.
+///
+/// # Errors
+/// [`Error::File`] when signals cannot be listened to.
+pub fn shut_down_on_signals(shutdown: CancellationToken) -> Result<(), Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error| Error::file("listen to", "signals".as_ref())(error);
+    let mut interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminations = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::spawn(async move {
+        for attempt in 0.. {
+            tokio::select! {
+                _ = interrupts.recv() => {}
+                _ = terminations.recv() => {}
+            }
+            if attempt > 0 {
+                tracing::warn!("second signal: ending at once");
+                std::process::exit(130);
+            }
+            shutdown.cancel();
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! The gRPC services, one file each: wire in, domain out, nothing decided here.
+//!
+//! Not here: listeners and layers (`serve`), or which error becomes which status (`error`).
+
+mod decisions;
+mod events;
+mod features;
+mod log;
+mod models;
+mod policies;
+mod raw;
+
+use std::sync::Arc;
+
+use augur_proto::v1;
+use tonic::server::NamedService;
+use tonic::service::{Routes, RoutesBuilder};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::{App, Error};
+use tokio_util::sync::CancellationToken;
+
+type Events = v1::event_service_server::EventServiceServer<events::Events>;
+type Features = v1::feature_service_server::FeatureServiceServer<features::Features>;
+type Decisions = v1::decision_service_server::DecisionServiceServer<decisions::Decisions>;
+type Logs = v1::log_service_server::LogServiceServer<log::Logs>;
+type Models = v1::model_service_server::ModelServiceServer<models::Models>;
+type Policies = v1::policy_service_server::PolicyServiceServer<policies::Policies>;
+
+/// Every service by name, for health.
+pub(crate) const NAMES: [&str; 6] =
+    [Events::NAME, Features::NAME, Decisions::NAME, Logs::NAME, Models::NAME, Policies::NAME];
+/// The service that cannot serve when the decision log has failed.
+pub(crate) const DECISIONS: &str = Decisions::NAME;
+/// Every method, for metrics.
+pub(crate) const METHODS: [&str; 17] = [
+    "/augur.v1.DecisionService/Decide",
+    "/augur.v1.DecisionService/Explain",
+    "/augur.v1.EventService/Ingest",
+    "/augur.v1.EventService/IngestStream",
+    "/augur.v1.EventService/ListQuarantine",
+    "/augur.v1.FeatureService/GetFeatures",
+    "/augur.v1.FeatureService/BatchGetFeatures",
+    "/augur.v1.FeatureService/DescribeFeatures",
+    "/augur.v1.LogService/TailDecisions",
+    "/augur.v1.ModelService/ListModels",
+    "/augur.v1.ModelService/SetAlias",
+    "/augur.v1.ModelService/ReloadModels",
+    "/augur.v1.PolicyService/GetPolicy",
+    "/augur.v1.PolicyService/CheckPolicy",
+    "/augur.v1.PolicyService/ActivatePolicy",
+    "/grpc.health.v1.Health/Check",
+    // Whatever is not listed.
+    "other",
+];
+/// Methods whose answers go on: a deadline for the whole call is the caller's to set.
+pub(crate) const STREAMING: [&str; 5] = [
+    "/augur.v1.EventService/IngestStream",
+    "/augur.v1.LogService/TailDecisions",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
+/// Every service with its message limits, and the reporter of their health.
+pub(crate) async fn routes(app: &Arc<App>, stopping: &CancellationToken) -> Result<(Routes, HealthReporter), Error> {
+    let limit = app.config().server.max_request_bytes;
+    let ingest_limit = app.config().server.max_ingest_request_bytes;
+    let mut routes = RoutesBuilder::default();
+    let events = Events::new(events::Events::new(Arc::clone(app), stopping.clone()));
+    routes.add_service(events.max_decoding_message_size(ingest_limit));
+    let features = Features::new(features::Features::new(Arc::clone(app)));
+    routes.add_service(features.max_decoding_message_size(limit));
+    let decisions = Arc::new(decisions::Decisions::new(Arc::clone(app)));
+    let generated = Decisions::from_arc(Arc::clone(&decisions)).max_decoding_message_size(limit);
+    routes.add_service(raw::RawDecide::new(decisions, generated, limit));
+    let logs = Logs::new(log::Logs::new(Arc::clone(app), stopping.clone()));
+    routes.add_service(logs.max_decoding_message_size(limit));
+    let models = Models::new(models::Models::new(Arc::clone(app)));
+    routes.add_service(models.max_decoding_message_size(limit));
+    let policies = Policies::new(policies::Policies::new(Arc::clone(app)));
+    // A policy may be larger than any other request: its own limit is that of its format.
+    routes.add_service(policies.max_decoding_message_size(ingest_limit));
+
+    let (health, health_service) = tonic_health::server::health_reporter();
+    for name in NAMES {
+        health.set_service_status(name, ServingStatus::Serving).await;
+    }
+    routes.add_service(health_service);
+    if app.config().server.reflection {
+        add_reflection(&mut routes)?;
+    }
+    Ok((routes.routes(), health))
+}
+
+fn add_reflection(routes: &mut RoutesBuilder) -> Result<(), Error> {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(augur_proto::DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let problem = |error: tonic_reflection::server::Error| Error::Telemetry {
+        problem: error.to_string(),
+        expected: "a readable descriptor set",
+    };
+    routes.add_service(builder().build_v1().map_err(problem)?);
+    // grpcurl and older tools still ask the alpha.
+    routes.add_service(builder().build_v1alpha().map_err(problem)?);
+    Ok(())
+}
+
+/// Runs what blocks on files off the async threads.
+async fn blocking<T: Send + 'static>(
+    app: &Arc<App>,
+    work: impl FnOnce(&App) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let app = Arc::clone(app);
+    let done = tokio::task::spawn_blocking(move || work(&app)).await;
+    done.map_err(|_| Error::Internal)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_methods_is_that_of_the_descriptors() {
+        // Names stand in the descriptor set as plain bytes.
+        let descriptors = augur_proto::DESCRIPTOR_SET;
+        let holds = |word: &str| descriptors.windows(word.len()).any(|bytes| bytes == word.as_bytes());
+        for method in METHODS.iter().filter(|method| method.starts_with("/augur.v1.")) {
+            let (service, name) = method.trim_start_matches("/augur.v1.").split_once('/').unwrap();
+            assert!(holds(service) && holds(name), "{method}");
+        }
+    }
+}
