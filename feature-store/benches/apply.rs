@@ -1,2 +1,86 @@
-//! Cost of `apply` and `read`.
-fn main() {}
+//! Cost of carrying one event into a state, of reading all features, and of the packed record between them.
+//!
+//! Not here: disks and threads; those are measured with the whole service.
+
+#![expect(clippy::print_stderr, reason = "a benchmark tells what it measured")]
+
+use std::hint::black_box;
+
+use augur_domain::event::EventKind;
+use augur_domain::ids::{MessageKey, UserKey};
+use augur_domain::value::Finite;
+use augur_domain::{Event, Timestamp, Value};
+use augur_feature_store::{FeatureSchema, UserState, apply};
+use criterion::{Criterion, criterion_group, criterion_main};
+
+const EVENTS: [&str; 5] = ["page_view", "view_item", "add_to_cart", "begin_checkout", "purchase"];
+
+/// Forty features over five events, as a shop would declare them.
+fn schema() -> FeatureSchema {
+    let mut text = "version = 1\n".to_owned();
+    for event in EVENTS {
+        let shared = format!("events = ['{event}']\n");
+        text.push_str(&format!(
+            "[[feature]]\nname = 'decayed_{event}'\nkind = 'decayed_count'\nhalf_lives = ['1h', '1d', '7d']\n{shared}\
+             [[feature]]\nname = 'count_{event}'\nkind = 'windowed_count'\nwindows = ['1h', '24h', '30d']\n{shared}\
+             [[feature]]\nname = 'since_{event}'\nkind = 'time_since_last'\n{shared}"
+        ));
+    }
+    text.push_str(
+        "[[feature]]\nname = 'spend'\nkind = 'decayed_sum'\nproperty = 'value'\nhalf_lives = ['30d']\n\
+         [[feature]]\nname = 'sessions'\nkind = 'sessions'\ngap = '30m'\n",
+    );
+    FeatureSchema::parse("features.toml", &text).unwrap_or_else(|complaints| {
+        eprintln!("{complaints:?}");
+        std::process::exit(1)
+    })
+}
+
+fn event(number: i64) -> Event {
+    let event_time = Timestamp::from_unix_ms(1_767_225_600_000 + number * 600_000);
+    let name = EVENTS.iter().cycle().nth(number as usize % EVENTS.len()).copied().unwrap_or_default();
+    let value = Finite::new(number as f64).unwrap_or_default();
+    Event {
+        message_key: MessageKey::from_bytes(i128::from(number).to_be_bytes()),
+        user: UserKey::from_bytes([1; 16]),
+        kind: EventKind::Track,
+        name: name.into(),
+        event_time,
+        received_at: event_time,
+        properties: vec![("value".into(), Value::Number(value))],
+    }
+}
+
+fn benches(criterion: &mut Criterion) {
+    let schema = schema();
+    let mut state = UserState::new(&schema);
+    for number in 0..500 {
+        let changes = apply(&state, &event(number), &schema);
+        state.commit(changes);
+    }
+    let next = event(500);
+    let mut record = Vec::new();
+    state.encode(&schema, &mut record);
+    eprintln!(
+        "state of 500 events, {} features: {} bytes",
+        schema.feature_set().features().len(),
+        record.len()
+    );
+    criterion.bench_function("apply", |bencher| {
+        bencher.iter(|| apply(black_box(&state), black_box(&next), &schema))
+    });
+    criterion
+        .bench_function("read", |bencher| bencher.iter(|| black_box(&state).read(next.event_time, &schema)));
+    criterion
+        .bench_function("decode", |bencher| bencher.iter(|| UserState::decode(black_box(&record), &schema)));
+    criterion.bench_function("encode", |bencher| {
+        let mut out = Vec::with_capacity(record.len());
+        bencher.iter(|| {
+            out.clear();
+            black_box(&state).encode(&schema, &mut out);
+        });
+    });
+}
+
+criterion_group!(apply_and_read, benches);
+criterion_main!(apply_and_read);

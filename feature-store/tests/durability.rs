@@ -4,6 +4,7 @@
 //! had not left the process is not in it. Not here: real kills, which need a process of their own.
 
 #![cfg(feature = "rocksdb")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail loudly")]
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -38,7 +39,9 @@ fn open(dir: &Path) -> Result<FeatureStore, Error> {
 }
 
 fn user(number: u64) -> UserKey {
-    UserKey::from_bytes((u128::from(number) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes())
+    UserKey::from_bytes(
+        u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes(),
+    )
 }
 
 fn at(ms: i64) -> Timestamp {

@@ -24,6 +24,9 @@ const COUNTERS_VERSION: u8 = 1;
 /// Scans read ahead this far and leave the cache to point reads.
 const READAHEAD_BYTES: usize = 1 << 20;
 
+/// Key and value.
+type Entry = (Box<[u8]>, Box<[u8]>);
+
 /// A [`Store`] in a directory of its own.
 pub struct RocksStore {
     db: DB,
@@ -120,7 +123,7 @@ impl RocksStore {
         family: &'static str,
         prefix: &[u8],
         action: &'static str,
-    ) -> Result<impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), Error>> + 'a, Error> {
+    ) -> Result<impl Iterator<Item = Result<Entry, Error>> + 'a, Error> {
         let mut options = ReadOptions::default();
         options.fill_cache(false);
         options.set_readahead_size(READAHEAD_BYTES);
