@@ -1,0 +1,65 @@
+//! The demo, whole and small: what a newcomer runs first must work and say true things.
+//!
+//! Not here: how fast it is (that is measured in release).
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn augur(arguments: &[&str], data: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_augur")).args(arguments).arg("--data").arg(data).output().unwrap()
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}\n{stdout}\n{stderr}"))
+}
+
+#[test]
+fn the_demo_tells_a_true_story_and_leaves_data_that_other_commands_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("shop");
+    let output = augur(&["demo", "--users", "150", "--seed", "4", "--json"], &data);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let story = json(&output);
+
+    let events = story["ingest"]["events"].as_u64().unwrap();
+    assert!(events > 3_000, "{events} events");
+    assert_eq!(story["ingest"]["accepted"].as_u64().unwrap(), events);
+    let models = story["models"].as_array().unwrap();
+    assert_eq!(models.len(), 2);
+    for model in models {
+        let auc = model["out_of_time"]["roc_auc"].as_f64().unwrap();
+        assert!((0.55..0.98).contains(&auc), "{model}");
+    }
+    assert_eq!(story["decide"]["requests"], 150);
+    assert_eq!(story["decide"]["ok"], 150);
+    let by_action = story["decisions_by_action"].as_object().unwrap();
+    let decided: u64 = by_action.values().map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(decided, 150);
+    assert!(by_action.len() >= 2, "{by_action:?}");
+    assert_eq!(story["replay"]["verdict"], "identical");
+    assert_eq!(story["replay"]["records"], 150);
+
+    let replay = augur(&["replay", "--verify", "--json"], &data);
+    assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
+    assert_eq!(json(&replay)["verdict"], "identical");
+
+    let listed = json(&augur(&["models", "list", "--json"], &data));
+    let names: Vec<_> = listed.as_array().unwrap().iter().map(|version| version["model"].as_str().unwrap()).collect();
+    assert_eq!(names, ["churn", "conversion"]);
+
+    let verified = augur(&["features", "verify", "--sample", "40", "--json"], &data);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+    assert_eq!(json(&verified)["different"], 0);
+}
+
+#[test]
+fn the_story_is_readable_without_a_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = augur(&["demo", "--users", "120"], &dir.path().join("shop"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in ["events per second", "ROC-AUC", "p99", "identical", "augur serve", "augur replay --verify"] {
+        assert!(text.contains(part), "`{part}` is missing in\n{text}");
+    }
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,527 @@
+"""What a client in another language sees: every answer exactly, errors with their details, and what a kill leaves.
+
+The stubs are generated from proto/ when the tests start. Not here: load, or anything that the Rust tests can see
+better from inside.
+"""
+
+import contextlib
+import io
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.request
+
+import grpc
+from google.protobuf import descriptor_pool, timestamp_pb2
+from google.rpc import error_details_pb2
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from grpc_status import rpc_status
+from grpc_tools import protoc
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEFINITIONS = ROOT / "tests" / "python" / "definitions"
+BINARY = pathlib.Path(os.environ.get("AUGUR_BIN", ROOT / "target" / "debug" / "augur")).resolve()
+READY_WITHIN_S = 60
+CALL_WITHIN_S = 20
+
+_stubs = tempfile.TemporaryDirectory(prefix="augur-stubs-")
+_generate = [
+    "protoc",
+    f"-I{ROOT / 'proto'}",
+    f"-I{pathlib.Path(protoc.__file__).parent / '_proto'}",
+    f"--python_out={_stubs.name}",
+    f"--grpc_python_out={_stubs.name}",
+    *sorted(str(path) for path in (ROOT / "proto" / "augur" / "v1").glob("*.proto")),
+]
+if protoc.main(_generate) != 0:
+    sys.exit("the .proto files do not compile with grpcio-tools")
+sys.path.insert(0, _stubs.name)
+
+from augur.v1 import decisions_pb2, decisions_pb2_grpc, events_pb2, events_pb2_grpc  # noqa: E402
+from augur.v1 import features_pb2, features_pb2_grpc, log_pb2, log_pb2_grpc  # noqa: E402
+from augur.v1 import models_pb2, models_pb2_grpc, policies_pb2, policies_pb2_grpc, value_pb2  # noqa: E402
+
+
+class Server:
+    """One `augur serve` on a data directory, at ports that nobody else uses."""
+
+    def __init__(self, data, definitions=DEFINITIONS):
+        self.data = pathlib.Path(data)
+        self.http_port = free_port()
+        ready = self.data.with_suffix(".ready")
+        ready.unlink(missing_ok=True)
+        environment = {
+            **os.environ,
+            "AUGUR_SERVER_LISTEN": "127.0.0.1:0",
+            "AUGUR_SERVER_HTTP_LISTEN": f"127.0.0.1:{self.http_port}",
+            "AUGUR_DATA_DIR": str(self.data),
+            "AUGUR_DATA_FEATURES": str(definitions / "features.toml"),
+            "AUGUR_DATA_POLICY": str(definitions / "policy.toml"),
+        }
+        command = [BINARY, "serve", "--config", ROOT / "config" / "augur.toml", "--ready-file", ready]
+        self.errors = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=self.errors, stderr=self.errors
+        )
+        self.address = self.wait_for(ready)
+        self.channel = grpc.insecure_channel(self.address)
+        self.events = events_pb2_grpc.EventServiceStub(self.channel)
+        self.features = features_pb2_grpc.FeatureServiceStub(self.channel)
+        self.decisions = decisions_pb2_grpc.DecisionServiceStub(self.channel)
+        self.log = log_pb2_grpc.LogServiceStub(self.channel)
+        self.models = models_pb2_grpc.ModelServiceStub(self.channel)
+        self.policies = policies_pb2_grpc.PolicyServiceStub(self.channel)
+
+    def wait_for(self, ready):
+        """The address in the ready file, once it is there."""
+        give_up_at = time.monotonic() + READY_WITHIN_S
+        while time.monotonic() < give_up_at:
+            if ready.exists() and ready.read_text().strip():
+                return ready.read_text().split()[0]
+            try:
+                self.process.wait(timeout=0.02)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+        self.process.kill()
+        self.process.wait()
+        self.errors.seek(0)
+        raise AssertionError(f"the server did not start:\n{self.errors.read().decode()}")
+
+    def stop(self, how=signal.SIGTERM):
+        """Ends the server; gives its exit code."""
+        self.channel.close()
+        self.process.send_signal(how)
+        code = self.process.wait(timeout=READY_WITHIN_S)
+        self.errors.close()
+        return code
+
+    def ingest(self, *events, sent_at=None):
+        request = events_pb2.IngestRequest(events=events, sent_at=sent_at)
+        return self.events.Ingest(request, timeout=CALL_WITHIN_S).results
+
+    def decide(self, user, point="cart_page", **context):
+        request = decisions_pb2.DecideRequest(
+            subject=subject(user), decision_point=point, context={name: value(v) for name, v in context.items()}
+        )
+        return self.decisions.Decide(request, timeout=CALL_WITHIN_S)
+
+    def read(self, user, *names):
+        request = features_pb2.GetFeaturesRequest(subject=subject(user), features=names)
+        return self.features.GetFeatures(request, timeout=CALL_WITHIN_S)
+
+    def explain(self, decision_id):
+        request = decisions_pb2.ExplainRequest(decision_id=decision_id)
+        return self.decisions.Explain(request, timeout=CALL_WITHIN_S)
+
+    def http(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=CALL_WITHIN_S) as answer:
+            return answer.status, answer.read().decode()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def value(plain):
+    if isinstance(plain, bool):
+        return value_pb2.Value(boolean=plain)
+    if isinstance(plain, int):
+        return value_pb2.Value(integer=plain)
+    if isinstance(plain, float):
+        return value_pb2.Value(number=plain)
+    return value_pb2.Value(text=plain)
+
+
+def subject(user):
+    return value_pb2.Subject(user_id=user)
+
+
+def event(message_id, user, name, at=None, **properties):
+    stamp = None if at is None else timestamp_pb2.Timestamp(seconds=int(at))
+    return events_pb2.Event(
+        message_id=message_id,
+        user_id=user,
+        event=name,
+        properties={key: value(plain) for key, plain in properties.items()},
+        timestamp=stamp,
+    )
+
+
+def outcomes(results):
+    return [events_pb2.EventOutcome.Name(result.outcome).removeprefix("EVENT_OUTCOME_") for result in results]
+
+
+def codes(reasons):
+    return [(reason.code, reason.detail) for reason in reasons]
+
+
+def candidate(decision, action):
+    return next(found for found in decision.candidates if found.action == action)
+
+
+def status(name):
+    return features_pb2.FeatureStatus.Value(f"FEATURE_STATUS_{name}")
+
+
+class ForeignClient(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.TemporaryDirectory(prefix="augur-python-")
+        cls.server = Server(pathlib.Path(cls.directory.name) / "data")
+
+    @classmethod
+    def tearDownClass(cls):
+        code = cls.server.stop()
+        cls.directory.cleanup()
+        assert code == 0, f"the server ended with {code} on SIGTERM"
+
+    def refused(self, code, call, *arguments, **named):
+        """The error of a call that must fail with `code`, and the violated fields of its details."""
+        with self.assertRaises(grpc.RpcError) as caught:
+            call(*arguments, **named)
+        self.assertEqual(caught.exception.code(), code, caught.exception.details())
+        fields = []
+        rich = rpc_status.from_call(caught.exception)
+        for detail in rich.details if rich else ():
+            violations = error_details_pb2.BadRequest()
+            if detail.Unpack(violations):
+                fields += [violation.field for violation in violations.field_violations]
+        return caught.exception.details(), fields
+
+    # Events
+
+    def test_each_event_of_a_batch_has_its_own_outcome(self):
+        batch = [
+            event("o-1", "oda", "Order Completed", value=30),
+            event("o-1", "oda", "Order Completed", value=30),
+            event("", "oda", "purchase"),
+            event("o-2", "oda", "purchase", value=float("nan")),
+            event("o-3", "oda", "purchase", at=time.time() + 7200),
+            event("o-4", "oda", "pur/chase"),
+            events_pb2.Event(message_id="o-5", event="purchase"),
+            event("o-6", "oda", "purchase", value=12.5),
+        ]
+        results = self.server.ingest(*batch)
+        self.assertEqual([result.message_id for result in results], [sent.message_id for sent in batch])
+        self.assertEqual(
+            outcomes(results),
+            ["ACCEPTED", "DUPLICATE"] + 5 * ["QUARANTINED"] + ["ACCEPTED"],
+        )
+        faults = [(events_pb2.QuarantineReason.Name(result.reason), result.field) for result in results[2:7]]
+        self.assertEqual(
+            faults,
+            [
+                ("QUARANTINE_REASON_MISSING_FIELD", "message_id"),
+                ("QUARANTINE_REASON_INVALID_VALUE", "properties.value"),
+                ("QUARANTINE_REASON_TOO_FAR_IN_FUTURE", "timestamp"),
+                ("QUARANTINE_REASON_INVALID_NAME", "event"),
+                ("QUARANTINE_REASON_MISSING_FIELD", "user_id"),
+            ],
+        )
+        for result in results[2:7]:
+            self.assertIn("expected", result.detail)
+        read = self.server.read("oda", "purchases_7d", "spend_7d")
+        self.assertEqual([feature.value for feature in read.features], [2.0, 42.5])
+        self.assertEqual(read.events_applied, 2)
+
+        listed = self.server.events.ListQuarantine(events_pb2.ListQuarantineRequest(), timeout=CALL_WITHIN_S).events
+        self.assertEqual([kept.event for kept in listed if kept.event.user_id == "oda"], batch[2:6])
+        self.assertIn(results[6].detail, [kept.detail for kept in listed])
+        newest = events_pb2.ListQuarantineRequest(limit=1)
+        self.assertEqual(len(self.server.events.ListQuarantine(newest, timeout=CALL_WITHIN_S).events), 1)
+
+    def test_a_stream_is_answered_in_order(self):
+        def requests():
+            for number in range(20):
+                yield events_pb2.IngestStreamRequest(
+                    events=[event(f"s-{number}", "sven", "purchase", value=1), event("s-0", "sven", "purchase", value=1)]
+                )
+
+        answers = list(self.server.events.IngestStream(requests(), timeout=CALL_WITHIN_S))
+        self.assertEqual(len(answers), 20)
+        for number, answer in enumerate(answers):
+            self.assertEqual([result.message_id for result in answer.results], [f"s-{number}", "s-0"])
+            self.assertEqual(outcomes(answer.results), ["ACCEPTED", "DUPLICATE"])
+        self.assertEqual(self.server.read("sven", "purchases_7d").features[0].value, 20.0)
+
+    def test_a_wrong_clock_of_the_sender_does_not_matter(self):
+        sent_at = timestamp_pb2.Timestamp(seconds=1_000_000_000)
+        results = self.server.ingest(event("c-1", "clara", "add_to_cart", at=999_999_400), sent_at=sent_at)
+        self.assertEqual(outcomes(results), ["ACCEPTED"])
+        age = self.server.read("clara", "seconds_since_cart").features[0].value
+        self.assertGreaterEqual(age, 599)
+        self.assertLess(age, 660)
+
+    def test_a_batch_that_is_too_long_is_refused_whole(self):
+        batch = [event(f"l-{number}", "lena", "purchase") for number in range(2501)]
+        words, fields = self.refused(grpc.StatusCode.INVALID_ARGUMENT, self.server.ingest, *batch)
+        self.assertIn("2500", words)
+        self.assertEqual(fields, ["events"])
+        self.assertEqual(self.server.read("lena").events_applied, 0)
+
+    # Features
+
+    def test_features_say_what_is_known_and_what_is_not(self):
+        unknown = self.server.read("nobody")
+        self.assertEqual([feature.name for feature in unknown.features], ["purchases_7d", "spend_7d", "seconds_since_cart"])
+        self.assertEqual({feature.status for feature in unknown.features}, {status("NOT_FOUND")})
+        self.assertFalse(any(feature.HasField("value") for feature in unknown.features))
+
+        self.server.ingest(event("f-1", "fay", "purchase", value=19.99))
+        known = self.server.read("fay", "seconds_since_cart", "spend_7d")
+        self.assertEqual([feature.status for feature in known.features], [status("NULL_VALUE"), status("PRESENT")])
+        self.assertFalse(known.features[0].HasField("value"))
+        self.assertEqual(known.features[1].value, 19.99)
+        reach_s = known.effective_time.seconds - known.features[1].window_start.seconds
+        self.assertGreaterEqual(reach_s, 7 * 86_400)
+        self.assertLessEqual(reach_s, 7 * 86_400 * 13 / 12)
+        self.assertEqual(known.feature_set, unknown.feature_set)
+        self.assertEqual(len(known.feature_set), 64)
+
+        request = features_pb2.BatchGetFeaturesRequest(
+            subjects=[subject("nobody"), subject("fay")], features=["spend_7d"]
+        )
+        both = self.server.features.BatchGetFeatures(request, timeout=CALL_WITHIN_S).results
+        self.assertEqual([one.features[0].status for one in both], [status("NOT_FOUND"), status("PRESENT")])
+        self.assertEqual(both[0].effective_time, both[1].effective_time)
+
+    def test_a_user_and_an_anonymous_id_of_the_same_spelling_are_two(self):
+        self.server.ingest(events_pb2.Event(message_id="a-1", anonymous_id="ann", event="purchase"))
+        request = features_pb2.GetFeaturesRequest(subject=value_pb2.Subject(anonymous_id="ann"))
+        self.assertEqual(self.server.features.GetFeatures(request, timeout=CALL_WITHIN_S).events_applied, 1)
+        self.assertEqual(self.server.read("ann").events_applied, 0)
+
+    def test_an_unknown_feature_is_named_with_its_neighbour(self):
+        words, fields = self.refused(grpc.StatusCode.INVALID_ARGUMENT, self.server.read, "fay", "spend_7d", "spend_7")
+        self.assertEqual(fields, ["features[1]"])
+        self.assertIn("spend_7d", words)
+
+    def test_definitions_can_be_asked(self):
+        described = self.server.features.DescribeFeatures(features_pb2.DescribeFeaturesRequest(), timeout=CALL_WITHIN_S)
+        self.assertEqual(
+            [(feature.name, feature.value_type, list(feature.events)) for feature in described.features],
+            [
+                ("purchases_7d", "number", ["purchase"]),
+                ("spend_7d", "number", ["purchase"]),
+                ("seconds_since_cart", "number", ["add_to_cart"]),
+            ],
+        )
+
+    # Decisions
+
+    def test_a_decision_is_exact_and_explained(self):
+        self.server.ingest(event("d-1", "dora", "purchase", value=10), event("d-2", "dora", "purchase", value=5))
+        decision = self.server.decide("dora", cart_value=100, country="DE")
+        self.assertEqual(decision.action, "free_shipping")
+        self.assertEqual(decision.payload_json, '{"banner":"free-shipping","priority":2}')
+        self.assertEqual(decision.value, 50.0)
+        self.assertEqual(decision.propensity, 1.0)
+        self.assertEqual(decision.rung, decisions_pb2.RUNG_CHAMPION)
+        self.assertEqual(codes(decision.reasons), [("HIGHEST_VALUE", "")])
+        self.assertEqual([found.action for found in decision.candidates], ["free_shipping", "discount_10", "nothing"])
+        denied = candidate(decision, "discount_10")
+        self.assertEqual(codes([denied.reason]), [("RULE_DENIED", "REGULAR_PAYS_FULL")])
+        self.assertEqual(denied.probability, 0.0)
+        self.assertEqual(codes([candidate(decision, "nothing").reason]), [("OUTRANKED", "")])
+        life_ms = decision.expires_at.ToMilliseconds() - decision.decided_at.ToMilliseconds()
+        self.assertEqual(life_ms, 15 * 60 * 1000)
+
+        explained = self.server.explain(decision.decision_id).record
+        self.assertEqual(explained.decision, decision)
+        self.assertEqual(explained.decision_point, "cart_page")
+        self.assertEqual({name: found.WhichOneof("kind") for name, found in explained.context.items()}, {"cart_value": "number", "country": "text"})
+        self.assertEqual([(feature.name, feature.value) for feature in explained.features[:2]], [("purchases_7d", 2.0), ("spend_7d", 15.0)])
+        self.assertEqual(list(explained.exposures), [])
+        self.assertNotIn("dora", explained.user_key)
+        self.assertEqual(len(explained.user_key), 32)
+
+        # The cap of free shipping is used up now, and the discount is denied: the default is left.
+        again = self.server.decide("dora", cart_value=100)
+        self.assertEqual(again.action, "nothing")
+        self.assertEqual(codes(again.reasons), [("NO_ELIGIBLE_ACTION", "")])
+        capped = candidate(again, "free_shipping")
+        self.assertEqual(codes([capped.reason]), [("FREQUENCY_CAP", "1 per 1d")])
+        free_again_ms = capped.next_eligible_at.ToMilliseconds() - decision.decided_at.ToMilliseconds()
+        self.assertEqual(free_again_ms, 24 * 3600 * 1000)
+        exposures = self.server.explain(again.decision_id).record.exposures
+        self.assertEqual([(exposure.action, exposure.channel) for exposure in exposures], [("free_shipping", "onsite")])
+
+    def test_an_event_is_seen_by_the_very_next_decision(self):
+        for bought in range(4):
+            decision = self.server.decide("eve", cart_value=30)
+            denied = candidate(decision, "discount_10").reason.code == "RULE_DENIED"
+            self.assertEqual(denied, bought >= 2, f"after {bought} purchases")
+            self.server.ingest(event(f"e-{bought}", "eve", "purchase", value=1))
+
+    def test_a_missing_input_is_told_and_never_fails(self):
+        decision = self.server.decide("mia")
+        self.assertEqual(decision.action, "discount_10")
+        self.assertEqual(decision.value, 0.0)
+        self.assertEqual(
+            codes([candidate(decision, "free_shipping").reason]),
+            [("MISSING_INPUT", "action free_shipping: context.cart_value")],
+        )
+        self.assertEqual(
+            codes(decision.reasons),
+            [
+                ("HIGHEST_VALUE", ""),
+                ("USER_UNKNOWN", ""),
+                ("MISSING_INPUT", "rule regular_pays_full: features.purchases_7d"),
+                ("VALUE_UNKNOWN", "action discount_10: context.cart_value"),
+            ],
+        )
+
+    def test_without_a_model_the_answer_falls_to_rules_only(self):
+        decision = self.server.decide("rosa", point="win_back")
+        self.assertEqual((decision.action, decision.value), ("call", 3.0))
+        self.assertEqual(decision.rung, decisions_pb2.RUNG_RULES_ONLY)
+        self.assertIn(("MODEL_UNAVAILABLE", "churn"), codes(decision.reasons))
+        self.assertEqual([(score.alias, score.HasField("calibrated")) for score in decision.scores], [("churn", False)])
+        models = self.server.models.ReloadModels(models_pb2.ReloadModelsRequest(), timeout=CALL_WITHIN_S)
+        self.assertEqual((list(models.loaded), list(models.missing)), ([], ["churn"]))
+
+    def test_wrong_requests_name_the_field(self):
+        invalid = grpc.StatusCode.INVALID_ARGUMENT
+        decide = self.server.decide
+        self.assertEqual(self.refused(invalid, decide, "ida", cart_vale=1)[1], ["context.cart_vale"])
+        self.assertEqual(self.refused(invalid, decide, "ida", cart_value="ten")[1], ["context.cart_value"])
+        self.assertEqual(self.refused(invalid, decide, "ida", cart_value=2**53 + 1)[1], ["context.cart_value"])
+        self.assertEqual(self.refused(invalid, decide, "")[1], ["subject.user_id"])
+        self.assertEqual(self.refused(invalid, decide, "i" * 257)[1], ["subject.user_id"])
+        nobody = decisions_pb2.DecideRequest(decision_point="cart_page")
+        words, fields = self.refused(invalid, self.server.decisions.Decide, nobody, timeout=CALL_WITHIN_S)
+        self.assertEqual(fields, ["subject"])
+        words, _ = self.refused(grpc.StatusCode.NOT_FOUND, decide, "ida", point="cart_pages")
+        self.assertIn("cart_page", words)
+        self.refused(grpc.StatusCode.NOT_FOUND, self.server.explain, "0" * 32)
+        self.assertEqual(self.refused(invalid, self.server.explain, "not hexadecimal")[1], ["decision_id"])
+
+    def test_the_log_can_be_read_from_anywhere(self):
+        first = self.server.decide("tom", cart_value=1)
+        second = self.server.decide("tom", cart_value=2)
+        sequence = self.server.explain(first.decision_id).record.sequence
+        request = log_pb2.TailDecisionsRequest(from_sequence=sequence, limit=2)
+        records = [answer.record for answer in self.server.log.TailDecisions(request, timeout=CALL_WITHIN_S)]
+        self.assertEqual([record.sequence for record in records], [sequence, sequence + 1])
+        self.assertEqual([record.decision for record in records], [first, second])
+
+    # Policies and everything around
+
+    def test_a_policy_with_a_fault_is_refused_with_its_place(self):
+        served = self.server.policies.GetPolicy(policies_pb2.GetPolicyRequest(), timeout=CALL_WITHIN_S)
+        self.assertEqual(list(served.decision_points), ["cart_page", "win_back"])
+        self.assertEqual(served.policy_toml, (DEFINITIONS / "policy.toml").read_text())
+        self.assertEqual(self.server.decide("pia", cart_value=1).policy_id, served.policy_id)
+
+        wrong = served.policy_toml.replace("features.purchases_7d", "features.purchase_7d")
+        request = policies_pb2.CheckPolicyRequest(policy_toml=wrong)
+        checked = self.server.policies.CheckPolicy(request, timeout=CALL_WITHIN_S)
+        self.assertEqual(checked.policy_id, "")
+        self.assertEqual(len(checked.faults), 1)
+        fault = checked.faults[0]
+        lines = wrong.splitlines()
+        self.assertEqual(fault.line, 1 + next(i for i, line in enumerate(lines) if "purchase_7d" in line))
+        self.assertEqual(fault.column, 1 + lines[fault.line - 1].index("features.purchase_7d"))
+        self.assertIn("features.purchases_7d", fault.hint)
+
+        activate = policies_pb2.ActivatePolicyRequest(policy_toml=wrong)
+        refused = self.server.policies.ActivatePolicy(activate, timeout=CALL_WITHIN_S)
+        self.assertEqual((refused.policy_id, len(refused.faults)), ("", 1))
+        self.assertEqual(self.server.decide("pia", cart_value=1).policy_id, served.policy_id)
+
+    def test_the_api_describes_itself(self):
+        database = ProtoReflectionDescriptorDatabase(self.server.channel)
+        services = set(database.get_services())
+        ours = {f"augur.v1.{name}Service" for name in ("Event", "Feature", "Decision", "Log", "Model", "Policy")}
+        self.assertLessEqual(ours, services)
+        self.assertIn("grpc.health.v1.Health", services)
+        pool = descriptor_pool.DescriptorPool(database)
+        methods = pool.FindServiceByName("augur.v1.DecisionService").methods_by_name
+        self.assertEqual(set(methods), set(decisions_pb2.DESCRIPTOR.services_by_name["DecisionService"].methods_by_name))
+        request = pool.FindMessageTypeByName("augur.v1.DecideRequest")
+        self.assertEqual(request.fields_by_name["decision_point"].number, 2)
+
+    def test_health_is_told_per_service(self):
+        # The message is one text in field 1; the answer is one number in field 1.
+        check = self.server.channel.unary_unary("/grpc.health.v1.Health/Check")
+        for service in ("", "augur.v1.DecisionService", "augur.v1.EventService"):
+            request = b"\x0a" + bytes([len(service)]) + service.encode() if service else b""
+            self.assertEqual(check(request, timeout=CALL_WITHIN_S), b"\x08\x01", service)
+        unknown = b"\x0a\x04nope"
+        self.refused(grpc.StatusCode.NOT_FOUND, check, unknown, timeout=CALL_WITHIN_S)
+
+    def test_health_and_metrics_over_http(self):
+        self.server.decide("hal", cart_value=1)
+        self.assertEqual(self.server.http("/healthz")[0], 200)
+        self.assertEqual(self.server.http("/readyz")[0], 200)
+        code, metrics = self.server.http("/metrics")
+        self.assertEqual(code, 200)
+        counted = [line for line in metrics.splitlines() if line.startswith("augur_decisions_total{")]
+        self.assertTrue(any('point="cart_page"' in line and 'rung="CHAMPION"' in line for line in counted), counted)
+        self.assertNotIn("hal", metrics.split())
+
+
+class Killed(unittest.TestCase):
+    def test_what_was_acknowledged_survives_a_kill(self):
+        with tempfile.TemporaryDirectory(prefix="augur-python-") as directory:
+            data = pathlib.Path(directory) / "data"
+            server = Server(data)
+            sent = [event(f"k-{number}", "kim", "purchase", value=number) for number in range(50)]
+            self.assertEqual(set(outcomes(server.ingest(*sent))), {"ACCEPTED"})
+            decision = server.decide("kim", cart_value=80)
+            self.assertEqual(decision.action, "free_shipping")
+            before = server.explain(decision.decision_id).record
+            server.stop(signal.SIGKILL)
+
+            server = Server(data)
+            self.assertEqual(set(outcomes(server.ingest(*sent))), {"DUPLICATE"})
+            read = server.read("kim", "purchases_7d", "spend_7d")
+            self.assertEqual([feature.value for feature in read.features], [50.0, sum(range(50))])
+            self.assertEqual(server.explain(decision.decision_id).record, before)
+            again = server.decide("kim", cart_value=80)
+            self.assertEqual(again.action, "nothing", "the cap still counts what was given before the kill")
+            self.assertEqual(server.explain(again.decision_id).record.sequence, before.sequence + 1)
+            self.assertEqual(server.stop(), 0)
+
+
+class Readme(unittest.TestCase):
+    """The README's calls, as they stand there, on the shipped definitions."""
+
+    def test_its_calls_work(self):
+        readme = (ROOT / "README.md").read_text()
+        (program,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+        calls = re.findall(r"^grpcurl -plaintext -d '(.*)' localhost:7401 (\S+)/(\S+)$", readme, re.MULTILINE)
+        self.assertEqual([method for _, _, method in calls], ["Ingest", "GetFeatures", "Decide"])
+        with tempfile.TemporaryDirectory(prefix="augur-python-") as directory:
+            server = Server(pathlib.Path(directory) / "data", definitions=ROOT / "cli" / "definitions")
+            program = program.replace("localhost:7401", server.address)
+            printed = io.StringIO()
+            names = {}
+            with contextlib.redirect_stdout(printed):
+                exec(compile(program, "README.md", "exec"), names)  # noqa: S102
+                answers = [names["call"](service.removeprefix("augur.v1."), method, json.loads(request)) for request, service, method in calls]
+            ingested, features, decided = printed.getvalue().splitlines()
+            self.assertIn("EVENT_OUTCOME_ACCEPTED", ingested)
+            self.assertIn("add_to_carts_1d", features)
+            self.assertIn("decisionId", decided)
+            self.assertEqual(answers[0]["results"], [{"messageId": "m1", "outcome": "EVENT_OUTCOME_ACCEPTED"}])
+            carts = next(feature for feature in answers[1]["features"] if feature["name"] == "add_to_carts_1d")
+            self.assertEqual((carts["value"], carts["status"]), (2.0, "FEATURE_STATUS_PRESENT"))
+            self.assertIn(answers[2]["action"], ["free_shipping", "discount_10", "none"])
+            names["channel"].close()
+            self.assertEqual(server.stop(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
