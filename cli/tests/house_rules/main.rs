@@ -3,6 +3,7 @@
 //!
 //! Not here: what the compiler, clippy, rustfmt, buf and cargo-deny already check (see `.ci/run`), or the reasons for
 //! the rules (`ARCHITECTURE.md`, `CONTRIBUTING.md`).
+#![expect(clippy::expect_used, clippy::panic, reason = "a test program fails by panicking")]
 
 mod arrows;
 mod documentation;
@@ -97,6 +98,7 @@ fn links_between_documents_lead_somewhere() {
     let workspace = Workspace::load();
     assert!(workspace.documents.len() > 5, "the walk found {} documents only", workspace.documents.len());
     let links = workspace.documents.iter();
-    let links = links.flat_map(|(path, text)| documentation::broken_links(path, text, |to| workspace.exists(to)));
+    let links =
+        links.flat_map(|(path, text)| documentation::broken_links(path, text, |to| workspace.exists(to)));
     assert_none(&links.collect::<Vec<_>>());
 }

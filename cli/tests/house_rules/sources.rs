@@ -10,6 +10,37 @@ const MAX_PRODUCTION_LINES: usize = 600;
 /// The one place of the server that may name OpenTelemetry.
 const TELEMETRY: &str = "server/src/telemetry";
 
+/// Pure halves of crates that also do I/O: clippy's bans hold for whole crates, so here the text is read.
+const PURE_HALVES: &[&str] = &[
+    "feature-store/src/aggregate/",
+    "feature-store/src/schema/",
+    "feature-store/src/state/",
+    "models/src/artifact",
+    "models/src/calibrate",
+    "models/src/metrics",
+    "models/src/scorer",
+];
+
+/// What the answers of pure code must not depend on.
+const IMPURE: &[&str] = &[
+    "SystemTime::now",
+    "Instant::now",
+    "HashMap",
+    "HashSet",
+    "std::fs",
+    "std::thread",
+    ".exp(",
+    ".exp2(",
+    ".ln(",
+    ".ln_1p(",
+    ".log2(",
+    ".log10(",
+    ".powf(",
+    ".powi(",
+    ".tanh(",
+    ".mul_add(",
+];
+
 /// This folder has samples of bad sleeps in texts.
 const SAMPLES: &str = "cli/tests/house_rules/";
 
@@ -23,6 +54,7 @@ pub(crate) fn breaches(path: &str, text: &str) -> Vec<Breach> {
         breaches.extend(unexplained_sleeps(path, text));
     }
     breaches.extend(stray_telemetry(path, text));
+    breaches.extend(impurities(path, text));
     breaches
 }
 
@@ -138,6 +170,24 @@ fn stray_telemetry(path: &str, text: &str) -> Vec<Breach> {
         .collect()
 }
 
+fn impurities(path: &str, text: &str) -> Vec<Breach> {
+    if path.ends_with("/tests.rs") || !PURE_HALVES.iter().any(|half| path.starts_with(half)) {
+        return Vec::new();
+    }
+    let mut breaches = Vec::new();
+    for (number, line) in text.lines().take(production_lines(text)).enumerate() {
+        for word in IMPURE.iter().filter(|word| code(line).contains(**word)) {
+            breaches.push(Breach::new(
+                "purity",
+                format!("{path}:{}", number + 1),
+                format!("`{word}` in code whose answers must be the same everywhere, always"),
+                "take it as an argument, use a BTreeMap, or use augur_domain::math",
+            ));
+        }
+    }
+    breaches
+}
+
 /// The part of a line before a comment. Good enough for these rules: a `//` inside a string hides the rest.
 fn code(line: &str) -> &str {
     line.split_once("//").map_or(line, |(code, _)| code)
@@ -211,4 +261,13 @@ fn telemetry_outside_its_module_is_told() {
     assert_eq!(rules("server/src/wiring.rs", text), ["telemetry"]);
     assert_eq!(breaches("server/src/telemetry.rs", text), []);
     assert_eq!(breaches("server/src/wiring.rs", "//! No opentelemetry here.\n"), []);
+}
+
+#[test]
+fn impure_words_in_pure_halves_are_told() {
+    let text = "//! B.\n// HashMap would be wrong.\nlet age = x.exp();\n#[cfg(test)]\nmod tests {\nuse std::fs;\n}\n";
+    assert_eq!(rules("models/src/scorer.rs", text), ["purity"]);
+    assert_eq!(rules("feature-store/src/aggregate/decayed.rs", text), ["purity"]);
+    assert_eq!(breaches("models/src/registry.rs", text), []);
+    assert_eq!(breaches("models/src/scorer/tests.rs", text), []);
 }
