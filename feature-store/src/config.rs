@@ -60,6 +60,9 @@ impl Config {
         if self.batch_events == 0 {
             return invalid("batch_events", 0, "at least 1");
         }
+        if self.block_cache_bytes < 1 << 20 {
+            return invalid("block_cache_bytes", self.block_cache_bytes, "at least 1048576 (1 MiB)");
+        }
         if self.write_buffer_bytes < 1 << 20 {
             return invalid("write_buffer_bytes", self.write_buffer_bytes, "at least 1048576 (1 MiB)");
         }

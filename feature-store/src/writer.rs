@@ -91,12 +91,12 @@ impl Writers {
         events: Vec<Event>,
         done: impl FnOnce(Result<Vec<EventOutcome>, Error>) + Send + 'static,
     ) -> Result<(), Error> {
-        let shards = self.shards.read();
-        let shards = shards.as_ref().ok_or(Error::Closed)?;
         if events.is_empty() {
             done(Ok(Vec::new()));
             return Ok(());
         }
+        let shards = self.shards.read();
+        let shards = shards.as_ref().ok_or(Error::Closed)?;
         let total = events.len();
         let mut shares: Vec<Vec<(usize, Event)>> = shards.iter().map(|_| Vec::new()).collect();
         for (index, event) in events.into_iter().enumerate() {

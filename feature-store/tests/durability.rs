@@ -196,7 +196,7 @@ fn lost_files_refuse_to_open() {
     send(&store, vec![purchase(1, 1)]);
     store.flush().unwrap();
     send(&store, vec![purchase(1, 2)]);
-    for lost in ["CURRENT", ".sst"] {
+    for lost in ["CURRENT", ".sst", ".log"] {
         let copy = copy_of(dir.path());
         std::fs::remove_file(files(copy.path(), lost).remove(0)).unwrap();
         let error = open(copy.path()).unwrap_err();

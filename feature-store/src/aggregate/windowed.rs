@@ -109,6 +109,10 @@ impl Ring {
                 Some(previous) if step > 0 => previous.number.checked_add(step).ok_or(INVALID)?,
                 Some(_) => return Err(INVALID),
             };
+            // No tile is shorter than a millisecond, so none lies outside what a time can be.
+            if !(Timestamp::MIN.unix_ms()..=Timestamp::MAX.unix_ms()).contains(&number) {
+                return Err(INVALID);
+            }
             let sum =
                 if counts { reader.unsigned("tile count")? as f64 } else { reader.finite("tile sum")? };
             tiles.push(Tile { number, sum });

@@ -184,7 +184,7 @@ fn read_feature(item: &Spanned<DeValue<'_>>, complaints: &mut Complaints<'_>) ->
     Some(Declaration { place, name, kind, events, property, lengths, max_age_ms, default, description })
 }
 
-impl Fields<'_, '_, '_> {
+impl<'t> Fields<'t, '_, '_> {
     /// A text value with its place. Complains when it is of another type, or absent though required.
     fn text(&mut self, key: &'static str, required: Option<&str>) -> Option<(usize, String)> {
         let Some(value) = self.table.get(key) else {
@@ -246,7 +246,7 @@ impl Fields<'_, '_, '_> {
     }
 
     /// The elements of an array; complains about anything else and about an empty or overlong one.
-    fn elements(&mut self, key: &'static str, most: usize) -> Option<&[Spanned<DeValue<'_>>]> {
+    fn elements(&mut self, key: &'static str, most: usize) -> Option<&'t [Spanned<DeValue<'t>>]> {
         let value = self.table.get(key)?;
         let place = value.span().start;
         let Some(array) = value.get_ref().as_array() else {
@@ -267,12 +267,10 @@ impl Fields<'_, '_, '_> {
         if !self.table.contains_key("events") {
             return Some(Vec::new());
         }
-        let table = self.table;
-        self.elements("events", MAX_EVENTS)?;
+        let elements = self.elements("events", MAX_EVENTS)?;
         let mut names: Vec<Arc<str>> = Vec::new();
         let mut complete = true;
-        for element in table.get("events").and_then(|value| value.get_ref().as_array()).into_iter().flatten()
-        {
+        for element in elements {
             let place = element.span().start;
             let quoted = self.complaints.quote(element.span());
             match element.get_ref().as_str() {
@@ -320,11 +318,10 @@ impl Fields<'_, '_, '_> {
             );
             return None;
         }
-        let table = self.table;
-        self.elements(key, MAX_LENGTHS)?;
+        let elements = self.elements(key, MAX_LENGTHS)?;
         let mut lengths = Vec::new();
         let mut complete = true;
-        for element in table.get(key).and_then(|value| value.get_ref().as_array()).into_iter().flatten() {
+        for element in elements {
             match self.one_length(key, element, least_ms) {
                 Some(length_ms) => lengths.push(length_ms),
                 None => complete = false,
@@ -334,8 +331,7 @@ impl Fields<'_, '_, '_> {
     }
 
     fn length(&mut self, key: &'static str, least_ms: i64) -> Option<i64> {
-        let table = self.table;
-        self.one_length(key, table.get(key)?, least_ms)
+        self.one_length(key, self.table.get(key)?, least_ms)
     }
 
     fn one_length(&mut self, key: &str, value: &Spanned<DeValue<'_>>, least_ms: i64) -> Option<i64> {

@@ -32,7 +32,7 @@ use complaints::Complaints;
 /// default = 0.0                  # stands in, as DEFAULTED, when there is no value or it is too old
 ///
 /// [[feature]]
-/// name = "spend"                 # gives spend_24h (or `spend_1d`: 24 hours and a day are the same length)
+/// name = "spend"                 # gives spend_1d: names take the shortest spelling of a length
 /// kind = "windowed_sum"          # or windowed_count, without `property`
 /// events = ["purchase"]
 /// property = "value"
@@ -49,7 +49,6 @@ use complaints::Complaints;
 /// gap = "30m"                    # a longer silence starts a new session
 /// ```
 ///
-/// Names are completed with the shortest spelling of the length, so `24h` gives `_1d`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeatureSchema {
     features: Arc<FeatureSet>,

@@ -29,27 +29,33 @@ pub(super) const QUARANTINE: &str = "quarantine";
 /// Format, definitions, counters.
 pub(super) const META: &str = "meta";
 
-const FAMILIES: [&str; 6] = [STATES, EVENTS, MESSAGES, EXPOSURES, QUARANTINE, META];
+/// The last one is the engine's own and stays empty.
+const FAMILIES: [&str; 7] = [STATES, EVENTS, MESSAGES, EXPOSURES, QUARANTINE, META, "default"];
 /// Open files cost memory outside the block cache.
 const MAX_OPEN_FILES: i32 = 512;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 const INFO_LOGS_KEPT: usize = 4;
 
 pub(super) fn open(config: &Config) -> Result<(DB, Cache), Error> {
-    refuse_headless(&config.dir)?;
+    let stored = stored_families(&config.dir)?;
+    refuse_incomplete(&config.dir, &stored)?;
     let cache = Cache::new_lru_cache(config.block_cache_bytes);
     let options = database_options(config);
     let family = |name: String| ColumnFamilyDescriptor::new(name, family_options(config, &cache));
-    let families = all_families(&config.dir)?.into_iter().map(family);
+    // Ours and whatever a newer version may have added: an engine that is not asked for all opens none.
+    let mut names: Vec<String> = FAMILIES.map(str::to_owned).into();
+    names.extend(stored.into_iter().filter(|name| !FAMILIES.contains(&name.as_str())));
+    let families = names.into_iter().map(family);
     let db = DB::open_cf_descriptors(&options, &config.dir, families)
         .map_err(|error| opening_error(&config.dir, &error))?;
     check_format(&db, &config.dir)?;
     Ok((db, cache))
 }
 
-/// Without its `CURRENT` file a full directory would be opened as an empty one.
-fn refuse_headless(dir: &Path) -> Result<(), Error> {
-    if dir.join("CURRENT").exists() || !dir.exists() {
+/// Files that the engine would not miss. Without `CURRENT` it takes a full directory for an empty one; without any
+/// write-ahead log it opens as of the last flush, as if nothing had been acknowledged since.
+fn refuse_incomplete(dir: &Path, families: &[String]) -> Result<(), Error> {
+    if !dir.exists() {
         return Ok(());
     }
     let entries = std::fs::read_dir(dir).map_err(|error| Error::File {
@@ -58,27 +64,31 @@ fn refuse_headless(dir: &Path) -> Result<(), Error> {
         detail: error.to_string(),
     })?;
     let names = entries.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let data =
-        |name: &String| name.starts_with("MANIFEST-") || name.ends_with(".sst") || name.ends_with(".log");
-    match names.into_iter().find(data) {
-        Some(name) => Err(Error::Damaged {
-            dir: dir.to_owned(),
-            detail: format!("the file CURRENT is missing although {name} is there"),
-        }),
+    let names: Vec<String> = names.collect();
+    let damaged = |detail: String| Err(Error::Damaged { dir: dir.to_owned(), detail });
+    if names.iter().any(|name| name == "CURRENT") {
+        // Our families are made after the first log, so a first start that was cut off is not mistaken for a loss.
+        let is_ours = families.iter().any(|name| name == META);
+        if is_ours && !names.iter().any(|name| name.ends_with(".log")) {
+            return damaged("its write-ahead log (a file called *.log) is missing".to_owned());
+        }
+        return Ok(());
+    }
+    let is_data =
+        |name: &&String| name.starts_with("MANIFEST-") || name.ends_with(".sst") || name.ends_with(".log");
+    match names.iter().find(is_data) {
+        Some(name) => damaged(format!("the file CURRENT is missing although {name} is there")),
         None => Ok(()),
     }
 }
 
-/// Ours and whatever a newer version may have added: an engine that does not open them all opens none.
-fn all_families(dir: &Path) -> Result<Vec<String>, Error> {
-    let mut names: Vec<String> = FAMILIES.map(str::to_owned).into();
-    names.push("default".to_owned());
+/// The column families in the directory; none when it is new.
+fn stored_families(dir: &Path) -> Result<Vec<String>, Error> {
     if dir.join("CURRENT").exists() {
-        let found = DB::list_cf(&Options::default(), dir).map_err(|error| opening_error(dir, &error))?;
-        names
-            .extend(found.into_iter().filter(|name| !FAMILIES.contains(&name.as_str()) && name != "default"));
+        DB::list_cf(&Options::default(), dir).map_err(|error| opening_error(dir, &error))
+    } else {
+        Ok(Vec::new())
     }
-    Ok(names)
 }
 
 fn database_options(config: &Config) -> Options {
