@@ -48,7 +48,6 @@ use complaints::Complaints;
 /// kind = "sessions"              # sessions_current_length_secs and sessions_mean_length_secs
 /// gap = "30m"                    # a longer silence starts a new session
 /// ```
-///
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeatureSchema {
     features: Arc<FeatureSet>,
