@@ -1,6 +1,6 @@
 //! What a model is once it is trained: plain numbers and names, complete enough to score and to be audited.
 //!
-//! Not here: the bytes ([`codec`]'s business, reached by [`Artifact::encode`] and [`Artifact::decode`]), scoring
+//! Not here: the bytes (the business of a private module, reached by [`Artifact::encode`] and [`Artifact::decode`]), scoring
 //! ([`crate::scorer`]) or storage ([`crate::registry`]).
 
 mod codec;
