@@ -11,13 +11,13 @@ import os
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
 import urllib.request
+from concurrent import futures
 
 import grpc
 from google.protobuf import descriptor_pool, timestamp_pb2
@@ -55,13 +55,12 @@ class Server:
 
     def __init__(self, data, definitions=DEFINITIONS):
         self.data = pathlib.Path(data)
-        self.http_port = free_port()
         ready = self.data.with_suffix(".ready")
         ready.unlink(missing_ok=True)
         environment = {
             **os.environ,
             "AUGUR_SERVER_LISTEN": "127.0.0.1:0",
-            "AUGUR_SERVER_HTTP_LISTEN": f"127.0.0.1:{self.http_port}",
+            "AUGUR_SERVER_HTTP_LISTEN": "127.0.0.1:0",
             "AUGUR_DATA_DIR": str(self.data),
             "AUGUR_DATA_FEATURES": str(definitions / "features.toml"),
             "AUGUR_DATA_POLICY": str(definitions / "policy.toml"),
@@ -71,7 +70,9 @@ class Server:
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=self.errors, stderr=self.errors
         )
-        self.address = self.wait_for(ready)
+        told = self.wait_for(ready)
+        self.address = told["endpoint"].removeprefix("http://")
+        self.http_endpoint = told["http_endpoint"]
         self.channel = grpc.insecure_channel(self.address)
         self.events = events_pb2_grpc.EventServiceStub(self.channel)
         self.features = features_pb2_grpc.FeatureServiceStub(self.channel)
@@ -81,11 +82,11 @@ class Server:
         self.policies = policies_pb2_grpc.PolicyServiceStub(self.channel)
 
     def wait_for(self, ready):
-        """The address in the ready file, once it is there."""
+        """What the ready file says, once it is there."""
         give_up_at = time.monotonic() + READY_WITHIN_S
         while time.monotonic() < give_up_at:
-            if ready.exists() and ready.read_text().strip():
-                return ready.read_text().split()[0]
+            if ready.exists():
+                return json.loads(ready.read_text())
             try:
                 self.process.wait(timeout=0.02)
             except subprocess.TimeoutExpired:
@@ -123,14 +124,8 @@ class Server:
         return self.decisions.Explain(request, timeout=CALL_WITHIN_S)
 
     def http(self, path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=CALL_WITHIN_S) as answer:
+        with urllib.request.urlopen(self.http_endpoint + path, timeout=CALL_WITHIN_S) as answer:
             return answer.status, answer.read().decode()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def value(plain):
@@ -363,6 +358,13 @@ class ForeignClient(unittest.TestCase):
             denied = candidate(decision, "discount_10").reason.code == "RULE_DENIED"
             self.assertEqual(denied, bought >= 2, f"after {bought} purchases")
             self.server.ingest(event(f"e-{bought}", "eve", "purchase", value=1))
+
+    def test_decisions_at_once_never_exceed_a_cap(self):
+        with futures.ThreadPoolExecutor(16) as callers:
+            decisions = list(callers.map(lambda _: self.server.decide("cleo", cart_value=100), range(64)))
+        given = [decision.action for decision in decisions]
+        self.assertEqual(given.count("free_shipping"), 1, given)
+        self.assertEqual(len({decision.decision_id for decision in decisions}), 64)
 
     def test_a_missing_input_is_told_and_never_fails(self):
         decision = self.server.decide("mia")
