@@ -93,11 +93,8 @@ impl App {
     /// # Errors
     /// [`Error::Models`].
     pub fn publish(&self, artifact: &Artifact, who: &str, notes: &str) -> Result<ModelRef, Error> {
-        let card = Card {
-            published_by: who.to_owned(),
-            published_at: self.clock.now(),
-            notes: notes.to_owned(),
-        };
+        let card =
+            Card { published_by: who.to_owned(), published_at: self.clock.now(), notes: notes.to_owned() };
         Ok(self.registry.publish(artifact.name(), artifact, &card)?)
     }
 

@@ -120,11 +120,7 @@ impl App {
     pub fn close(self) -> Result<(), Error> {
         let Self { store, log, .. } = self;
         let logged = log.close().map_err(Error::Log);
-        let stored = match Arc::into_inner(store) {
-            Some(store) => store.close().map_err(Error::Store),
-            // A blocking read is still under way somewhere; what it needs is synced all the same.
-            None => Err(Error::Stopped { what: "closing the feature store" }),
-        };
+        let stored = store.close().map_err(Error::Store);
         logged.and(stored)
     }
 
@@ -183,7 +179,8 @@ impl App {
         use crate::metrics as names;
         let store = self.store.stats();
         let log = self.log.stats();
-        let missing = self.active.load().availability().len() - self.active.load().models().len().min(self.active.load().availability().len());
+        let active = self.active();
+        let missing = active.availability().len() - active.models().len();
         for (name, value) in [
             (names::QUEUED_EVENTS, store.queued_events),
             (names::STORED_EVENTS, store.events_total),

@@ -116,7 +116,6 @@ impl App {
     }
 
     /// The part between the awaits. The inner error is a record that the log did not take.
-    #[expect(clippy::type_complexity, reason = "two ways to fail, told apart once, by the one caller")]
     fn decide_now(
         &self,
         active: &Active,
@@ -257,7 +256,10 @@ fn point_of<'a>(active: &'a Active, name: &str) -> Result<&'a Point, Error> {
 fn check_context(point: &Point, context: &[(Arc<str>, Value)]) -> Result<(), Error> {
     let schema = point.context_schema();
     for (name, value) in context {
-        let declared = schema.binary_search_by(|(known, _)| (**known).cmp(name)).ok().and_then(|index| schema.get(index));
+        let declared = schema
+            .binary_search_by(|(known, _)| (**known).cmp(name))
+            .ok()
+            .and_then(|index| schema.get(index));
         let field = || format!("context.{}", name.chars().take(100).collect::<String>());
         let Some((_, declared)) = declared else {
             let known: Vec<&str> = schema.iter().map(|(known, _)| &**known).collect();

@@ -193,7 +193,9 @@ fn answer_to(error: &Error) -> Answer {
         | Error::Models(Models::Corrupted { .. } | Models::Malformed { .. }) => {
             Answer::Hidden(Code::DataLoss, "stored data is damaged; the server's log names the place")
         }
-        Error::Store(_) => Answer::Hidden(Code::Unavailable, "the feature store failed; see the server's log"),
+        Error::Store(_) => {
+            Answer::Hidden(Code::Unavailable, "the feature store failed; see the server's log")
+        }
         Error::Log(_) => {
             Answer::Hidden(Code::Unavailable, "the decision log cannot be used; see the server's log")
         }
@@ -212,7 +214,10 @@ impl From<Error> for Status {
         let mut details = ErrorDetails::new();
         match &error {
             Error::InvalidField(fault) => {
-                details.add_bad_request_violation(&fault.field, format!("{}; expected {}", fault.problem, fault.expected));
+                details.add_bad_request_violation(
+                    &fault.field,
+                    format!("{}; expected {}", fault.problem, fault.expected),
+                );
             }
             Error::Diagnostics(list) => {
                 for complaint in list.iter().take(MAX_VIOLATIONS) {

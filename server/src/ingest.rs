@@ -181,7 +181,11 @@ impl Submitted {
 fn batch_size(events: usize) -> Result<u32, Error> {
     let within = u32::try_from(events).ok().filter(|_| events <= MAX_BATCH_EVENTS);
     within.ok_or_else(|| {
-        Error::field("events", format!("{events} events"), format!("at most {MAX_BATCH_EVENTS} in one request"))
+        Error::field(
+            "events",
+            format!("{events} events"),
+            format!("at most {MAX_BATCH_EVENTS} in one request"),
+        )
     })
 }
 

@@ -115,7 +115,8 @@ where
                 let error = Error::Overloaded { what: "the number of calls under way", limit: shared.limit };
                 return Ok(shared.answered(method, arrival, Status::from(error).into_http()));
             };
-            let limit = (!streaming).then(|| shared.max_deadline.min(arrival.allowed.unwrap_or(Duration::MAX)));
+            let limit =
+                (!streaming).then(|| shared.max_deadline.min(arrival.allowed.unwrap_or(Duration::MAX)));
             let response = shared.run(call, limit).await;
             Ok(shared.answered(method, arrival, response))
         };
@@ -143,14 +144,15 @@ impl Shared {
         limit: Option<Duration>,
     ) -> Response {
         let mut call = pin!(call);
-        let caught = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))) {
-            Ok(Poll::Ready(Ok(response))) => Poll::Ready(response),
-            Ok(Poll::Pending) => Poll::Pending,
-            Err(_) => {
-                self.metrics.panics.increment(1);
-                Poll::Ready(Status::from(Error::Internal).into_http())
-            }
-        });
+        let caught =
+            poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))) {
+                Ok(Poll::Ready(Ok(response))) => Poll::Ready(response),
+                Ok(Poll::Pending) => Poll::Pending,
+                Err(_) => {
+                    self.metrics.panics.increment(1);
+                    Poll::Ready(Status::from(Error::Internal).into_http())
+                }
+            });
         let Some(limit) = limit else { return caught.await };
         // A little early: the network layer has a timer of its own, and gives the wrong status.
         let early = limit.saturating_sub(Duration::from_millis(1).min(limit / 2));

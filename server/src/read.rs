@@ -30,13 +30,21 @@ impl FeatureNames {
         }
         if names.len() > self.slots.len() {
             let problem = format!("{} names", names.len());
-            return Err(Error::field("features", problem, format!("at most the {} there are, each once", self.slots.len())));
+            return Err(Error::field(
+                "features",
+                problem,
+                format!("at most the {} there are, each once", self.slots.len()),
+            ));
         }
         let slots = names.iter().enumerate().map(|(index, name)| {
             self.slots.get(name.as_str()).copied().ok_or_else(|| {
                 let shown: String = name.chars().take(100).collect();
                 let hint = did_you_mean(&shown, self.slots.keys().map(|known| &**known));
-                let expected = if hint.is_empty() { "a name that DescribeFeatures lists".to_owned() } else { format!("a known name; {hint}") };
+                let expected = if hint.is_empty() {
+                    "a name that DescribeFeatures lists".to_owned()
+                } else {
+                    format!("a known name; {hint}")
+                };
                 Error::field(format!("features[{index}]"), format!("there is no feature `{shown}`"), expected)
             })
         });

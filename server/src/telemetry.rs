@@ -44,9 +44,13 @@ impl Drop for Guard {
     }
 }
 
-/// Whether `directives` can be understood as a log filter.
+/// Whether `directives` can be understood as a log filter. A bare word must be a level: as the name of a module it
+/// would silence everything else.
 pub(crate) fn is_filter(directives: &str) -> bool {
-    !directives.trim().is_empty() && EnvFilter::try_new(directives).is_ok()
+    let bare = directives.split(',').filter(|directive| !directive.contains(['=', '[']));
+    let levels =
+        bare.map(str::trim).all(|word| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok());
+    levels && EnvFilter::try_new(directives).is_ok()
 }
 
 /// Starts logging to standard error and, if an endpoint is set, tracing. Once per process.
@@ -78,7 +82,10 @@ pub fn start(config: &Telemetry) -> Result<Guard, Error> {
     Ok(Guard { traces })
 }
 
-fn exporter(endpoint: &str, sample_ratio: f64) -> Result<(SdkTracerProvider, tokio::runtime::Runtime), Error> {
+fn exporter(
+    endpoint: &str,
+    sample_ratio: f64,
+) -> Result<(SdkTracerProvider, tokio::runtime::Runtime), Error> {
     const EXPECTED: &str = "an OTLP endpoint such as `http://127.0.0.1:4317`";
     let problem = |problem: String| Error::Telemetry { problem, expected: EXPECTED };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -110,6 +117,7 @@ mod tests {
     fn filters_are_checked() {
         assert!(is_filter("info,augur_server=debug"));
         assert!(!is_filter(""));
+        assert!(!is_filter("loud"));
         assert!(!is_filter("augur_server=loud"));
     }
 

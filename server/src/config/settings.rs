@@ -141,7 +141,13 @@ impl Written<'_> {
 }
 
 /// Puts one value where it belongs. Keys are known: the caller looked them up.
-fn set(config: &mut Config, section: &str, key: &str, value: &Written<'_>, base: &Path) -> Result<(), Problem> {
+fn set(
+    config: &mut Config,
+    section: &str,
+    key: &str,
+    value: &Written<'_>,
+    base: &Path,
+) -> Result<(), Problem> {
     match section {
         "server" => set_server(&mut config.server, key, value),
         "data" => set_data(&mut config.data, key, value, base),
@@ -221,7 +227,8 @@ fn set_decision_log(log: &mut super::DecisionLog, key: &str, value: &Written<'_>
 fn set_telemetry(telemetry: &mut super::Telemetry, key: &str, value: &Written<'_>) -> Result<(), Problem> {
     match key {
         "log_level" => {
-            const EXPECTED: &str = "`error`, `warn`, `info`, `debug`, `trace`, `off` or directives, in quotes";
+            const EXPECTED: &str =
+                "`error`, `warn`, `info`, `debug`, `trace`, `off` or directives, in quotes";
             let text = value.text(EXPECTED)?;
             if !crate::telemetry::is_filter(text) {
                 return Err(value.problem("a log level", EXPECTED));
@@ -266,9 +273,13 @@ impl Reading<'_> {
             Place::Offset(offset) => {
                 Diagnostic::at_offset(self.file, self.text, *offset, problem.message, problem.expected)
             }
-            Place::Variable(name) => {
-                Diagnostic::at_offset(&format!("environment variable {name}"), "", 0, problem.message, problem.expected)
-            }
+            Place::Variable(name) => Diagnostic::at_offset(
+                &format!("environment variable {name}"),
+                "",
+                0,
+                problem.message,
+                problem.expected,
+            ),
         };
         self.complaints.push(complaint.with_hint(problem.hint));
     }
@@ -300,7 +311,10 @@ impl Reading<'_> {
         for error in &errors {
             let place = Place::Offset(error.span().map_or(0, |span| span.start));
             let message = error.message().replace('\n', ", ");
-            self.complain(&place, Problem { message, expected: "valid TOML".to_owned(), hint: String::new() });
+            self.complain(
+                &place,
+                Problem { message, expected: "valid TOML".to_owned(), hint: String::new() },
+            );
         }
         if !errors.is_empty() {
             return;
@@ -372,13 +386,16 @@ impl Reading<'_> {
     fn check(&mut self) {
         let server = self.config.server.clone();
         let open = |address: &SocketAddr| !address.ip().is_loopback();
-        let listeners =
-            [("listen", Some(server.listen)), ("http_listen", server.http_listen)].map(|(key, address)| (key, address.filter(open)));
+        let listeners = [("listen", Some(server.listen)), ("http_listen", server.http_listen)]
+            .map(|(key, address)| (key, address.filter(open)));
         for (key, address) in listeners {
             let Some(address) = address.filter(|_| !server.allow_insecure) else { continue };
             let problem = Problem {
-                message: format!("`{key}` is {address}, which other machines can reach, but connections are neither encrypted nor authenticated"),
-                expected: "a loopback address like 127.0.0.1, with a proxy that does both in front".to_owned(),
+                message: format!(
+                    "`{key}` is {address}, which other machines can reach, but connections are neither encrypted nor authenticated"
+                ),
+                expected: "a loopback address like 127.0.0.1, with a proxy that does both in front"
+                    .to_owned(),
                 hint: "set `allow_insecure = true` if the network itself is trusted".to_owned(),
             };
             self.complain(&self.place("server", key), problem);

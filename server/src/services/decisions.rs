@@ -70,9 +70,14 @@ impl DecisionService for Decisions {
         &self,
         request: Request<v1::ExplainRequest>,
     ) -> Result<Response<v1::ExplainResponse>, Status> {
-        let id = request.into_inner().decision_id.parse().map_err(|error: augur_domain::ids::ParseIdError| {
-            Error::InvalidField(FieldError::new("decision_id", error.to_string(), "the id that Decide gave"))
-        })?;
+        let id =
+            request.into_inner().decision_id.parse().map_err(|error: augur_domain::ids::ParseIdError| {
+                Error::InvalidField(FieldError::new(
+                    "decision_id",
+                    error.to_string(),
+                    "the id that Decide gave",
+                ))
+            })?;
         let explanation = blocking(&self.app, move |app| app.explain(id)).await?;
         let contributions = explanation.contributions.iter().map(|contribution| v1::Contribution {
             alias: contribution.alias.to_string(),

@@ -49,7 +49,8 @@ impl EventService for Events {
         request: Request<v1::IngestRequest>,
     ) -> Result<Response<v1::IngestResponse>, Status> {
         let v1::IngestRequest { events, sent_at } = request.into_inner();
-        let sent_at = sent_at.map(|at| timestamp_from_wire(&at, "sent_at")).transpose().map_err(Error::from)?;
+        let sent_at =
+            sent_at.map(|at| timestamp_from_wire(&at, "sent_at")).transpose().map_err(Error::from)?;
         let message_ids = message_ids(&events);
         let outcomes = self.app.ingest(events, sent_at).await?;
         Ok(Response::new(v1::IngestResponse { results: results(message_ids, outcomes) }))

@@ -51,12 +51,14 @@ impl FeatureService for Features {
         }
         let slots = self.app.names.select(&request.features)?;
         let subjects = request.subjects.iter().enumerate();
-        let users = subjects.map(|(index, subject)| user(&self.app, Some(subject), &format!("subjects[{index}]")));
+        let users =
+            subjects.map(|(index, subject)| user(&self.app, Some(subject), &format!("subjects[{index}]")));
         let users: Vec<UserKey> = users.collect::<Result<_, Error>>()?;
         // Hundreds of lookups in a row would hold an async thread too long.
         let read = move |app: &App| {
             let now = app.clock().now();
-            let results = users.into_iter().map(|user| Ok(to_wire(app, &app.features_at(user, now)?, &slots)));
+            let results =
+                users.into_iter().map(|user| Ok(to_wire(app, &app.features_at(user, now)?, &slots)));
             results.collect::<Result<Vec<_>, Error>>()
         };
         let results = blocking(&self.app, read).await?;

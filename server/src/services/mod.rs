@@ -64,7 +64,10 @@ pub(crate) const STREAMING: [&str; 5] = [
 ];
 
 /// Every service with its message limits, and the reporter of their health.
-pub(crate) async fn routes(app: &Arc<App>, stopping: &CancellationToken) -> Result<(Routes, HealthReporter), Error> {
+pub(crate) async fn routes(
+    app: &Arc<App>,
+    stopping: &CancellationToken,
+) -> Result<(Routes, HealthReporter), Error> {
     let limit = app.config().server.max_request_bytes;
     let ingest_limit = app.config().server.max_ingest_request_bytes;
     let mut routes = RoutesBuilder::default();

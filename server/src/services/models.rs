@@ -45,7 +45,8 @@ impl ModelService for Models {
             }
         }
         let previous_version =
-            blocking(&self.app, move |app| app.set_alias(&model, &alias, version, &moved_by, &reason)).await?;
+            blocking(&self.app, move |app| app.set_alias(&model, &alias, version, &moved_by, &reason))
+                .await?;
         Ok(Response::new(v1::SetAliasResponse { previous_version }))
     }
 
