@@ -1,2 +1,104 @@
-//! x
-fn main() {}
+//! `augur`: the one binary. Reads the command line, runs one command, turns its outcome into an exit code.
+//!
+//! Not here: what commands do (`commands`), how answers are written (`output`).
+
+mod commands;
+mod data;
+mod error;
+mod import;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use error::Error;
+use output::Output;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const EXAMPLES: &str = "\
+Examples:
+  augur demo                                  the whole product in one minute, nothing else needed
+  augur import events.csv --data data --map user_id=customer --map timestamp=at --map event=what
+  augur loadtest decide --endpoint http://127.0.0.1:7401 --point cart_page --rate 2000
+
+Exit codes:
+  0  done
+  1  could not be done; standard error says why and what to try next
+  2  the command line is wrong
+  3  done, and the answer is no: a replay differs, a policy has faults, rows or requests were refused
+  (augur replay has more: see its --help)";
+
+/// Behaviour in, decisions out: features that decay, models, rules and caps, every decision logged and replayable.
+#[derive(Debug, Parser)]
+#[command(name = "augur", version, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Cli {
+    /// Answer with one JSON document on standard output.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(commands::serve::Args),
+    Import(commands::import::Args),
+    Replay(commands::replay::Args),
+    #[command(subcommand)]
+    Models(commands::models::Command),
+    #[command(subcommand)]
+    Policy(commands::policy::Command),
+    #[command(subcommand)]
+    Loadtest(commands::loadtest::Command),
+}
+
+/// How a command that did its work answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing to object to.
+    Fine,
+    /// The answer is no; exit code 3.
+    Refused,
+    /// The command has exit codes of its own.
+    Code(u8),
+}
+
+fn run(cli: Cli) -> Result<Outcome, Error> {
+    let output = Output { json: cli.json };
+    match cli.command {
+        Command::Serve(args) => commands::serve::run(&args, output),
+        Command::Replay(args) => commands::replay::run(&args, output),
+        Command::Models(command) => commands::models::run(&command, output),
+        Command::Policy(command) => commands::policy::run(&command, output),
+        Command::Import(args) => commands::import::run(&args, output),
+        Command::Loadtest(command) => commands::loadtest::run(&command, output),
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(Outcome::Fine) => ExitCode::SUCCESS,
+        Ok(Outcome::Refused) => ExitCode::from(3),
+        Ok(Outcome::Code(code)) => ExitCode::from(code),
+        Err(error) => {
+            output::complain(&error.to_string(), error.next_step());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

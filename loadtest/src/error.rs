@@ -32,7 +32,7 @@ pub enum Error {
         expected: &'static str,
     },
     /// The server refused a whole call.
-    #[error("{call} failed after {done} events: {code}: {message}")]
+    #[error("{call} failed{}: {code}: {message}", after(*done))]
     Call {
         /// The method.
         call: &'static str,
@@ -57,10 +57,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// A failed call, with the number of events acknowledged before it.
-    pub(crate) fn call(call: &'static str, done: u64, status: &tonic::Status) -> Self {
+    /// A failed call, with the number of events acknowledged before it, if it is about events.
+    pub fn call(call: &'static str, done: u64, status: &tonic::Status) -> Self {
         Self::Call { call, done, code: code_name(status.code()), message: status.message().to_owned() }
     }
+}
+
+fn after(done: u64) -> String {
+    if done == 0 { String::new() } else { format!(" after {done} events") }
 }
 
 /// The name of a gRPC code as the specification spells it, e.g. `RESOURCE_EXHAUSTED`.

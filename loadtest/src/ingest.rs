@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use augur_domain::event::MAX_BATCH_EVENTS;
+use augur_domain::event::{EventOutcome, MAX_BATCH_EVENTS, Quarantine};
 use augur_proto::v1;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -106,17 +106,33 @@ impl Totals {
         }
     }
 
+    /// Counts one event that was stored without a wire between.
+    pub fn record(&mut self, message_id: &str, outcome: &EventOutcome) {
+        self.events += 1;
+        match outcome {
+            EventOutcome::Accepted => self.accepted += 1,
+            EventOutcome::Duplicate => self.duplicates += 1,
+            EventOutcome::Quarantined(Quarantine { reason, field, detail }) => {
+                self.quarantine(reason.as_str(), message_id, field, detail);
+            }
+        }
+    }
+
     fn set_aside(&mut self, result: &v1::EventResult) {
         let name = result.reason().as_str_name();
-        let reason = name.strip_prefix("QUARANTINE_REASON_").unwrap_or(name).to_owned();
-        let count = self.quarantined.entry(reason.clone()).or_default();
+        let reason = name.strip_prefix("QUARANTINE_REASON_").unwrap_or(name);
+        self.quarantine(reason, &result.message_id, &result.field, &result.detail);
+    }
+
+    fn quarantine(&mut self, reason: &str, message_id: &str, field: &str, detail: &str) {
+        let count = self.quarantined.entry(reason.to_owned()).or_default();
         *count += 1;
         if *count <= EXAMPLES_PER_REASON as u64 {
             self.examples.push(Example {
-                message_id: result.message_id.clone(),
-                reason,
-                field: result.field.clone(),
-                detail: result.detail.clone(),
+                message_id: message_id.to_owned(),
+                reason: reason.to_owned(),
+                field: field.to_owned(),
+                detail: detail.to_owned(),
             });
         }
     }

@@ -14,3 +14,7 @@ mod error;
 pub use client::Client;
 pub use error::Error;
 pub use shop::Shop;
+
+// The types of this crate's interface, so that a caller can name them without depending on their crates.
+pub use augur_domain as domain;
+pub use augur_proto::{convert, v1};

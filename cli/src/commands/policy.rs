@@ -1,0 +1,105 @@
+//! `augur policy`: checks definitions before anything decides by them.
+//!
+//! Not here: what is checked (`augur_server::check_definitions`).
+
+use std::path::{Path, PathBuf};
+
+use augur_server::Config;
+use clap::Subcommand;
+use serde::Serialize;
+
+use crate::output::Output;
+use crate::{Error, Outcome};
+
+/// Check policies.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check a policy against feature definitions, without a server and without data.
+    ///
+    /// Exit code 3 when there are faults; each is told with file, line, column, what was found and what was
+    /// expected.
+    #[command(after_help = "\
+Example:
+  augur policy check data/policy.toml
+  augur policy check new-policy.toml --features data/features.toml --json")]
+    Check {
+        /// The policy.
+        file: PathBuf,
+        /// The feature definitions; `features.toml` beside the policy unless given.
+        #[arg(long, value_name = "FILE")]
+        features: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    valid: bool,
+    policy_id: Option<String>,
+    feature_set: Option<String>,
+    features: usize,
+    decision_points: Vec<String>,
+    faults: Vec<Fault>,
+}
+
+#[derive(Debug, Serialize)]
+struct Fault {
+    file: String,
+    line: usize,
+    column: usize,
+    message: String,
+    expected: String,
+    hint: String,
+}
+
+/// Runs the command.
+pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
+    let Command::Check { file, features } = command;
+    let mut config = Config::default();
+    config.data.policy.clone_from(file);
+    config.data.features =
+        features.clone().unwrap_or_else(|| file.parent().unwrap_or(Path::new("")).join("features.toml"));
+    let (report, text) = match augur_server::check_definitions(&config) {
+        Ok(checked) => {
+            let points = checked.policy.decision_points().iter().map(|point| point.name().to_string());
+            let report = Report {
+                valid: true,
+                policy_id: Some(checked.policy.id().to_string()),
+                feature_set: Some(checked.schema.feature_set().hash().to_string()),
+                features: checked.schema.feature_set().features().len(),
+                decision_points: points.collect(),
+                faults: Vec::new(),
+            };
+            let text = format!(
+                "{} is valid: policy {}, decision points {}, {} features",
+                file.display(),
+                checked.policy.id(),
+                report.decision_points.join(", "),
+                report.features
+            );
+            (report, text)
+        }
+        Err(augur_server::Error::Diagnostics(complaints)) => {
+            let lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+            let faults = complaints.into_iter().map(|complaint| Fault {
+                file: complaint.file,
+                line: complaint.line,
+                column: complaint.column,
+                message: complaint.message,
+                expected: complaint.expected,
+                hint: complaint.hint,
+            });
+            let report = Report {
+                valid: false,
+                policy_id: None,
+                feature_set: None,
+                features: 0,
+                decision_points: Vec::new(),
+                faults: faults.collect(),
+            };
+            (report, lines.join("\n"))
+        }
+        Err(other) => return Err(other.into()),
+    };
+    output.report(&report, |_| text)?;
+    Ok(if report.valid { Outcome::Fine } else { Outcome::Refused })
+}

@@ -1,0 +1,79 @@
+//! `augur replay`: decides a log again and says whether every byte came out the same.
+//!
+//! Not here: the replay itself (`augur_shadow_harness`).
+
+use std::path::{Path, PathBuf};
+
+use augur_shadow_harness::{DataDirectory, Options, VerifyReport, verify};
+
+use crate::data::Directory;
+use crate::output::Output;
+use crate::{Error, Outcome, progress};
+
+const HELP: &str = "\
+Examples:
+  augur replay --verify --data data
+  augur replay --verify --decisions copy/decisions --data data --json
+
+Exit codes:
+  0  every decision came out the same, byte for byte
+  1  the replay could not be done
+  3  some decisions came out differently; the report shows the first ones field by field
+  4  the log is damaged, or records are missing from it
+  5  a policy or a model that decided is no longer there
+  6  the same, up to an unfinished record at the end, as a crash leaves it";
+
+/// Decide logged decisions again, with the policies and models that decided them.
+///
+/// Reads only; a server may be using the directory meanwhile.
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Args {
+    /// Compare with what was logged, byte for byte.
+    #[arg(long, required = true)]
+    verify: bool,
+    /// The data directory, or the directory that its `[data] dir` names.
+    #[arg(long, value_name = "DIR", required_unless_present = "decisions")]
+    data: Option<PathBuf>,
+    /// Read the decision log from here. Policies and models are those of --data, or else of the directory above it.
+    #[arg(long, value_name = "DIR")]
+    decisions: Option<PathBuf>,
+    /// Threads that decide; 0 is one per core.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
+    let stored = match (&args.data, &args.decisions) {
+        (Some(data), _) => stored_in(data)?,
+        (None, Some(decisions)) => decisions.parent().unwrap_or(Path::new("..")).to_owned(),
+        (None, None) => PathBuf::new(),
+    };
+    let report = verified(&stored, args.decisions.as_deref(), args.threads)?;
+    output.report(&report, ToString::to_string)?;
+    Ok(Outcome::Code(report.exit_code()))
+}
+
+/// Replays the log of what is stored in `stored`, showing progress.
+pub(crate) fn verified(
+    stored: &Path,
+    decisions: Option<&Path>,
+    threads: usize,
+) -> Result<VerifyReport, Error> {
+    let source = DataDirectory::new(stored);
+    let bar = progress::counter("replayed decisions");
+    let told = |records| bar.set_position(records);
+    let log = decisions.map_or_else(|| source.decisions_dir(), Path::to_owned);
+    let report = verify(&log, &source, Options { threads, progress: &told })?;
+    bar.finish_and_clear();
+    Ok(report)
+}
+
+/// Where a data directory keeps what is stored; the directory itself when it has no configuration but a log.
+fn stored_in(data: &Path) -> Result<PathBuf, Error> {
+    if !data.join("augur.toml").is_file() && DataDirectory::new(data).decisions_dir().is_dir() {
+        return Ok(data.to_owned());
+    }
+    Ok(Directory::open(data)?.config()?.data.dir)
+}

@@ -1,0 +1,96 @@
+//! What ends a command early, said once, with a next step.
+//!
+//! Not here: findings. A replay that differs or a policy with faults is an answer, told by the command itself and by
+//! [`crate::Outcome`].
+
+use std::path::{Path, PathBuf};
+
+/// A command that could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A file or directory could not be used.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    File {
+        /// What was tried, e.g. `read`.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Something given on the command line does not fit.
+    #[error("`{found}` cannot be used for {argument}; expected {expected}")]
+    Argument {
+        /// The argument's name as typed, e.g. `--map`.
+        argument: &'static str,
+        /// What was given.
+        found: String,
+        /// What would have been right.
+        expected: String,
+    },
+    /// An input file is not what it was taken for.
+    #[error("{}: {problem}; expected {expected}", path.display())]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+        /// What would have been right.
+        expected: String,
+    },
+    /// No data directory there.
+    #[error("`{}` is no data directory: there is no augur.toml in it", path.display())]
+    NoData {
+        /// As given.
+        path: PathBuf,
+    },
+    /// Opening a data directory, or something done in it.
+    #[error(transparent)]
+    Server(#[from] augur_server::Error),
+    /// The registry, or a training.
+    #[error(transparent)]
+    Models(#[from] augur_models::Error),
+    /// A replay that came to no verdict.
+    #[error(transparent)]
+    Replay(#[from] augur_shadow_harness::Error),
+    /// Load, ingest or connection.
+    #[error(transparent)]
+    Load(#[from] augur_loadtest::Error),
+    /// Output could not be written.
+    #[error("cannot write the report: {0}")]
+    Output(#[source] std::io::Error),
+    /// The runtime could not start.
+    #[error("cannot start the runtime: {0}")]
+    Runtime(#[source] std::io::Error),
+}
+
+impl Error {
+    /// A failed file operation.
+    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::File { action, path: path.to_owned(), source }
+    }
+
+    /// What to try next, if there is something.
+    pub(crate) fn next_step(&self) -> Option<&'static str> {
+        match self {
+            Self::File { .. } => Some("check that it exists and that you may use it"),
+            Self::Argument { .. } => Some("see `--help` of this command for examples"),
+            Self::Input { .. } => Some("see `augur import --help` for formats and mappings"),
+            Self::NoData { .. } => {
+                Some("make one with `augur import ... --data DIR` or `augur demo --data DIR`")
+            }
+            Self::Load(augur_loadtest::Error::Connect { .. }) => {
+                Some("start one with `augur serve --config augur.toml`, or name another `--endpoint`")
+            }
+            Self::Load(augur_loadtest::Error::Call { .. }) => {
+                Some("run the same command again: message ids make a retry count nothing twice")
+            }
+            Self::Server(_)
+            | Self::Models(_)
+            | Self::Replay(_)
+            | Self::Load(_)
+            | Self::Output(_)
+            | Self::Runtime(_) => None,
+        }
+    }
+}

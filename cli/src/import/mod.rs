@@ -1,0 +1,185 @@
+//! Events out of files: every row of every file in turn, faults counted with their place.
+//!
+//! Not here: sending events or storing them (`commands::import`).
+
+mod instant;
+mod mapping;
+mod parquet_rows;
+mod source;
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use augur_loadtest::v1;
+use serde::Serialize;
+
+pub(crate) use mapping::Mapping;
+pub(crate) use source::Format;
+
+use crate::Error;
+use mapping::RowFault;
+use source::Rows;
+
+/// Faults shown in full.
+const MAX_EXAMPLES: usize = 5;
+
+/// What reading came to, shared between the iterator and its owner.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    /// Rows read, good and bad.
+    pub(crate) rows: u64,
+    /// Rows that are no event.
+    pub(crate) bad_rows: u64,
+    /// The first of them.
+    pub(crate) examples: Vec<BadRow>,
+    /// What ended reading early.
+    pub(crate) failure: Option<Error>,
+}
+
+/// A row that is no event, with its place.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct BadRow {
+    file: String,
+    row: u64,
+    column: String,
+    found: String,
+    expected: String,
+}
+
+impl std::fmt::Display for BadRow {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}, row {}", self.file, self.row)?;
+        if !self.column.is_empty() {
+            write!(formatter, ", column `{}`", self.column)?;
+        }
+        write!(formatter, ": found `{}`; expected {}", self.found, self.expected)
+    }
+}
+
+/// Events of several files, in the order of rows. Ends early when a file cannot be read on, or at the first bad row
+/// when `strict`; [`Reading::failure`] then says why.
+pub(crate) struct Events {
+    files: std::vec::IntoIter<(PathBuf, Format)>,
+    mapping: Mapping,
+    strict: bool,
+    current: Option<(PathBuf, Box<dyn Rows>)>,
+    reading: Rc<RefCell<Reading>>,
+}
+
+impl Events {
+    /// Events of these files; the format is told by the name unless given.
+    pub(crate) fn of(
+        files: &[PathBuf],
+        format: Option<Format>,
+        mapping: Mapping,
+        strict: bool,
+    ) -> Result<(Self, Rc<RefCell<Reading>>), Error> {
+        let mut known = Vec::with_capacity(files.len());
+        for path in files {
+            let format = format.map_or_else(|| Format::of(path), Ok)?;
+            // Opened once beforehand: a wrong column in the last file is told before the first is stored.
+            source::open(path, format, &mapping.columns())?;
+            known.push((path.clone(), format));
+        }
+        let reading = Rc::new(RefCell::new(Reading::default()));
+        let events =
+            Self { files: known.into_iter(), mapping, strict, current: None, reading: Rc::clone(&reading) };
+        Ok((events, reading))
+    }
+
+    fn next_event(&mut self) -> Result<Option<v1::Event>, Error> {
+        loop {
+            if self.current.is_none() {
+                let Some((path, format)) = self.files.next() else { return Ok(None) };
+                let rows = source::open(&path, format, &self.mapping.columns())?;
+                self.current = Some((path, rows));
+            }
+            let Some((path, rows)) = self.current.as_mut() else { continue };
+            let Some(row) = rows.next_row()? else {
+                self.current = None;
+                continue;
+            };
+            let mut reading = self.reading.borrow_mut();
+            reading.rows += 1;
+            let event =
+                row.and_then(|row| self.mapping.event(path, &row).map_err(|fault| (row.number, fault)));
+            match event {
+                Ok(event) => return Ok(Some(event)),
+                Err((row, fault)) => reading.set_aside(path, row, fault, self.strict)?,
+            }
+        }
+    }
+}
+
+impl Reading {
+    fn set_aside(&mut self, path: &Path, row: u64, fault: RowFault, strict: bool) -> Result<(), Error> {
+        self.bad_rows += 1;
+        let RowFault { column, found, expected } = fault;
+        let bad = BadRow { file: path.display().to_string(), row, column, found, expected };
+        if strict {
+            let place =
+                if bad.column.is_empty() { String::new() } else { format!(", column `{}`", bad.column) };
+            let problem = format!("row {row}{place}: found `{}`", bad.found);
+            return Err(Error::Input { path: path.to_owned(), problem, expected: bad.expected });
+        }
+        if self.examples.len() < MAX_EXAMPLES {
+            self.examples.push(bad);
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Events {
+    type Item = v1::Event;
+
+    fn next(&mut self) -> Option<v1::Event> {
+        if self.reading.borrow().failure.is_some() {
+            return None;
+        }
+        self.next_event().unwrap_or_else(|failure| {
+            self.reading.borrow_mut().failure = Some(failure);
+            None
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events(strict: bool) -> (Vec<v1::Event>, Reading) {
+        let dir = tempfile::tempdir().unwrap();
+        let files: Vec<_> = [("a.csv", "u,t\nx,1\n,2\n"), ("b.csv", "t,u\n3,y\nnever,z\n4,z\n")]
+            .map(|(name, text)| {
+                let path = dir.path().join(name);
+                std::fs::write(&path, text).unwrap();
+                path
+            })
+            .to_vec();
+        let maps = ["user_id=u".to_owned(), "timestamp=t:s".to_owned()];
+        let mapping = Mapping::parse(&maps, &[], Some("visit"), &[]).unwrap();
+        let (events, reading) = Events::of(&files, None, mapping, strict).unwrap();
+        let events = events.collect();
+        (events, Rc::into_inner(reading).unwrap().into_inner())
+    }
+
+    #[test]
+    fn bad_rows_are_counted_with_their_place_and_do_not_end_it() {
+        let (events, reading) = events(false);
+        let users: Vec<_> = events.iter().map(|event| event.user_id.as_str()).collect();
+        assert_eq!(users, ["x", "y", "z"]);
+        assert_eq!((reading.rows, reading.bad_rows), (5, 2));
+        let shown = reading.examples[1].to_string();
+        assert!(shown.ends_with("expected seconds since 1970, like `1700000000`"), "{shown}");
+        assert!(shown.contains("b.csv, row 2, column `t`: found `never`"), "{shown}");
+    }
+
+    #[test]
+    fn strict_reading_ends_at_the_first_bad_row() {
+        let (events, reading) = events(true);
+        assert_eq!(events.len(), 1);
+        let failure = reading.failure.unwrap().to_string();
+        assert!(failure.contains("row 2, column `u`"), "{failure}");
+    }
+}
