@@ -496,6 +496,58 @@ class Killed(unittest.TestCase):
             self.assertEqual(server.explain(again.decision_id).record.sequence, before.sequence + 1)
             self.assertEqual(server.stop(), 0)
 
+            replay = [BINARY, "replay", "--verify", "--data", data, "--json"]
+            replayed = subprocess.run(replay, capture_output=True, text=True, timeout=READY_WITHIN_S)
+            self.assertEqual(replayed.returncode, 0, replayed.stderr)
+            report = json.loads(replayed.stdout)
+            self.assertEqual((report["verdict"], report["records"], report["equal"]), ("identical", 2, 2))
+
+
+class Files(unittest.TestCase):
+    """The examples in docs/, and what is said about files with mistakes."""
+
+    def check(self, directory, features, policy, **environment):
+        """Runs `augur serve --check-config`."""
+        names = {"features.toml": features, "policy.toml": policy}
+        for name, text in names.items():
+            (pathlib.Path(directory) / name).write_text(text)
+        environment = {
+            **os.environ,
+            "AUGUR_DATA_DIR": str(pathlib.Path(directory) / "data"),
+            "AUGUR_DATA_FEATURES": str(pathlib.Path(directory) / "features.toml"),
+            "AUGUR_DATA_POLICY": str(pathlib.Path(directory) / "policy.toml"),
+            **environment,
+        }
+        command = [BINARY, "serve", "--config", ROOT / "config" / "augur.toml", "--check-config"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=READY_WITHIN_S)
+
+    def test_the_documented_examples_are_valid_and_mistakes_have_places(self):
+        features, policy = (
+            re.search(r"```toml\n(.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL).group(1)
+            for name in ("features.md", "policy.md")
+        )
+        with tempfile.TemporaryDirectory(prefix="augur-python-") as directory:
+            checked = self.check(directory, features, policy)
+            self.assertEqual(checked.returncode, 0, checked.stderr)
+
+            checked = self.check(directory, features.replace("half_lives =", "half_life ="), policy)
+            self.assertNotEqual(checked.returncode, 0)
+            self.assertIn("features.toml:7:1: unknown key `half_life`", checked.stderr)
+            self.assertIn("did you mean `half_lives`", checked.stderr)
+
+            checked = self.check(directory, features, policy.replace("scores.churn\"", "scores.churns\""))
+            self.assertNotEqual(checked.returncode, 0)
+            self.assertRegex(checked.stderr, r"policy\.toml:\d+:\d+: .*`scores\.churns` is not a known name")
+
+            checked = self.check(directory, features, policy, AUGUR_SERVER_LISTN="127.0.0.1:1")
+            self.assertNotEqual(checked.returncode, 0)
+            self.assertIn("did you mean `listen`", checked.stderr)
+
+            checked = self.check(directory, features, policy, AUGUR_SERVER_LISTEN="0.0.0.0:7401")
+            self.assertNotEqual(checked.returncode, 0)
+            self.assertIn("allow_insecure", checked.stderr)
+            self.assertFalse((pathlib.Path(directory) / "data").exists(), "a check leaves nothing behind")
+
 
 class Readme(unittest.TestCase):
     """The README's calls, as they stand there, on the shipped definitions."""
