@@ -29,4 +29,4 @@ mod writer;
 pub use config::{Config, Durability};
 pub use error::Error;
 pub use log::{Log, Recovery, Stats, TruncatedTail};
-pub use reader::{Position, Reader};
+pub use reader::{Position, Reader, unreadable};

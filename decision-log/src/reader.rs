@@ -83,10 +83,9 @@ impl Reader {
     /// [`Error::TruncatedTail`] at the end.
     pub fn next_record(&mut self) -> Result<Option<(Position, DecisionRecord)>, Error> {
         let Some((position, bytes)) = self.next_bytes()? else { return Ok(None) };
-        let decoded = decode_record(bytes);
-        match decoded {
+        match decode_record(bytes) {
             Ok(record) => Ok(Some((position, record))),
-            Err(error) => Err(self.unreadable(position, error)),
+            Err(error) => Err(unreadable(&self.dir, position, error)),
         }
     }
 
@@ -101,20 +100,9 @@ impl Reader {
         Ok(Some((position, bytes)))
     }
 
-    /// What it means when the bytes at `position` have an intact checksum and [`crate::codec::RecordView::parse`] or the decoding
-    /// of a section refuses them with `error`.
-    pub fn unreadable(&self, position: Position, error: Error) -> Error {
-        let file = position.file(&self.dir);
-        match error {
-            Error::RecordVersion { found, supported } => {
-                Error::UnsupportedVersion { file, offset: position.offset, what: "record", found, supported }
-            }
-            Error::Malformed { field, offset, reason } => {
-                let reason = format!("{}", Error::Malformed { field, offset, reason });
-                Error::corrupted(&file, position.offset, reason)
-            }
-            other => other,
-        }
+    /// Sequence of the record that comes next.
+    pub const fn next_sequence(&self) -> u64 {
+        self.expected
     }
 
     /// Goes on behind damage or a gap, at the next intact record, and returns how many records are passed over
@@ -245,6 +233,19 @@ impl Reader {
 /// A segment without a header where there must be one.
 pub(crate) fn unfinished_header(file: &Path) -> Error {
     Error::corrupted(file, 0, "its header is not whole, although the segment before it was ended")
+}
+
+/// What it means when the bytes at `position` of the log in `dir` have an intact checksum, and
+/// [`crate::codec::RecordView::parse`] or the decoding of a section refuses them with `error`.
+pub fn unreadable(dir: &Path, position: Position, error: Error) -> Error {
+    let file = position.file(dir);
+    match error {
+        Error::RecordVersion { found, supported } => {
+            Error::UnsupportedVersion { file, offset: position.offset, what: "record", found, supported }
+        }
+        Error::Malformed { .. } => Error::corrupted(&file, position.offset, error.to_string()),
+        other => other,
+    }
 }
 
 impl Iterator for Reader {

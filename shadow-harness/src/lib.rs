@@ -1,1 +1,18 @@
-//! Placeholder header.
+//! Decides logged decisions again and says whether the answers are the same, byte for byte.
+//!
+//! Not here: deciding (`decision`), the log's bytes (`decision-log`), serving. [`verify`] is the control that every
+//! later comparison leans on: as long as the old policy reproduces the old log to the bit, whatever differs under a
+//! new one was caused by it.
+
+mod check;
+mod difference;
+mod error;
+mod report;
+mod source;
+mod verify;
+
+pub use difference::{Difference, FieldDifference, MAX_FIELDS, Stage};
+pub use error::Error;
+pub use report::{EXIT_ERROR, Fault, MAX_LISTED, TruncatedTail, Unverifiable, Verdict, VerifyReport};
+pub use source::{DataDirectory, Missing, SnapshotSource};
+pub use verify::{Options, verify};

@@ -1,0 +1,23 @@
+//! What keeps a replay from coming to a verdict at all.
+//!
+//! Not here: what a replay finds. Damage, differences and missing policies are findings and stand in the report.
+
+/// A failure of the replay itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The log could not be read, or was written by a later version.
+    #[error(transparent)]
+    Log(#[from] augur_decision_log::Error),
+    /// More threads than any machine has.
+    #[error("{found} threads were asked for; expected 1 to {limit}, or 0 for one per core")]
+    TooManyThreads {
+        /// The number asked for.
+        found: usize,
+        /// The bound.
+        limit: usize,
+    },
+    /// A thread ended before its work was done; a bug of this program.
+    #[error("a replay thread died before it was done; please report this with the log that caused it")]
+    ThreadDied,
+}

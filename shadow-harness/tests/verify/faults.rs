@@ -1,0 +1,239 @@
+//! Each fault gives its own answer and its own exit code.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use augur_decision_log::{Config, Log, Reader};
+use augur_domain::{DecisionRecord, Reason, ReasonCode};
+use augur_shadow_harness::{Error, Options, Stage, Verdict, VerifyReport, verify};
+
+use crate::{copy, golden, replay, replay_on, segments};
+
+fn damage(file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = std::fs::read(file).unwrap();
+    change(&mut bytes);
+    std::fs::write(file, bytes).unwrap();
+}
+
+/// Replays the golden decisions after `change` was made to each record.
+fn replay_changed(change: impl Fn(&mut DecisionRecord)) -> VerifyReport {
+    let dir = copy();
+    let decisions = dir.path().join("decisions");
+    std::fs::remove_dir_all(&decisions).unwrap();
+    let (log, _) = Log::open(Config::new(&decisions)).unwrap();
+    for item in Reader::open(&golden().join("decisions")).unwrap() {
+        let (_, mut record) = item.unwrap();
+        change(&mut record);
+        let (told, answer) = channel();
+        log.append(&record, move |outcome| told.send(outcome).unwrap()).unwrap();
+        answer.recv().unwrap().unwrap();
+    }
+    log.close().unwrap();
+    replay(dir.path())
+}
+
+#[test]
+fn another_answer_is_shown_field_by_field() {
+    let report = replay_changed(|record| {
+        if record.sequence == 42 {
+            record.decision.reasons.push(Reason::new(ReasonCode::Explored));
+            let score = record.decision.scores.iter_mut().find_map(|outcome| outcome.score.as_mut());
+            if let Some(score) = score {
+                score.calibrated = f64::from_bits(score.calibrated.to_bits() + 1);
+            }
+        }
+    });
+    assert_eq!((report.verdict, report.exit_code()), (Verdict::Different, 3));
+    assert_eq!((report.records, report.equal, report.different), (300, 299, 1));
+    let [difference] = &report.first_differences[..] else { panic!("{report}") };
+    assert_eq!(difference.sequence, 42);
+    let stages: Vec<_> = difference.fields.iter().map(|field| field.stage).collect();
+    assert_eq!(stages, [Stage::Calibration, Stage::Explanation]);
+    let text = report.to_string();
+    assert!(text.starts_with("DIFFERENT: 1 of 300 decisions came out differently"), "{text}");
+    assert!(text.contains("calibration: scores."), "{text}");
+}
+
+#[test]
+fn what_was_measured_is_not_compared() {
+    let report = replay_changed(|record| {
+        record.observed.read_us += 1;
+        record.request.clear();
+    });
+    assert_eq!((report.verdict, report.equal), (Verdict::Identical, 300));
+}
+
+#[test]
+fn differences_are_counted_in_full_and_listed_in_part() {
+    let report = replay_changed(|record| record.decision.channel = Arc::from("elsewhere"));
+    assert_eq!(report.different, 300);
+    let listed: Vec<_> = report.first_differences.iter().map(|difference| difference.sequence).collect();
+    assert_eq!(listed, (1..=20).collect::<Vec<_>>());
+    assert!(report.to_string().contains("differences (300, the first 20):"));
+}
+
+#[test]
+fn other_inputs_give_other_answers() {
+    let report =
+        replay_changed(|record| record.inputs.features.values.iter_mut().for_each(|v| v.value += 1.0));
+    assert_eq!(report.verdict, Verdict::Different);
+    assert!(report.different > 100, "{report}");
+    assert_eq!(report.first_differences[0].fields[0].stage, Stage::Score);
+}
+
+#[test]
+fn a_flipped_bit_is_a_corrupted_record() {
+    let dir = copy();
+    let file = &segments(dir.path())[1];
+    damage(file, |bytes| bytes[50_000] ^= 0x04);
+    let report = replay(dir.path());
+    assert_eq!((report.verdict, report.exit_code()), (Verdict::Corrupt, 4));
+    assert_eq!((report.records, report.equal, report.corrupt), (299, 299, 1), "{report}");
+    let message = &report.first_faults[0].message;
+    assert!(
+        message.contains(file.to_str().unwrap()) && message.contains("does not match its checksum"),
+        "{message}"
+    );
+    assert!(report.to_string().starts_with("CORRUPT: the log is damaged in 1 places"), "{report}");
+}
+
+#[test]
+fn an_absent_segment_is_a_gap() {
+    let dir = copy();
+    std::fs::remove_file(&segments(dir.path())[1]).unwrap();
+    let report = replay(dir.path());
+    assert_eq!((report.verdict, report.exit_code()), (Verdict::Corrupt, 4));
+    assert!(report.first_faults[0].message.contains("expected record 95, found record 188"), "{report}");
+    assert_eq!(report.records, 300 - 93);
+
+    let dir = copy();
+    std::fs::remove_file(segments(dir.path()).last().unwrap()).unwrap();
+    let report = replay(dir.path());
+    assert_eq!(report.exit_code(), 4);
+    assert!(
+        report.first_faults[0].message.contains("expected record 280, found the end of the log"),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_truncated_tail_is_told_from_damage() {
+    let dir = copy();
+    damage(segments(dir.path()).last().unwrap(), |bytes| bytes.truncate(bytes.len() - 7));
+    let report = replay(dir.path());
+    assert_eq!((report.verdict, report.exit_code()), (Verdict::Identical, 6));
+    assert_eq!((report.records, report.equal), (299, 299));
+    assert!(report.truncated_tail.as_ref().unwrap().bytes > 100);
+    assert!(report.to_string().contains("of an unfinished record"), "{report}");
+
+    // In the middle of the log the same cut is damage.
+    let dir = copy();
+    damage(&segments(dir.path())[0], |bytes| bytes.truncate(bytes.len() - 30));
+    let report = replay(dir.path());
+    assert_eq!((report.verdict, report.exit_code(), report.records), (Verdict::Corrupt, 4, 299));
+}
+
+#[test]
+fn a_later_version_is_no_verdict() {
+    let dir = copy();
+    damage(&segments(dir.path())[2], |bytes| {
+        bytes[8] = 7;
+        let crc = crc32c(&bytes[..28]).to_le_bytes();
+        bytes[28..32].copy_from_slice(&crc);
+    });
+    let error = replay_on(dir.path(), 2).unwrap_err().to_string();
+    assert!(error.contains("segment version 7 is not known"), "{error}");
+
+    let dir = copy();
+    damage(&segments(dir.path())[2], |bytes| {
+        let length = u32::from_le_bytes(*bytes[32..].first_chunk().unwrap()) as usize;
+        bytes[41] = 9;
+        let covered = [&bytes[32..36], &bytes[40..41 + length]].concat();
+        bytes[36..40].copy_from_slice(&crc32c(&covered).to_le_bytes());
+    });
+    let error = replay_on(dir.path(), 2).unwrap_err().to_string();
+    assert!(error.contains("record version 9 is not known; this program reads up to version 1"), "{error}");
+}
+
+#[test]
+fn a_missing_policy_is_named() {
+    let dir = copy();
+    let mut policies: Vec<_> =
+        std::fs::read_dir(dir.path().join("policies")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    policies.sort();
+    std::fs::remove_dir_all(&policies[0]).unwrap();
+    let report = replay(dir.path());
+    assert_eq!((report.verdict, report.exit_code()), (Verdict::Unverifiable, 5));
+    assert_eq!(report.equal + report.unverifiable, 300);
+    let id = policies[0].file_name().unwrap().to_str().unwrap();
+    assert!(
+        report.missing[0].message.contains(&format!("policy {id} cannot be used: cannot read")),
+        "{report}"
+    );
+}
+
+#[test]
+fn an_edited_policy_is_not_taken_for_the_logged_one() {
+    for file in ["policy.toml", "features.toml"] {
+        let dir = copy();
+        for entry in std::fs::read_dir(dir.path().join("policies")).unwrap() {
+            let change = |bytes: &mut Vec<u8>| {
+                let text = String::from_utf8(std::mem::take(bytes)).unwrap();
+                *bytes = text.replace("\"30m\"", "\"31m\"").into_bytes();
+            };
+            damage(&entry.unwrap().path().join(file), change);
+        }
+        let report = replay(dir.path());
+        assert_eq!((report.exit_code(), report.unverifiable), (5, 300), "{file}");
+        assert!(report.missing[0].message.contains("they were changed"), "{report}");
+    }
+}
+
+#[test]
+fn a_missing_or_changed_model_is_named() {
+    let dir = copy();
+    std::fs::remove_dir_all(dir.path().join("models")).unwrap();
+    let report = replay(dir.path());
+    assert_eq!((report.verdict, report.exit_code(), report.unverifiable), (Verdict::Unverifiable, 5, 300));
+    assert!(report.missing[0].message.contains("there is no directory"), "{report}");
+    assert!(!dir.path().join("models").exists(), "a replay creates nothing");
+
+    let dir = copy();
+    damage(&dir.path().join("models/churn/versions/000002.model"), |bytes| bytes[200] ^= 1);
+    let report = replay(dir.path());
+    assert_eq!((report.exit_code(), report.equal, report.unverifiable), (5, 100, 200));
+    assert_eq!(report.missing.iter().map(|missing| missing.first_sequence).collect::<Vec<_>>(), [101]);
+    assert!(report.missing[0].message.contains("model `churn` version 2"), "{report}");
+}
+
+#[test]
+fn the_worst_finding_decides() {
+    let dir = copy();
+    std::fs::remove_dir_all(dir.path().join("models/conversion")).unwrap();
+    damage(&segments(dir.path())[0], |bytes| bytes[5_000] ^= 1);
+    damage(segments(dir.path()).last().unwrap(), |bytes| bytes.truncate(bytes.len() - 1));
+    let report = replay(dir.path());
+    assert_eq!((report.verdict, report.exit_code()), (Verdict::Corrupt, 4));
+    assert!(report.unverifiable > 0 && report.truncated_tail.is_some());
+}
+
+#[test]
+fn nothing_to_verify_is_said_so() {
+    let dir = copy();
+    segments(dir.path()).iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    let report = replay(dir.path());
+    assert_eq!((report.exit_code(), report.records), (0, 0));
+    assert!(report.to_string().starts_with("NOTHING TO VERIFY"), "{report}");
+    std::fs::remove_dir_all(dir.path().join("decisions")).unwrap();
+    assert!(matches!(replay_on(dir.path(), 2), Err(Error::Log(_))));
+    let data = augur_shadow_harness::DataDirectory::new(dir.path());
+    let asked = Options { threads: 1_000, ..Options::default() };
+    assert!(matches!(verify(dir.path(), &data, asked), Err(Error::TooManyThreads { .. })));
+}
+
+/// CRC-32C bit by bit, so that a test can forge what only a later version would write.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+}

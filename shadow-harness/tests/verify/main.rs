@@ -1,0 +1,52 @@
+//! The replay against the golden log of the repository, whole and with one fault at a time.
+//!
+//! Not here: recording that log (`examples/record_golden.rs`).
+
+mod faults;
+mod golden;
+
+use std::path::{Path, PathBuf};
+
+use augur_shadow_harness::{DataDirectory, Error, Options, VerifyReport, verify};
+
+/// The recorded data directory.
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/golden")
+}
+
+/// A copy of it that may be damaged.
+fn copy() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    copy_dir(&golden(), dir.path());
+    dir
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn replay_on(dir: &Path, threads: usize) -> Result<VerifyReport, Error> {
+    let data = DataDirectory::new(dir);
+    verify(&data.decisions_dir(), &data, Options { threads, progress: &|_| () })
+}
+
+fn replay(dir: &Path) -> VerifyReport {
+    replay_on(dir, 2).unwrap()
+}
+
+/// The segments of the log in `dir`, in order.
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> =
+        std::fs::read_dir(dir.join("decisions")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
