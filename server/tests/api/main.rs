@@ -1,0 +1,23 @@
+//! The server over a real socket: what callers see, what survives, and what is refused.
+//!
+//! One binary with one file per concern; `served` starts and stops servers. Not here: load or throughput.
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::float_cmp,
+        reason = "tests fail by panicking"
+    )
+)]
+
+mod administration;
+mod bad_input;
+mod caps;
+mod main_path;
+mod restart;
+mod served;
+mod streams;
