@@ -1,0 +1,92 @@
+//! One decision for everybody: the weekly run of a campaign.
+//!
+//! Every decision goes the way that a call goes: caps, record and all. Not here: sending what was decided.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use augur_domain::value::Value;
+use augur_domain::{DecisionRecord, UserKey};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::{App, Error, Question};
+
+/// Decisions under way at once: enough to share the log's writes.
+const UNDER_WAY: usize = 256;
+/// Users read ahead.
+const READ_AHEAD: usize = 1_024;
+
+/// What a run came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Decided {
+    /// Users decided for.
+    pub users: u64,
+    /// Of them those who got something else than the default action.
+    pub given: u64,
+}
+
+impl App {
+    /// Decides at `decision_point` for every user that is known, with the same context for all, and hands each
+    /// record to `each` in the order of the users' keys.
+    ///
+    /// # Errors
+    /// As [`App::decide_for`]; the first error ends the run, and what was decided before it stands.
+    pub async fn decide_for_all(
+        self: &Arc<Self>,
+        decision_point: &str,
+        context: &[(Arc<str>, Value)],
+        mut each: impl FnMut(&DecisionRecord),
+    ) -> Result<Decided, Error> {
+        let active = self.active();
+        let default = active.policy().point(decision_point).map(|point| Arc::clone(point.default_action()));
+        let point: Arc<str> = decision_point.into();
+        let mut users = self.read_users();
+        let mut under_way: VecDeque<JoinHandle<Result<DecisionRecord, Error>>> = VecDeque::new();
+        let mut decided = Decided::default();
+        loop {
+            let next = users.recv().await.transpose()?;
+            let more = next.is_some();
+            if let Some(user) = next {
+                let question = Question {
+                    user,
+                    decision_point: Arc::clone(&point),
+                    context: context.to_vec(),
+                    bytes: Vec::new(),
+                    read_until: None,
+                };
+                let app = Arc::clone(self);
+                under_way.push_back(tokio::spawn(async move { app.decide_for(question).await }));
+            }
+            let most = if more { UNDER_WAY } else { 0 };
+            while under_way.len() > most {
+                let Some(oldest) = under_way.pop_front() else { break };
+                let record = oldest.await.map_err(|_| Error::Internal)??;
+                decided.users += 1;
+                decided.given += u64::from(default.as_ref() != Some(&record.decision.action));
+                each(&record);
+            }
+            if !more {
+                return Ok(decided);
+            }
+        }
+    }
+
+    /// Every user, read on a thread that may block.
+    fn read_users(self: &Arc<Self>) -> mpsc::Receiver<Result<UserKey, Error>> {
+        let (found, users) = mpsc::channel(READ_AHEAD);
+        let store = Arc::clone(&self.store);
+        tokio::task::spawn_blocking(move || {
+            let listed = match store.users() {
+                Ok(listed) => listed,
+                Err(error) => return drop(found.blocking_send(Err(error.into()))),
+            };
+            for user in listed {
+                if found.blocking_send(user.map_err(Error::from)).is_err() {
+                    return;
+                }
+            }
+        });
+        users
+    }
+}

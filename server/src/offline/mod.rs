@@ -1,0 +1,11 @@
+//! What is done with a data directory without a network: training sets, exports, decisions for everybody.
+//!
+//! Not here: fitting models (`augur_models::train`), or publishing them (`App::publish`, `App::set_alias`).
+
+mod bulk;
+mod labels;
+mod training;
+
+pub use bulk::Decided;
+pub use labels::{Population, Span, Task, cutoffs};
+pub use training::TrainingSet;

@@ -1,0 +1,100 @@
+//! Point-in-time-correct training sets, in memory for a fit and as Parquet for everybody else.
+//!
+//! Not here: which rows there are (`labels`) or the values at an instant (`augur_feature_store`).
+
+use std::path::Path;
+
+use augur_domain::{ContentHash, Timestamp, UserKey};
+use augur_feature_store::{Exported, Label, TrainingRow, export_parquet};
+
+use crate::{App, Error};
+
+/// Rows with their labels, as plain columns: `augur_models::train` takes them from here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingSet {
+    /// The definitions behind the columns.
+    pub feature_set: ContentHash,
+    /// Names of the columns, in slot order.
+    pub columns: Vec<String>,
+    /// Row-major; `None` where rules and models could not have used the value.
+    pub values: Vec<Option<f64>>,
+    /// Per row, whether it is positive.
+    pub labels: Vec<bool>,
+    /// Per row, whose it is. Rows of a user stand together, ascending in time.
+    pub users: Vec<UserKey>,
+    /// Per row, the instant that its values are as of.
+    pub times: Vec<Timestamp>,
+}
+
+impl TrainingSet {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The rows: values, label, group (rows of one user share it) and instant.
+    pub fn rows(&self) -> impl Iterator<Item = (&[Option<f64>], bool, u64, Timestamp)> {
+        let values = self.values.chunks(self.columns.len().max(1));
+        let told = self.labels.iter().zip(&self.users).zip(&self.times);
+        values.zip(told).map(|(values, ((label, user), time))| (values, *label, group(*user), *time))
+    }
+}
+
+/// A number for a user. Keys are hashes: two users of one table share a number once in billions.
+fn group(user: UserKey) -> u64 {
+    let mut bytes = [0; 8];
+    for (to, from) in bytes.iter_mut().zip(user.as_bytes()) {
+        *to = *from;
+    }
+    u64::from_le_bytes(bytes)
+}
+
+impl App {
+    /// The features of every label that has an outcome, as of its instant. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn training_set(&self, labels: &[Label]) -> Result<TrainingSet, Error> {
+        let features = self.feature_set();
+        let mut set = TrainingSet {
+            feature_set: features.hash(),
+            columns: features.features().iter().map(|feature| feature.name.to_string()).collect(),
+            values: Vec::with_capacity(labels.len().saturating_mul(features.features().len())),
+            labels: Vec::with_capacity(labels.len()),
+            users: Vec::with_capacity(labels.len()),
+            times: Vec::with_capacity(labels.len()),
+        };
+        for row in self.store.training_rows(labels)? {
+            let TrainingRow { user, at, outcome, features, .. } = row?;
+            let Some(outcome) = outcome else { continue };
+            set.values.extend(features.values.iter().map(augur_domain::feature::FeatureValue::usable));
+            set.labels.push(outcome > 0.5);
+            set.users.push(user);
+            set.times.push(at);
+        }
+        Ok(set)
+    }
+
+    /// Writes the features of every label, as of its instant, to a Parquet file; replaces the file only when all
+    /// went well. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn export_features(&self, path: &Path, labels: &[Label]) -> Result<Exported, Error> {
+        Ok(export_parquet(path, self.feature_set(), self.store.training_rows(labels)?)?)
+    }
+
+    /// A label without outcome for every user at `at`: for exports of what is known about everybody. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn everybody_at(&self, at: Timestamp) -> Result<Vec<Label>, Error> {
+        let users = self.store.users()?.map(|user| Ok(Label { user: user?, at, outcome: None }));
+        users.collect()
+    }
+}
