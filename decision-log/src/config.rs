@@ -23,7 +23,8 @@ pub struct Config {
     pub dir: PathBuf,
     /// A segment that has reached this many bytes is sealed and the next one begun. 4 KiB to 1 GiB.
     pub segment_bytes: u64,
-    /// Most bytes of encoded records that may wait for the writer; beyond it `append` refuses. 4 KiB to 1 GiB.
+    /// Most bytes of encoded records that may wait for the writer or be on their way to the file; beyond it `append`
+    /// refuses. The queue's memory is at most about four times as much. 4 KiB to 1 GiB.
     pub queue_bytes: usize,
     /// With [`Durability::Written`], the longest time between a write and the start of its sync. At most 60 s.
     pub sync_interval: Duration,

@@ -69,7 +69,7 @@ pub enum Error {
     #[error("the decision log is closed")]
     Closed,
     /// Bytes that were once whole are not any more, or never belonged here.
-    #[error("{} is corrupted at byte {offset}: {reason}; restore this file from a copy, or move it and the segments after it aside", .file.display())]
+    #[error("{} is corrupted at byte {offset}: {reason}; restore this file from a copy, or move the whole directory aside and begin a new log", .file.display())]
     Corrupted {
         /// The segment.
         file: PathBuf,

@@ -105,7 +105,7 @@ impl Log {
     pub(crate) fn open_on(disk: Box<dyn Disk>, config: Config) -> Result<(Self, Recovery), Error> {
         config.validate()?;
         let Config { dir, segment_bytes, queue_bytes, sync_interval, durability } = config;
-        std::fs::create_dir_all(&dir).map_err(|error| Error::io("create", &dir, error))?;
+        create_dir(&dir)?;
         let lock = lock(&dir)?;
         let (resume, recovery) = recover(&dir)?;
         if let Some(tail) = &recovery.truncated {
@@ -189,6 +189,17 @@ impl Drop for Log {
     }
 }
 
+/// Creates the directory and makes its name durable: a synced record is worth nothing in a directory that a power
+/// cut takes away.
+fn create_dir(dir: &Path) -> Result<(), Error> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(dir).map_err(|error| Error::io("create", dir, error))?;
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    SystemDisk.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))
+}
+
 /// Takes the directory for this process.
 fn lock(dir: &Path) -> Result<File, Error> {
     let path = dir.join(LOCK_FILE);
@@ -236,13 +247,13 @@ impl Worker {
 
     /// Writes a batch, as many groups as it has segments, and tells every caller.
     fn write(&mut self, batch: &mut Batch) {
-        let bytes = batch.frames.len();
         let mut frames = batch.frames.as_mut_slice();
         let mut records = batch.records.drain(..).peekable();
         while let Some(first) = records.peek() {
             let room = match self.writer.prepare(first.now) {
                 Ok(room) => room,
                 Err(error) => {
+                    self.shared.queue.release(frames.len());
                     for Waiting { done, .. } in records {
                         tell(done, Err(error.clone()));
                     }
@@ -259,7 +270,6 @@ impl Worker {
             self.write_group(head, group);
         }
         batch.frames.clear();
-        self.shared.queue.release(bytes);
     }
 
     /// Writes the frames of one segment in one go and tells their callers.
@@ -279,6 +289,8 @@ impl Worker {
         if self.sync_due.is_none() && self.writer.unsynced() && self.writer.failed().is_none() {
             self.sync_due = Some(Instant::now() + self.sync_interval);
         }
+        // Before anybody is told: whoever waits for an answer to append again finds room.
+        self.shared.queue.release(group.bytes);
         for (sequence, (_, done)) in (first..).zip(group.done) {
             tell(done, outcome.clone().map(|()| sequence));
         }

@@ -1,6 +1,7 @@
 //! The replay against the golden log of the repository, whole and with one fault at a time.
 //!
 //! Not here: recording that log (`examples/record_golden.rs`).
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking, as tests do")]
 
 mod faults;
 mod golden;
