@@ -156,7 +156,7 @@ impl VerifyReport {
                 "UNVERIFIABLE: {} of {records} decisions could not be made again, a policy or a model is missing",
                 self.unverifiable
             ),
-            Verdict::Corrupt => format!("CORRUPT: the log is damaged in {} places", self.corrupt),
+            Verdict::Corrupt => format!("CORRUPT: damaged places in the log: {}", self.corrupt),
         }
     }
 }

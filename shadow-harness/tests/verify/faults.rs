@@ -95,7 +95,7 @@ fn a_flipped_bit_is_a_corrupted_record() {
         message.contains(file.to_str().unwrap()) && message.contains("does not match its checksum"),
         "{message}"
     );
-    assert!(report.to_string().starts_with("CORRUPT: the log is damaged in 1 places"), "{report}");
+    assert!(report.to_string().starts_with("CORRUPT: damaged places in the log: 1"), "{report}");
 }
 
 #[test]
