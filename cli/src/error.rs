@@ -50,6 +50,20 @@ pub(crate) enum Error {
     /// The registry, or a training.
     #[error(transparent)]
     Models(#[from] augur_models::Error),
+    /// There is not enough stored for what was asked.
+    #[error("{problem}; expected {expected}")]
+    TooLittle {
+        /// What there is.
+        problem: String,
+        /// What is needed.
+        expected: String,
+    },
+    /// A thread of this program ended before its work was done.
+    #[error("{what} stopped before it was done; please report this")]
+    Stopped {
+        /// What stopped.
+        what: &'static str,
+    },
     /// A replay that came to no verdict.
     #[error(transparent)]
     Replay(#[from] augur_shadow_harness::Error),
@@ -85,7 +99,9 @@ impl Error {
             Self::Load(augur_loadtest::Error::Call { .. }) => {
                 Some("run the same command again: message ids make a retry count nothing twice")
             }
-            Self::Server(_)
+            Self::TooLittle { .. } => Some("import more history, or choose a shorter horizon"),
+            Self::Stopped { .. }
+            | Self::Server(_)
             | Self::Models(_)
             | Self::Replay(_)
             | Self::Load(_)

@@ -45,8 +45,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(commands::demo::Args),
     Serve(commands::serve::Args),
     Import(commands::import::Args),
+    Train(commands::train::Args),
     Replay(commands::replay::Args),
     #[command(subcommand)]
     Models(commands::models::Command),
@@ -70,6 +72,8 @@ pub(crate) enum Outcome {
 fn run(cli: Cli) -> Result<Outcome, Error> {
     let output = Output { json: cli.json };
     match cli.command {
+        Command::Demo(args) => commands::demo::run(&args, output),
+        Command::Train(args) => commands::train::run(&args, output),
         Command::Serve(args) => commands::serve::run(&args, output),
         Command::Replay(args) => commands::replay::run(&args, output),
         Command::Models(command) => commands::models::run(&command, output),

@@ -25,6 +25,15 @@ pub(crate) fn counter(label: &str) -> ProgressBar {
     bar
 }
 
+/// A few steps of unknown length.
+pub(crate) fn steps(label: &str, count: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(count), target());
+    styled(&bar, "{prefix:<24} [{bar:30}] {elapsed}");
+    bar.set_prefix(label.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
 /// indicatif hides this target by itself when standard error is not a terminal.
 fn target() -> ProgressDrawTarget {
     ProgressDrawTarget::stderr_with_hz(REFRESHES_PER_SECOND)

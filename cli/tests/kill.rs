@@ -2,6 +2,14 @@
 //!
 //! Not here: torn files and power cuts, which the crates that write files test with injected disks.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test stops at what it did not expect"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -88,7 +96,12 @@ fn decide_request(event: &v1::Event) -> v1::DecideRequest {
 }
 
 /// Sends events and asks for decisions until the server dies; kills it once `kill_after` events are acknowledged.
-async fn load_until_killed(server: &mut Server, events: &[v1::Event], kill_after: usize, ledger: &mut Ledger) {
+async fn load_until_killed(
+    server: &mut Server,
+    events: &[v1::Event],
+    kill_after: usize,
+    ledger: &mut Ledger,
+) {
     let client = Client::connect(&server.endpoint, 2).await.unwrap();
     ledger.sent.extend_from_slice(events);
     let batches: Vec<Vec<v1::Event>> = events.chunks(BATCH_EVENTS).map(<[_]>::to_vec).collect();
@@ -146,15 +159,21 @@ async fn check_events(client: &Client, ledger: &mut Ledger) {
         entry.2 += u64::from(ledger.acknowledged.contains(&event.message_id));
     }
     let subjects = || sent.values().map(|(subject, _, _)| subject.clone()).collect();
-    for (counted, (subject, sent, acknowledged)) in applied(client, subjects()).await.iter().zip(sent.values()) {
+    for (counted, (subject, sent, acknowledged)) in
+        applied(client, subjects()).await.iter().zip(sent.values())
+    {
         assert!(
             (acknowledged..=sent).contains(&counted),
             "{subject:?}: {counted} counted, {acknowledged} acknowledged of {sent} sent"
         );
     }
 
-    let lost: Vec<_> =
-        ledger.sent.iter().filter(|event| !ledger.acknowledged.contains(&event.message_id)).cloned().collect();
+    let lost: Vec<_> = ledger
+        .sent
+        .iter()
+        .filter(|event| !ledger.acknowledged.contains(&event.message_id))
+        .cloned()
+        .collect();
     let known: Vec<_> = ledger
         .sent
         .iter()

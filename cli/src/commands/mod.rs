@@ -2,12 +2,14 @@
 //!
 //! Not here: anything that two commands share.
 
+pub(crate) mod demo;
 pub(crate) mod import;
 pub(crate) mod loadtest;
 pub(crate) mod models;
 pub(crate) mod policy;
 pub(crate) mod replay;
 pub(crate) mod serve;
+pub(crate) mod train;
 
 use crate::Error;
 

@@ -1,0 +1,250 @@
+//! `augur train`: a model from what is stored, published and put to use.
+//!
+//! Not here: labels and features as of then (`augur_server::offline`), fitting (`augur_models`).
+
+use std::path::PathBuf;
+
+use augur_loadtest::domain::Timestamp;
+use augur_loadtest::domain::time::{DAY_MS, format_duration_ms, parse_duration_ms};
+use augur_models::metrics::Metrics;
+use augur_models::train::{self, Options, Row, Split, TrainingTable};
+use augur_server::offline::{self, Population, Span, Task, TrainingSet};
+use augur_server::{App, SystemClock};
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::data::Directory;
+use crate::output::{Output, grouped, table};
+use crate::{Error, Outcome, progress};
+
+/// Small shops may train; the report warns where figures rest on little.
+const MINIMUM_ROWS: usize = 60;
+const MINIMUM_PER_CLASS: usize = 8;
+
+const EXAMPLES: &str = "\
+Examples:
+  augur train --task conversion --data data
+  augur train --task conversion --event add_to_cart --horizon 24h --active 7d --cutoffs 8 --data data
+  augur train --task churn --inactive 30d --no-promote --data data --json
+
+A row is a user at a cutoff. Cutoffs lie a horizon apart, the last one a horizon before the last stored event; the
+latest third of them is held back and tells how good the model is on time it has not seen. Features are those that a
+decision at the cutoff would have read. No server may be using the directory.";
+
+/// What to foretell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum TaskName {
+    /// Whether an event comes within the horizon, a purchase unless told otherwise.
+    Conversion,
+    /// Whether nothing at all comes within the time of inactivity.
+    Churn,
+}
+
+/// Train a model on stored events, publish it, and let alias `champion` point at it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// What to foretell; also the model's name.
+    #[arg(long, value_enum)]
+    task: TaskName,
+    /// The data directory.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The event that is a conversion.
+    #[arg(long, value_name = "NAME", default_value = "purchase")]
+    event: String,
+    /// How far ahead a conversion may come.
+    #[arg(long, value_parser = parse_duration_ms, default_value = "7d")]
+    horizon: i64,
+    /// How long the silence of a churned user is.
+    #[arg(long, value_parser = parse_duration_ms, default_value = "14d")]
+    inactive: i64,
+    /// Only users with an event within this time before the cutoff.
+    #[arg(long, value_parser = parse_duration_ms, default_value = "30d")]
+    active: i64,
+    /// How many cutoffs, at least 2.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(2..=365))]
+    cutoffs: u16,
+    /// Seeds the split into folds.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Publish the version, but leave alias `champion` where it is.
+    #[arg(long)]
+    no_promote: bool,
+}
+
+/// A training to be done.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// The model's name.
+    pub(crate) name: &'static str,
+    /// What to foretell.
+    pub(crate) task: Task,
+    /// Only users with an event within this time before the cutoff, in milliseconds.
+    pub(crate) active_ms: i64,
+    /// At most so many cutoffs.
+    pub(crate) cutoffs: usize,
+    /// Seeds the split into folds.
+    pub(crate) seed: u64,
+    /// Whether alias `champion` is moved to it.
+    pub(crate) promote: bool,
+}
+
+/// What came of a training: the model card.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    model: &'static str,
+    version: u32,
+    artifact: String,
+    promoted: bool,
+    positive_class: String,
+    cutoffs: Vec<String>,
+    held_back_cutoffs: usize,
+    feature_set: String,
+    report: train::Report,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
+    let (name, task) = match args.task {
+        TaskName::Conversion => {
+            ("conversion", Task::Conversion { event: args.event.clone(), horizon_ms: args.horizon })
+        }
+        TaskName::Churn => ("churn", Task::Churn { event: None, horizon_ms: args.inactive }),
+    };
+    let order = Order {
+        name,
+        task,
+        active_ms: args.active,
+        cutoffs: usize::from(args.cutoffs),
+        seed: args.seed,
+        promote: !args.no_promote,
+    };
+    let app = App::open(Directory::open(&args.data)?.config()?, SystemClock::new())?;
+    let trained = train(&app, &order);
+    app.close()?;
+    output.report(&trained?, Report::text)?;
+    Ok(Outcome::Fine)
+}
+
+/// Trains, publishes and, if ordered, promotes.
+pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
+    let Order { name, task, active_ms, cutoffs, seed, promote } = order;
+    let working = progress::steps(&format!("training {name}"), 4);
+    let span = app.span()?;
+    let cutoffs = span.map_or_else(Vec::new, |span| offline::cutoffs(span, task.horizon_ms(), *cutoffs));
+    let (held_back, test_from) = held_back(&cutoffs).ok_or_else(|| too_short(span, task))?;
+    working.inc(1);
+    let labels = app.labels(task, Population { active_within_ms: Some(*active_ms) }, &cutoffs)?;
+    working.inc(1);
+    let rows = table_of(&app.training_set(&labels)?, test_from)?;
+    working.inc(1);
+
+    let feature_set = app.feature_set().hash();
+    let positive_class = task.positive_class();
+    let mut options = Options::new(name, &positive_class, feature_set, app.clock().now());
+    options.seed = *seed;
+    options.minimum_rows = MINIMUM_ROWS;
+    options.minimum_per_class = MINIMUM_PER_CLASS;
+    let trained = train::fit(&rows, &options)?;
+    working.finish_and_clear();
+    let model = app.publish(&trained.artifact, "augur train", &positive_class)?;
+    if *promote {
+        app.set_alias(name, "champion", model.version, "augur train", "newly trained")?;
+    }
+    Ok(Report {
+        model: name,
+        version: model.version,
+        artifact: model.artifact.to_string(),
+        promoted: *promote,
+        positive_class,
+        cutoffs: cutoffs.iter().map(ToString::to_string).collect(),
+        held_back_cutoffs: held_back,
+        feature_set: feature_set.to_string(),
+        report: trained.report,
+    })
+}
+
+/// How many of the cutoffs are held back for the test, a third and at least one, and the first of those; `None` when
+/// nothing would be left to train on.
+fn held_back(cutoffs: &[Timestamp]) -> Option<(usize, Timestamp)> {
+    let held_back = (cutoffs.len() / 3).max(1);
+    let first = cutoffs.len().checked_sub(held_back).filter(|first| *first > 0)?;
+    cutoffs.get(first).map(|test_from| (held_back, *test_from))
+}
+
+fn too_short(span: Option<Span>, task: &Task) -> Error {
+    let days = span.map_or(0, |span| span.last.millis_since(span.first) / DAY_MS);
+    Error::TooLittle {
+        problem: format!("the stored events span {days} days"),
+        expected: format!("more than twice the horizon of {}", format_duration_ms(task.horizon_ms())),
+    }
+}
+
+fn table_of(set: &TrainingSet, test_from: Timestamp) -> Result<TrainingTable, Error> {
+    let mut rows = TrainingTable::new(set.columns.clone())?;
+    for (values, label, group, time) in set.rows() {
+        let split = if time >= test_from { Split::Test } else { Split::Train };
+        rows.push(&Row { values, label, group, time, split })?;
+    }
+    Ok(rows)
+}
+
+impl Report {
+    /// The demo's one line.
+    pub(crate) fn line(&self) -> String {
+        let out_of_time = self.report.out_of_time.as_ref();
+        let figure = |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{figure:.3}"));
+        format!(
+            "  {:<11} {}: ROC-AUC {} out of time ({} rows, {} positive), calibration error {}\n",
+            self.model,
+            self.positive_class,
+            figure(out_of_time.and_then(|metrics| metrics.roc_auc)),
+            grouped(self.report.test_rows as u64),
+            grouped(self.report.test_positives as u64),
+            figure(out_of_time.map(|metrics| metrics.ece)),
+        )
+    }
+
+    fn text(&self) -> String {
+        let report = &self.report;
+        let mut text = format!(
+            "{} version {} ({}): {}\n{} cutoffs from {} to {}, the last {} held back\n",
+            self.model,
+            self.version,
+            if self.promoted { "champion" } else { "not promoted" },
+            self.positive_class,
+            self.cutoffs.len(),
+            self.cutoffs.first().map_or("-", String::as_str),
+            self.cutoffs.last().map_or("-", String::as_str),
+            self.held_back_cutoffs,
+        );
+        let measured = [("train", &report.train), ("out of time", &report.out_of_time)];
+        let rows: Vec<_> = measured
+            .iter()
+            .filter_map(|(name, metrics)| metrics.as_ref().map(|metrics| metrics_row(name, metrics)))
+            .collect();
+        let header = ["", "rows", "positive", "ROC-AUC", "PR-AUC", "log loss", "Brier", "ECE", "lift"];
+        text.push_str(&table(&header, &rows));
+        for warning in &report.warnings {
+            text.push_str(&format!("note: {warning}\n"));
+        }
+        text.push_str("next: augur decide-all --point weekly_email --data DIR");
+        text
+    }
+}
+
+fn metrics_row(name: &str, metrics: &Metrics) -> Vec<String> {
+    let figure = |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{figure:.4}"));
+    vec![
+        name.to_owned(),
+        grouped(metrics.rows as u64),
+        grouped(metrics.positives as u64),
+        figure(metrics.roc_auc),
+        figure(metrics.pr_auc),
+        figure(Some(metrics.log_loss)),
+        figure(Some(metrics.brier)),
+        figure(Some(metrics.ece)),
+        metrics.top_decile_lift.map_or("-".to_owned(), |lift| format!("{lift:.2}")),
+    ]
+}
