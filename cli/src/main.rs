@@ -49,7 +49,10 @@ enum Command {
     Serve(commands::serve::Args),
     Import(commands::import::Args),
     Train(commands::train::Args),
+    DecideAll(commands::decide_all::Args),
     Replay(commands::replay::Args),
+    #[command(subcommand)]
+    Features(commands::features::Command),
     #[command(subcommand)]
     Models(commands::models::Command),
     #[command(subcommand)]
@@ -75,6 +78,8 @@ fn run(cli: Cli) -> Result<Outcome, Error> {
         Command::Demo(args) => commands::demo::run(&args, output),
         Command::Train(args) => commands::train::run(&args, output),
         Command::Serve(args) => commands::serve::run(&args, output),
+        Command::DecideAll(args) => commands::decide_all::run(&args, output),
+        Command::Features(command) => commands::features::run(&command, output),
         Command::Replay(args) => commands::replay::run(&args, output),
         Command::Models(command) => commands::models::run(&command, output),
         Command::Policy(command) => commands::policy::run(&command, output),

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use augur_loadtest::convert::value::value_to_wire;
 use augur_loadtest::domain::Timestamp;
 use augur_loadtest::open_loop::Arrivals;
 use augur_loadtest::{Client, Shop, ingest, open_loop, shop, v1};
@@ -108,7 +109,10 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
 }
 
 async fn decide(args: &Decide, output: Output) -> Result<Outcome, Error> {
-    let context = context(&args.context)?;
+    let context: BTreeMap<String, v1::Value> = super::context(&args.context)?
+        .iter()
+        .map(|(name, value)| (name.to_string(), value_to_wire(value)))
+        .collect();
     let client = Client::connect(&args.endpoint, args.connections).await?;
     let plan = open_loop::Plan {
         requests: args.requests,
@@ -160,24 +164,6 @@ fn decide_text(report: &open_loop::Report) -> String {
     text
 }
 
-fn context(pairs: &[String]) -> Result<BTreeMap<String, v1::Value>, Error> {
-    use v1::value::Kind;
-    pairs
-        .iter()
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').ok_or_else(|| Error::Argument {
-                argument: "--context",
-                found: pair.clone(),
-                expected: "NAME=VALUE, e.g. `cart_value=59.9`".to_owned(),
-            })?;
-            let number = value.parse::<f64>().ok().filter(|number| number.is_finite()).map(Kind::Number);
-            let kind = number.or_else(|| value.parse().ok().map(Kind::Boolean));
-            let kind = kind.unwrap_or_else(|| Kind::Text(value.to_owned()));
-            Ok((name.to_owned(), v1::Value { kind: Some(kind) }))
-        })
-        .collect()
-}
-
 async fn ingest(args: &Ingest, output: Output) -> Result<Outcome, Error> {
     let client = Client::connect(&args.endpoint, 1).await?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
@@ -219,23 +205,4 @@ fn ingest_text(report: &ingest::Report) -> String {
         ));
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn context_values_have_the_type_they_look_like() {
-        let context = context(&["a=1.5".into(), "b=true".into(), "c=x=y".into()]).unwrap();
-        let kinds: Vec<_> = context.into_values().map(|value| value.kind.unwrap()).collect();
-        assert_eq!(
-            kinds,
-            [
-                v1::value::Kind::Number(1.5),
-                v1::value::Kind::Boolean(true),
-                v1::value::Kind::Text("x=y".into())
-            ]
-        );
-    }
 }

@@ -2,7 +2,9 @@
 //!
 //! Not here: anything that two commands share.
 
+pub(crate) mod decide_all;
 pub(crate) mod demo;
+pub(crate) mod features;
 pub(crate) mod import;
 pub(crate) mod loadtest;
 pub(crate) mod models;
@@ -11,9 +13,48 @@ pub(crate) mod replay;
 pub(crate) mod serve;
 pub(crate) mod train;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use augur_loadtest::domain::Value;
+use augur_loadtest::domain::value::Finite;
+
 use crate::Error;
 
 /// Runs asynchronous work to its end.
 fn block_on<Output>(work: impl Future<Output = Result<Output, Error>>) -> Result<Output, Error> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?.block_on(work)
+}
+
+/// Request-time values as typed, ordered by name: a number, true or false, or else text.
+fn context(pairs: &[String]) -> Result<BTreeMap<Arc<str>, Value>, Error> {
+    pairs
+        .iter()
+        .map(|pair| {
+            let (name, text) = pair.split_once('=').ok_or_else(|| Error::Argument {
+                argument: "--context",
+                found: pair.clone(),
+                expected: "NAME=VALUE, e.g. `cart_value=59.9`".to_owned(),
+            })?;
+            let number = text.parse().ok().and_then(Finite::new).map(Value::Number);
+            let value = number.or_else(|| text.parse().ok().map(Value::Boolean));
+            Ok((name.into(), value.unwrap_or_else(|| Value::Text(text.into()))))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn context_values_have_the_type_they_look_like() {
+        let values: Vec<_> =
+            context(&["a=1.5".into(), "b=true".into(), "c=x=y".into()]).unwrap().into_values().collect();
+        assert_eq!(
+            values,
+            [Value::Number(Finite::new(1.5).unwrap()), Value::Boolean(true), Value::Text("x=y".into())]
+        );
+        assert!(context(&["cart".into()]).unwrap_err().to_string().contains("NAME=VALUE"));
+    }
 }

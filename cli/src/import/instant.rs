@@ -48,13 +48,17 @@ impl InstantFormat {
         if let Cell::Instant(unix_ms) = cell {
             return in_range(*unix_ms).ok_or_else(|| "a time between the years 1 and 9999".to_owned());
         }
-        let text = cell.to_text();
+        self.read_text(&cell.to_text())
+    }
+
+    /// The instant that a text spells, or what was expected.
+    pub(crate) fn read_text(&self, text: &str) -> Result<Timestamp, String> {
         let read = match self {
-            Self::Milliseconds => whole(&text).and_then(in_range),
-            Self::Seconds => seconds(&text),
-            Self::Rfc3339 => rfc3339(&text),
-            Self::Pattern(pattern) => by_pattern(pattern, &text),
-            Self::Guess => guess(&text),
+            Self::Milliseconds => whole(text).and_then(in_range),
+            Self::Seconds => seconds(text),
+            Self::Rfc3339 => rfc3339(text),
+            Self::Pattern(pattern) => by_pattern(pattern, text),
+            Self::Guess => guess(text),
         };
         read.ok_or_else(|| self.expected())
     }

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use augur_loadtest::v1;
 use serde::Serialize;
 
+pub(crate) use instant::InstantFormat;
 pub(crate) use mapping::Mapping;
 pub(crate) use source::Format;
 
