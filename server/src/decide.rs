@@ -241,7 +241,7 @@ fn whole_us(time: Duration) -> u32 {
     u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
-fn point_of<'a>(active: &'a Active, name: &str) -> Result<&'a Point, Error> {
+pub(crate) fn point_of<'a>(active: &'a Active, name: &str) -> Result<&'a Point, Error> {
     let policy = active.policy();
     policy.point(name).ok_or_else(|| {
         let shown: String = name.chars().take(100).collect();

@@ -168,21 +168,21 @@ fn answer_to(error: &Error) -> Answer {
     use augur_feature_store::Error as Store;
     use augur_models::Error as Models;
     match error {
-        Error::InvalidField(_) | Error::Diagnostics(_) | Error::Store(Store::TooManyEvents { .. }) => {
+        Error::InvalidField(_)
+        | Error::Diagnostics(_)
+        | Error::Store(Store::TooManyEvents { .. })
+        | Error::Models(Models::InvalidName { .. } | Models::TooLarge { .. }) => {
             Answer::Told(Code::InvalidArgument)
         }
         Error::NotFound { .. } | Error::Models(Models::UnknownVersion { .. }) => Answer::Told(Code::NotFound),
         Error::NotNow { .. } => Answer::Told(Code::FailedPrecondition),
         Error::Models(
-            Models::InvalidName { .. }
-            | Models::TooLarge { .. }
-            | Models::WrongModel { .. }
-            | Models::NothingToRollBack { .. }
-            | Models::FeatureMismatch { .. },
+            Models::WrongModel { .. } | Models::NothingToRollBack { .. } | Models::FeatureMismatch { .. },
         ) => Answer::Told(Code::FailedPrecondition),
         Error::Overloaded { .. }
         | Error::Store(Store::QueueFull { .. })
         | Error::Log(Log::QueueFull { .. }) => Answer::Wait(Code::ResourceExhausted, RETRY_SOON),
+        Error::Log(Log::RecordTooLarge { .. }) => Answer::Told(Code::ResourceExhausted),
         Error::DeadlineExceeded { .. } => Answer::Told(Code::DeadlineExceeded),
         Error::ShuttingDown | Error::Store(Store::Closed) | Error::Log(Log::Closed) => {
             Answer::Wait(Code::Unavailable, RETRY_LATER)
@@ -218,6 +218,9 @@ impl From<Error> for Status {
                     &fault.field,
                     format!("{}; expected {}", fault.problem, fault.expected),
                 );
+            }
+            Error::Models(augur_models::Error::InvalidName { kind, .. }) => {
+                details.add_bad_request_violation(*kind, error.to_string());
             }
             Error::Diagnostics(list) => {
                 for complaint in list.iter().take(MAX_VIOLATIONS) {

@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::metrics::{MethodMetrics, Metrics};
 use crate::services::{METHODS, STREAMING};
 use crate::telemetry::REQUEST_TARGET;
-use crate::{App, Error};
+use crate::{Error, config};
 
 type Request = http::Request<Body>;
 type Response = http::Response<Body>;
@@ -55,13 +55,11 @@ struct Shared {
 }
 
 impl GuardLayer {
-    pub(crate) fn new(app: &App) -> Self {
-        let server = &app.config().server;
-        let metrics = app.metrics();
+    pub(crate) fn new(clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>, server: &config::Server) -> Self {
         let methods = METHODS.iter().map(|method| (*method, metrics.method(method)));
         Self {
             shared: Arc::new(Shared {
-                clock: Arc::clone(app.clock()),
+                clock: Arc::clone(clock),
                 metrics: Arc::clone(metrics),
                 methods: methods.collect(),
                 others: metrics.method("other"),
@@ -207,6 +205,41 @@ fn caller_allows(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The status number of one call through the guard to a service that does `work`.
+    async fn status_of<F>(change: impl FnOnce(&mut config::Server), timeout: &str, work: fn() -> F) -> i32
+    where
+        F: Future<Output = Response> + Send + 'static,
+    {
+        let clock: Arc<dyn Clock> = Arc::new(crate::SystemClock::new());
+        let mut server = crate::Config::default().server;
+        change(&mut server);
+        let layer = GuardLayer::new(&clock, &Arc::new(Metrics::new().unwrap()), &server);
+        let inner = tower::service_fn(move |_: Request| async move { Ok(work().await) });
+        let request = http::Request::builder().uri("/augur.v1.DecisionService/Decide");
+        let request = request.header("grpc-timeout", timeout).body(Body::empty()).unwrap();
+        let response = layer.layer(inner).call(request).await.unwrap();
+        response.headers().get("grpc-status").map_or(0, |code| code.to_str().unwrap().parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_call_that_takes_too_long_is_told_so() {
+        assert_eq!(status_of(|_| {}, "5m", std::future::pending).await, 4);
+        let short = |server: &mut config::Server| server.max_deadline = Duration::from_millis(5);
+        assert_eq!(status_of(short, "1H", std::future::pending).await, 4);
+        assert_eq!(status_of(|_| {}, "1H", || async { Response::default() }).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_its_own_call_only() {
+        assert_eq!(status_of(|_| {}, "1H", || async { panic!("a defect, in a test") }).await, 13);
+    }
+
+    #[tokio::test]
+    async fn too_many_calls_are_shed() {
+        let full = |server: &mut config::Server| server.max_requests_in_flight = 0;
+        assert_eq!(status_of(full, "1H", || async { Response::default() }).await, 8);
+    }
 
     #[test]
     fn timeouts_are_read_or_ignored() {

@@ -85,7 +85,7 @@ pub async fn serve_app(app: App, shutdown: CancellationToken) -> Result<Running,
         .http2_keepalive_interval(Some(server.keepalive_interval))
         .http2_keepalive_timeout(Some(server.keepalive_timeout))
         .http2_max_header_list_size(MAX_HEADER_BYTES)
-        .layer(GuardLayer::new(&app))
+        .layer(GuardLayer::new(app.clock(), app.metrics(), &server))
         .serve_with_incoming_shutdown(routes, incoming, shutdown.clone().cancelled_owned());
     let serving = tokio::spawn(serving);
     let ending = Ending { app, health, ready, stop, drain_timeout: server.drain_timeout };

@@ -10,6 +10,7 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -48,9 +49,8 @@ impl Drop for Guard {
 /// would silence everything else.
 pub(crate) fn is_filter(directives: &str) -> bool {
     let bare = directives.split(',').filter(|directive| !directive.contains(['=', '[']));
-    let levels =
-        bare.map(str::trim).all(|word| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok());
-    levels && EnvFilter::try_new(directives).is_ok()
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+    bare.map(str::trim).all(is_level) && EnvFilter::try_new(directives).is_ok()
 }
 
 /// Starts logging to standard error and, if an endpoint is set, tracing. Once per process.

@@ -31,7 +31,7 @@ impl App {
     /// record to `each` in the order of the users' keys.
     ///
     /// # Errors
-    /// As [`App::decide_for`]; the first error ends the run, and what was decided before it stands.
+    /// As [`App::decide_for`]; the first error ends the run, and what was decided before it stands and was handed out.
     pub async fn decide_for_all(
         self: &Arc<Self>,
         decision_point: &str,
@@ -39,35 +39,44 @@ impl App {
         mut each: impl FnMut(&DecisionRecord),
     ) -> Result<Decided, Error> {
         let active = self.active();
-        let default = active.policy().point(decision_point).map(|point| Arc::clone(point.default_action()));
-        let point: Arc<str> = decision_point.into();
+        let point = crate::decide::point_of(&active, decision_point)?;
+        let question = |user| Question {
+            user,
+            decision_point: Arc::clone(point.name()),
+            context: context.to_vec(),
+            bytes: Vec::new(),
+            read_until: None,
+        };
         let mut users = self.read_users();
         let mut under_way: VecDeque<JoinHandle<Result<DecisionRecord, Error>>> = VecDeque::new();
         let mut decided = Decided::default();
+        let mut failure = None;
         loop {
-            let next = users.recv().await.transpose()?;
+            let next = if failure.is_none() { users.recv().await } else { None };
             let more = next.is_some();
-            if let Some(user) = next {
-                let question = Question {
-                    user,
-                    decision_point: Arc::clone(&point),
-                    context: context.to_vec(),
-                    bytes: Vec::new(),
-                    read_until: None,
-                };
-                let app = Arc::clone(self);
-                under_way.push_back(tokio::spawn(async move { app.decide_for(question).await }));
+            match next {
+                Some(Ok(user)) => {
+                    let (app, question) = (Arc::clone(self), question(user));
+                    under_way.push_back(tokio::spawn(async move { app.decide_for(question).await }));
+                }
+                Some(Err(error)) => failure = Some(error),
+                None => {}
             }
+            // What is under way is awaited even after a failure: it is recorded, so it must be told.
             let most = if more { UNDER_WAY } else { 0 };
             while under_way.len() > most {
                 let Some(oldest) = under_way.pop_front() else { break };
-                let record = oldest.await.map_err(|_| Error::Internal)??;
-                decided.users += 1;
-                decided.given += u64::from(default.as_ref() != Some(&record.decision.action));
-                each(&record);
+                match oldest.await.map_err(|_| Error::Internal).flatten() {
+                    Ok(record) => {
+                        decided.users += 1;
+                        decided.given += u64::from(*point.default_action() != record.decision.action);
+                        each(&record);
+                    }
+                    Err(error) => failure = Some(failure.unwrap_or(error)),
+                }
             }
             if !more {
-                return Ok(decided);
+                return failure.map_or(Ok(decided), Err);
             }
         }
     }

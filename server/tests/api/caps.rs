@@ -1,1 +1,106 @@
-//! To be filled.
+//! Frequency caps hold however many ask at once.
+
+use std::collections::BTreeMap;
+
+use augur_domain::time::{DAY_MS, HOUR_MS};
+use augur_proto::v1;
+
+use crate::served::{NOW, Served, subject};
+
+/// Two actions of one channel with caps, so dear that both are given as long as they may be.
+const POLICY: &str = r#"
+version = 1
+
+[[decision_point]]
+name = "here"
+actions = ["offer", "banner", "none"]
+default_action = "none"
+deadline = "10s"
+
+[[action]]
+name = "offer"
+channel = "onsite"
+value = "10.0"
+caps = ["3 per 7d"]
+
+[[action]]
+name = "banner"
+channel = "onsite"
+value = "5.0"
+caps = ["5 per 24h per channel"]
+
+[[action]]
+name = "none"
+"#;
+
+fn here(user: &str) -> v1::DecideRequest {
+    v1::DecideRequest { subject: subject(user), decision_point: "here".to_owned(), context: BTreeMap::new() }
+}
+
+async fn served() -> Served {
+    let served = Served::start().await;
+    let request = v1::ActivatePolicyRequest { policy_toml: POLICY.to_owned() };
+    let response = served.policies().activate_policy(request).await.unwrap().into_inner();
+    assert!(response.faults.is_empty(), "{:?}", response.faults);
+    served
+}
+
+/// How often each action is given to one user by `calls` decisions at once.
+async fn decide_at_once(served: &Served, user: &str, calls: usize) -> BTreeMap<String, usize> {
+    let tasks = (0..calls).map(|_| {
+        let mut client = served.decisions();
+        let request = here(user);
+        tokio::spawn(async move { client.decide(request).await.unwrap().into_inner().action })
+    });
+    let mut given = BTreeMap::new();
+    for task in tasks.collect::<Vec<_>>() {
+        *given.entry(task.await.unwrap()).or_insert(0) += 1;
+    }
+    given
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn thirty_two_at_once_never_pass_a_cap() {
+    let served = served().await;
+    for user in ["ada", "bob", "eve"] {
+        let given = decide_at_once(&served, user, 32).await;
+        assert_eq!(given["offer"], 3, "{given:?}");
+        assert_eq!(given["banner"], 2, "the channel's five less three offers: {given:?}");
+        assert_eq!(given["none"], 27, "{given:?}");
+    }
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_cap_says_when_it_ends_and_then_ends() {
+    let served = served().await;
+    for _ in 0..5 {
+        served.decide(here("ada")).await;
+    }
+    let refused = served.decide(here("ada")).await;
+    assert_eq!(refused.action, "none");
+    let offer = &refused.candidates[0];
+    let reason = offer.reason.as_ref().unwrap();
+    assert_eq!((&*reason.code, &*reason.detail), ("FREQUENCY_CAP", "3 per 7d"));
+    let next =
+        augur_proto::convert::timestamp_from_wire(offer.next_eligible_at.as_ref().unwrap(), "t").unwrap();
+    assert_eq!(next, NOW.plus_millis(7 * DAY_MS));
+
+    served.clock.set(NOW.plus_millis(7 * DAY_MS - 1));
+    assert_eq!(served.decide(here("ada")).await.action, "banner");
+    served.clock.set(next);
+    assert_eq!(served.decide(here("ada")).await.action, "offer");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn caps_survive_a_restart() {
+    let served = served().await;
+    for _ in 0..3 {
+        assert_eq!(served.decide(here("ada")).await.action, "offer");
+    }
+    let served = served.restart_with(|_, _| {}).await;
+    served.clock.set(NOW.plus_millis(HOUR_MS));
+    assert_eq!(served.decide(here("ada")).await.action, "banner");
+    served.stop().await;
+}

@@ -1,0 +1,173 @@
+//! The app without a network: deadlines, training sets from the event log, exports, decisions for everybody.
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::float_cmp
+    )
+)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use augur_domain::decision::{Availability, Rung};
+use augur_domain::event::EventOutcome;
+use augur_domain::ids::Subject;
+use augur_domain::time::DAY_MS;
+use augur_domain::{ReasonCode, Timestamp};
+use augur_proto::convert::timestamp_to_wire;
+use augur_proto::v1;
+use augur_server::offline::{Population, Span, Task, cutoffs};
+use augur_server::{App, Config, DecideCall, FixedClock};
+
+const NOW: Timestamp = Timestamp::from_unix_ms(1_795_366_965_000);
+
+fn open(dir: &Path) -> App {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
+    let mut config = Config::default();
+    config.data.dir = dir.join("data");
+    config.data.features = shipped.join("features.toml");
+    config.data.policy = shipped.join("policy.toml");
+    App::open(config, FixedClock::new(NOW)).unwrap()
+}
+
+fn days_ago(days: i64) -> Timestamp {
+    NOW.plus_millis(-days * DAY_MS)
+}
+
+fn event(user: &str, name: &str, days: i64) -> v1::Event {
+    v1::Event {
+        message_id: format!("{user}-{name}-{days}"),
+        user_id: user.to_owned(),
+        event: name.to_owned(),
+        timestamp: Some(timestamp_to_wire(days_ago(days))),
+        ..v1::Event::default()
+    }
+}
+
+/// Ada buys every ten days; Bob looked once, long ago; Eve came back lately.
+fn history() -> Vec<v1::Event> {
+    let mut events: Vec<v1::Event> = (0..10).map(|n| event("ada", "purchase", 10 * n)).collect();
+    events.extend([
+        event("bob", "page_view", 90),
+        event("eve", "page_view", 80),
+        event("eve", "purchase", 5),
+    ]);
+    events
+}
+
+#[tokio::test]
+async fn features_are_not_read_after_the_deadline() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = open(dir.path());
+    let request = v1::DecideRequest {
+        subject: Some(v1::Subject { id: Some(v1::subject::Id::UserId("ada".to_owned())) }),
+        decision_point: "home_page".to_owned(),
+        context: BTreeMap::new(),
+    };
+    let call = |allowed| DecideCall {
+        bytes: vec![1, 2, 3],
+        request: request.clone(),
+        arrived: app.clock().monotonic(),
+        allowed,
+    };
+    let late = app.decide(call(Some(Duration::ZERO))).await.unwrap();
+    assert_eq!(late.inputs.features_availability, Availability::DeadlineExceeded);
+    assert_eq!(late.decision.rung, Rung::RulesOnly);
+    let reasons: Vec<ReasonCode> = late.decision.reasons.iter().map(|reason| reason.code).collect();
+    assert!(reasons.contains(&ReasonCode::FeaturesUnavailable), "{reasons:?}");
+    assert_eq!((late.sequence, &*late.request), (1, &[1, 2, 3][..]));
+    let in_time = app.decide(call(None)).await.unwrap();
+    assert_eq!(in_time.inputs.features_availability, Availability::Available);
+    assert_ne!(in_time.inputs.seed, late.inputs.seed);
+    app.close().unwrap();
+}
+
+#[tokio::test]
+async fn old_events_are_imported_as_of_their_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = open(dir.path());
+    let old = event("ada", "purchase", 2_000);
+    let outcomes = app.ingest(vec![old.clone()], None).await.unwrap();
+    assert!(matches!(outcomes[0], EventOutcome::Quarantined(_)), "{outcomes:?}");
+    let outcomes = app.import(vec![old], days_ago(1_999)).await.unwrap().outcomes().await.unwrap();
+    assert_eq!(outcomes, [EventOutcome::Accepted]);
+    app.close().unwrap();
+}
+
+#[tokio::test]
+async fn a_training_set_sees_the_past_and_is_labelled_by_the_future() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = open(dir.path());
+    app.ingest(history(), None).await.unwrap();
+    let span = app.span().unwrap().unwrap();
+    assert_eq!(span, Span { first: days_ago(90), last: NOW });
+
+    let task = Task::Conversion { event: "purchase".to_owned(), horizon_ms: 20 * DAY_MS };
+    let ever = Population { active_within_ms: None };
+    let instants = cutoffs(span, task.horizon_ms(), 2);
+    assert_eq!(instants, [days_ago(40), days_ago(20)]);
+    let set = app.training_set(&app.labels(&task, ever, &instants).unwrap()).unwrap();
+    assert_eq!(set.len(), 6, "three people, two instants");
+    assert_eq!(set.feature_set, app.feature_set().hash());
+
+    let ada = app.user_key(Subject::User("ada"));
+    let eve = app.user_key(Subject::User("eve"));
+    let column = set.columns.iter().position(|name| name == "purchase_count_30d").unwrap();
+    let rows: Vec<_> = set.rows().zip(&set.users).collect();
+    let of = |user, at| rows.iter().find(|((_, _, _, time), key)| **key == user && *time == at).unwrap().0;
+    // The purchase at the very instant belongs to the label, not to the features.
+    let (values, label, ..) = of(ada, days_ago(20));
+    assert_eq!((values[column], label), (Some(3.0), true));
+    assert!(!of(eve, days_ago(40)).1);
+    assert!(of(eve, days_ago(20)).1);
+
+    let churn = Task::Churn { event: None, horizon_ms: 20 * DAY_MS };
+    let recent = Population { active_within_ms: Some(50 * DAY_MS) };
+    let labels = app.labels(&churn, recent, &instants).unwrap();
+    let told: Vec<_> = labels.iter().map(|label| (label.user == eve, label.at, label.outcome)).collect();
+    assert!(told.contains(&(true, days_ago(40), Some(1.0))), "{told:?}");
+
+    let error = app.labels(&task, ever, &[days_ago(19)]).unwrap_err().to_string();
+    assert!(error.contains("needs 20d of data after it, but the data ends at 2026-11-22"), "{error}");
+    let nobody = app.labels(&task, ever, &[days_ago(95)]).unwrap_err().to_string();
+    assert!(nobody.contains("nobody was there before the cutoffs"), "{nobody}");
+    app.close().unwrap();
+}
+
+#[tokio::test]
+async fn features_are_exported_for_everybody() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = open(dir.path());
+    app.ingest(history(), None).await.unwrap();
+    let path = dir.path().join("features.parquet");
+    let exported = app.export_features(&path, &app.everybody_at(NOW).unwrap()).unwrap();
+    assert_eq!(exported.rows, 3);
+    assert_eq!(std::fs::read(&path).unwrap()[..4], *b"PAR1");
+    app.close().unwrap();
+}
+
+#[tokio::test]
+async fn everybody_gets_a_decision_and_nobody_two() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = Arc::new(open(dir.path()));
+    let people = (0..700).map(|n| event(&format!("u{n}"), "page_view", 2)).collect();
+    app.ingest(people, None).await.unwrap();
+    let mut users = Vec::new();
+    let decided =
+        app.decide_for_all("weekly_email", &[], |record| users.push(record.inputs.user)).await.unwrap();
+    assert_eq!((decided.users, decided.given), (700, 700));
+    assert!(users.is_sorted());
+    // A digest lasts six days.
+    let again = app.decide_for_all("weekly_email", &[], |_| {}).await.unwrap();
+    assert_eq!((again.users, again.given), (700, 0));
+    let error = app.decide_for_all("weekly_mail", &[], |_| {}).await.unwrap_err().to_string();
+    assert!(error.contains("did you mean `weekly_email`?"), "{error}");
+    Arc::into_inner(app).unwrap().close().unwrap();
+}
