@@ -83,6 +83,7 @@ fn open(dir: &Path) -> App {
     let mut config = Config::default();
     config.server.listen = "127.0.0.1:0".parse().unwrap();
     config.server.http_listen = None;
+    config.server.workers = 1;
     config.data.dir = dir.to_owned();
     config.data.features = shipped.join("features.toml");
     config.data.policy = shipped.join("policy.toml");

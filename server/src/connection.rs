@@ -1,8 +1,8 @@
-//! Accepting connections: bounded, without Nagle's delay, backing off when the system has no room, and cut at the end.
+//! Accepting connections: bounded, without Nagle's delay, backing off when the system has no room, and dealt out to the
+//! workers in turn.
 //!
-//! Not here: HTTP/2 or what is served on a connection (`serve`).
+//! Not here: HTTP/2 or what is served on a connection (`worker`).
 
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,66 +12,68 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use crate::metrics::Metrics;
 
 /// First and longest pause after a failure to accept.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
-/// Connections accepted and not yet taken over.
-const HANDED_OVER: usize = 16;
 
-/// Tells when to stop accepting and when to cut what is open.
-#[derive(Debug, Clone)]
-pub(crate) struct Stop {
-    /// No new connections.
-    pub(crate) accepting: CancellationToken,
-    /// No connections at all.
-    pub(crate) cut: CancellationToken,
+/// A connection on its way to a worker, which has a runtime of its own.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    stream: std::net::TcpStream,
+    metrics: Arc<Metrics>,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Accepted {
+    /// Takes the connection over into the runtime of the caller.
+    pub(crate) fn into_connection(self) -> io::Result<Connection> {
+        let stream = TcpStream::from_std(self.stream)?;
+        self.metrics.connections.increment(1);
+        Ok(Connection { stream, metrics: self.metrics, _permit: self.permit })
+    }
 }
 
 /// Accepts until told to stop.
-pub(crate) fn accept(
+pub(crate) async fn accept(
     listener: TcpListener,
     max_connections: usize,
     metrics: Arc<Metrics>,
-    stop: Stop,
-) -> ReceiverStream<io::Result<Connection>> {
-    let (accepted, stream) = mpsc::channel(HANDED_OVER);
+    workers: Vec<mpsc::Sender<Accepted>>,
+    stop: CancellationToken,
+) {
     let permits = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
-    let accepting = stop.accepting.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            () = accepting.cancelled() => {}
-            () = accept_all(listener, permits, metrics, stop.cut, accepted) => {}
-        }
-    });
-    ReceiverStream::new(stream)
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = accept_all(listener, permits, metrics, workers) => {}
+    }
 }
 
 async fn accept_all(
     listener: TcpListener,
     permits: Arc<Semaphore>,
     metrics: Arc<Metrics>,
-    cut: CancellationToken,
-    accepted: mpsc::Sender<io::Result<Connection>>,
+    workers: Vec<mpsc::Sender<Accepted>>,
 ) {
     let (first, longest) = BACK_OFF;
     let mut pause = first;
+    let mut turns = workers.iter().cycle();
     loop {
         // At the bound, callers wait in the system's queue.
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
+        let accepted = listener.accept().await.and_then(|(stream, _)| {
+            stream.set_nodelay(true)?;
+            stream.into_std()
+        });
+        match accepted {
+            Ok(stream) => {
                 pause = first;
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "a connection went away at once");
-                    continue;
-                }
-                let connection = Connection::new(stream, cut.clone(), Arc::clone(&metrics), permit);
-                if accepted.send(Ok(connection)).await.is_err() {
+                let Some(worker) = turns.next() else { return };
+                let accepted = Accepted { stream, metrics: Arc::clone(&metrics), permit };
+                if worker.send(accepted).await.is_err() {
                     return;
                 }
             }
@@ -85,24 +87,11 @@ async fn accept_all(
     }
 }
 
-/// An open connection; it ends when it is cut.
+/// An open connection; counted while it is.
 pub(crate) struct Connection {
     stream: TcpStream,
-    cut: Pin<Box<WaitForCancellationFutureOwned>>,
     metrics: Arc<Metrics>,
     _permit: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    fn new(
-        stream: TcpStream,
-        cut: CancellationToken,
-        metrics: Arc<Metrics>,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
-        metrics.connections.increment(1);
-        Self { stream, cut: Box::pin(cut.cancelled_owned()), metrics, _permit: permit }
-    }
 }
 
 impl Drop for Connection {
@@ -125,9 +114,6 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.cut.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }

@@ -26,6 +26,7 @@ mod serve;
 mod services;
 mod suggest;
 pub mod telemetry;
+mod worker;
 
 pub use active::Active;
 pub use admin::{ModelListing, Reloaded};

@@ -3,30 +3,31 @@
 //! Order at the end: tell health, stop accepting, let calls under way end within the bound, cut the rest, stop the
 //! writers, close the store last. Not here: what is served (`services`), what calls pass (`layers`).
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::clock::SystemClock;
-use crate::connection::{Stop, accept};
+use crate::connection::accept;
 use crate::http::{self, Pages};
 use crate::layers::GuardLayer;
-use crate::{App, Config, Error, services};
+use crate::worker::Stop;
+use crate::{App, Config, Error, services, worker};
 
 /// How often gauges and health are brought up to date.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long cut calls may take to let go of what they hold.
-const LET_GO_TIMEOUT: Duration = Duration::from_secs(2);
-/// Longest header list of a request, in bytes.
-const MAX_HEADER_BYTES: u32 = 16 << 10;
+const LET_GO_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A server that answers.
 #[derive(Debug)]
@@ -79,19 +80,21 @@ pub async fn serve_app(app: App, shutdown: CancellationToken) -> Result<Running,
     let upkeep = tokio::spawn(upkeep(Arc::clone(&app), health.clone(), Arc::clone(&ready), shutdown.clone()));
 
     let stop = Stop { accepting: shutdown.clone(), cut: CancellationToken::new() };
-    let incoming = accept(listener, server.max_connections, Arc::clone(app.metrics()), stop.clone());
-    let serving = Server::builder()
-        .max_concurrent_streams(server.max_concurrent_streams)
-        .http2_keepalive_interval(Some(server.keepalive_interval))
-        .http2_keepalive_timeout(Some(server.keepalive_timeout))
-        .http2_max_header_list_size(MAX_HEADER_BYTES)
-        .layer(GuardLayer::new(app.clock(), app.metrics(), &server))
-        .serve_with_incoming_shutdown(routes, incoming, shutdown.clone().cancelled_owned());
-    let serving = tokio::spawn(serving);
+    let layer = GuardLayer::new(app.clock(), app.metrics(), &server);
+    let mut connections = Vec::new();
+    let workers = worker_count(server.workers);
+    let (ended, serving) = mpsc::channel(workers);
+    for index in 0..workers {
+        let (routes, layer, ended) = (routes.clone(), layer.clone(), ended.clone());
+        connections.push(worker::start(index, routes, layer, &server, stop.clone(), ended)?);
+    }
+    drop((routes, layer, ended));
+    let metrics = Arc::clone(app.metrics());
+    tokio::spawn(accept(listener, server.max_connections, metrics, connections, shutdown.clone()));
     let ending = Ending { app, health, ready, stop, drain_timeout: server.drain_timeout };
     tracing::info!(%address, "serving");
     let task = tokio::spawn(async move {
-        let served = ending.drain(serving, &shutdown).await;
+        let served = ending.drain(all(serving), &shutdown).await;
         let _ = upkeep.await;
         if let Some(http) = http {
             // An idle scraper must not hold the process.
@@ -101,6 +104,19 @@ pub async fn serve_app(app: App, shutdown: CancellationToken) -> Result<Running,
         served.and(closed)
     });
     Ok(Running { address, http_address, task })
+}
+
+/// One per core unless told otherwise.
+fn worker_count(asked: usize) -> usize {
+    if asked > 0 { asked } else { std::thread::available_parallelism().map_or(1, std::num::NonZero::get) }
+}
+
+/// Waits for every worker, or for the first that fails.
+async fn all(mut ended: mpsc::Receiver<Result<(), Error>>) -> Result<(), Error> {
+    while let Some(served) = ended.recv().await {
+        served?;
+    }
+    Ok(())
 }
 
 async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, Error> {
@@ -137,41 +153,36 @@ struct Ending {
     drain_timeout: Duration,
 }
 
-type Serving = JoinHandle<Result<(), tonic::transport::Error>>;
-
 impl Ending {
     /// Waits for the shutdown and then, within the bound, for the calls under way.
-    async fn drain(&self, mut serving: Serving, shutdown: &CancellationToken) -> Result<(), Error> {
-        let ended = tokio::select! {
-            ended = &mut serving => Some(ended),
-            () = shutdown.cancelled() => None,
-        };
-        if let Some(ended) = ended {
-            shutdown.cancel();
-            return ended.map_err(|_| Error::Internal)?.map_err(Error::from);
+    async fn drain(
+        &self,
+        serving: impl Future<Output = Result<(), Error>>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Error> {
+        let mut serving = pin!(serving);
+        tokio::select! {
+            served = &mut serving => {
+                shutdown.cancel();
+                return served;
+            }
+            () = shutdown.cancelled() => {}
         }
         self.ready.store(false, Ordering::Relaxed);
         for name in services::NAMES {
             self.health.set_service_status(name, ServingStatus::NotServing).await;
         }
         tracing::info!(drain_timeout_ms = self.drain_timeout.as_millis(), "shutting down");
-        if let Ok(ended) = tokio::time::timeout(self.drain_timeout, &mut serving).await {
-            return ended.map_err(|_| Error::Internal)?.map_err(Error::from);
+        if let Ok(served) = tokio::time::timeout(self.drain_timeout, &mut serving).await {
+            return served;
         }
         tracing::warn!("cutting calls that did not end in time");
         self.stop.cut.cancel();
-        match tokio::time::timeout(LET_GO_TIMEOUT, &mut serving).await {
-            Ok(ended) => ended.map_err(|_| Error::Internal)?.map_err(Error::from),
-            Err(_) => {
-                serving.abort();
-                Ok(())
-            }
-        }
+        tokio::time::timeout(LET_GO_TIMEOUT, serving).await.unwrap_or(Ok(()))
     }
 
     /// Closes the app once nothing uses it any more.
     async fn close(self) -> Result<(), Error> {
-        self.stop.cut.cancel();
         let mut shared = self.app;
         let mut left = LET_GO_TIMEOUT;
         let pause = Duration::from_millis(5);

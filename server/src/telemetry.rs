@@ -70,7 +70,9 @@ pub fn start(config: &Telemetry) -> Result<Guard, Error> {
         Some(endpoint) => Some(exporter(endpoint, config.otlp_sample_ratio)?),
         None => None,
     };
-    let spans = traces.as_ref().map(|(provider, _)| {
+    // From here on whatever fails must stop the exporter in the guard's way.
+    let guard = Guard { traces };
+    let spans = guard.traces.as_ref().map(|(provider, _)| {
         let requests = tracing_subscriber::filter::filter_fn(|metadata| metadata.target() == REQUEST_TARGET);
         tracing_opentelemetry::layer().with_tracer(provider.tracer("augur")).with_filter(requests)
     });
@@ -79,7 +81,7 @@ pub fn start(config: &Telemetry) -> Result<Guard, Error> {
         .with(lines.with_filter(filter))
         .try_init()
         .map_err(|error| problem(error.to_string(), "to be started once per process"))?;
-    Ok(Guard { traces })
+    Ok(guard)
 }
 
 fn exporter(

@@ -43,6 +43,8 @@ pub struct Server {
     pub http_listen: Option<SocketAddr>,
     /// Whether an address that other machines reach may be used without encryption and authentication.
     pub allow_insecure: bool,
+    /// Threads that serve calls, each its own share of the connections; 0 is one per core.
+    pub workers: usize,
     /// Most connections at once.
     pub max_connections: usize,
     /// Most calls at once on one connection.
@@ -150,6 +152,7 @@ impl Default for Config {
                 listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7401)),
                 http_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 7402))),
                 allow_insecure: false,
+                workers: 0,
                 max_connections: 10_000,
                 max_concurrent_streams: 200,
                 max_requests_in_flight: 8_192,

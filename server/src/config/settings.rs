@@ -25,6 +25,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 5] = [
             "listen",
             "http_listen",
             "allow_insecure",
+            "workers",
             "max_connections",
             "max_concurrent_streams",
             "max_requests_in_flight",
@@ -163,6 +164,7 @@ fn set_server(server: &mut super::Server, key: &str, value: &Written<'_>) -> Res
         "http_listen" if value.text.is_empty() && value.is("text") => server.http_listen = None,
         "http_listen" => server.http_listen = Some(value.address()?),
         "allow_insecure" => server.allow_insecure = value.boolean()?,
+        "workers" => server.workers = value.size(0, 1_024)?,
         "max_connections" => server.max_connections = value.size(1, 1_000_000)?,
         "max_concurrent_streams" => {
             server.max_concurrent_streams = u32::try_from(value.whole(1, 10_000)?).unwrap_or(200);
