@@ -3,6 +3,7 @@
 //!
 //! Not here: HTTP/2 or what is served on a connection (`worker`).
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
@@ -19,6 +21,9 @@ use crate::metrics::Metrics;
 
 /// First and longest pause after a failure to accept.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
+
+/// How long a new connection may say nothing. Afterwards HTTP/2's own keepalive looks after it.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection on its way to a worker, which has a runtime of its own.
 #[derive(Debug)]
@@ -31,9 +36,14 @@ pub(crate) struct Accepted {
 impl Accepted {
     /// Takes the connection over into the runtime of the caller.
     pub(crate) fn into_connection(self) -> io::Result<Connection> {
+        self.with_timeout(FIRST_BYTE_TIMEOUT)
+    }
+
+    fn with_timeout(self, first_byte: Duration) -> io::Result<Connection> {
         let stream = TcpStream::from_std(self.stream)?;
         self.metrics.connections.increment(1);
-        Ok(Connection { stream, metrics: self.metrics, _permit: self.permit })
+        let silent = Some(Box::pin(sleep(first_byte)));
+        Ok(Connection { stream, silent, metrics: self.metrics, _permit: self.permit })
     }
 }
 
@@ -90,6 +100,8 @@ async fn accept_all(
 /// An open connection; counted while it is.
 pub(crate) struct Connection {
     stream: TcpStream,
+    /// Runs until the first byte has come.
+    silent: Option<Pin<Box<Sleep>>>,
     metrics: Arc<Metrics>,
     _permit: OwnedSemaphorePermit,
 }
@@ -114,7 +126,16 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if let Some(silent) = &mut self.silent {
+            if buffer.filled().len() > before {
+                self.silent = None;
+            } else if read.is_pending() && silent.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        read
     }
 }
 
@@ -145,5 +166,35 @@ impl AsyncWrite for Connection {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn whoever_says_nothing_is_dropped_and_whoever_has_spoken_is_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let (worker, mut accepted) = mpsc::channel(2);
+        let stop = CancellationToken::new();
+        tokio::spawn(accept(listener, 2, Arc::clone(&metrics), vec![worker], stop.clone()));
+
+        let silent = TcpStream::connect(address).await.unwrap();
+        let accepted_first = accepted.recv().await.unwrap();
+        let mut served = accepted_first.with_timeout(Duration::from_millis(5)).unwrap();
+        assert_eq!(served.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop((silent, served));
+
+        let mut talking = TcpStream::connect(address).await.unwrap();
+        let mut served = accepted.recv().await.unwrap().into_connection().unwrap();
+        talking.write_all(b"a").await.unwrap();
+        assert_eq!(served.read_u8().await.unwrap(), b'a');
+        assert!(served.silent.is_none());
+        assert!(metrics.render().contains("augur_connections 1"));
+        stop.cancel();
     }
 }

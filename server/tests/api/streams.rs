@@ -1,5 +1,7 @@
 //! Long-lived calls: ordered answers, back-pressure, and an end at shutdown.
 
+use std::time::Duration;
+
 use augur_proto::v1;
 use augur_proto::v1::EventOutcome;
 use tokio::sync::mpsc;
@@ -50,5 +52,20 @@ async fn open_streams_end_at_shutdown_and_nothing_taken_is_lost() {
     assert!(tail.message().await.is_ok_and(|told| told.is_none()), "the tail ends without a word");
     assert_eq!(served.ingest(vec![purchase("m1", "ada", 1.0)]).await, [EventOutcome::Duplicate]);
     drop(requests);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_that_never_ends_is_cut_after_the_drain_and_the_directory_is_let_go_of() {
+    let served = Served::start_with(|config| config.server.drain_timeout = Duration::from_millis(50)).await;
+    let mut health = tonic_health::pb::health_client::HealthClient::new(served.channel.clone());
+    let request = tonic_health::pb::HealthCheckRequest { service: "augur.v1.EventService".to_owned() };
+    let mut watch = health.watch(request).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status, 1);
+    // A connection on which nothing was ever said must not hold the end either.
+    let _silent = tokio::net::TcpStream::connect(served.running.address).await.unwrap();
+    let served = served.restart_with(|_, _| {}).await;
+    assert_eq!(watch.message().await.unwrap().unwrap().status, 2, "told before it was cut");
+    assert!(watch.message().await.is_err());
     served.stop().await;
 }
