@@ -4,7 +4,7 @@
 #   scripts/real_data.sh [DATA_DIR]
 #
 # DATA_DIR (or AUGUR_DATA) holds jdata_sample/events.csv.gz and online_retail/events.csv.gz; ../shared/data beside the
-# repository otherwise. Data sets that are not there are skipped, loudly. Stored data go to a temporary directory.
+# repository otherwise. AUGUR_BINARY names a binary that is built already. Data sets that are not there are skipped, loudly. Stored data go to a temporary directory.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,8 +12,10 @@ data=${1:-${AUGUR_DATA:-../shared/data}}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-cargo build --release --locked -p augur-cli
-augur=target/release/augur
+augur=${AUGUR_BINARY:-target/release/augur}
+if [[ -z ${AUGUR_BINARY:-} ]]; then
+    cargo build --release --locked --bin augur
+fi
 
 step() {
     local start=$SECONDS

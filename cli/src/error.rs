@@ -28,6 +28,14 @@ pub(crate) enum Error {
         /// What would have been right.
         expected: String,
     },
+    /// Something is missing from the command line, or does not go together.
+    #[error("{problem}; expected {expected}")]
+    Usage {
+        /// What is missing or too much.
+        problem: String,
+        /// What would have been right.
+        expected: &'static str,
+    },
     /// An input file is not what it was taken for.
     #[error("{}: {problem}; expected {expected}", path.display())]
     Input {
@@ -88,7 +96,7 @@ impl Error {
     pub(crate) fn next_step(&self) -> Option<&'static str> {
         match self {
             Self::File { .. } => Some("check that it exists and that you may use it"),
-            Self::Argument { .. } => Some("see `--help` of this command for examples"),
+            Self::Argument { .. } | Self::Usage { .. } => Some("see `--help` of this command for examples"),
             Self::Input { .. } => Some("see `augur import --help` for formats and mappings"),
             Self::NoData { .. } => {
                 Some("make one with `augur import ... --data DIR` or `augur demo --data DIR`")
@@ -96,7 +104,7 @@ impl Error {
             Self::Load(augur_loadtest::Error::Connect { .. }) => {
                 Some("start one with `augur serve --config augur.toml`, or name another `--endpoint`")
             }
-            Self::Load(augur_loadtest::Error::Call { .. }) => {
+            Self::Load(augur_loadtest::Error::Call { call, .. }) if call.starts_with("EventService") => {
                 Some("run the same command again: message ids make a retry count nothing twice")
             }
             Self::TooLittle { .. } => Some("import more history, or choose a shorter horizon"),

@@ -89,6 +89,8 @@ pub struct Report {
     pub ok: u64,
     /// Refused or failed, by gRPC code.
     pub errors: BTreeMap<String, u64>,
+    /// What the server said to the first of each.
+    pub error_examples: BTreeMap<String, String>,
     /// As planned.
     pub target_per_second: f64,
     /// Answers and errors per second, from the first scheduled send to the last answer.
@@ -104,7 +106,21 @@ pub struct Report {
 struct Tally {
     ok: u64,
     errors: BTreeMap<String, u64>,
+    error_examples: BTreeMap<String, String>,
     latencies: Latencies,
+}
+
+impl Tally {
+    fn new() -> Result<Self, Error> {
+        let (errors, error_examples) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { ok: 0, errors, error_examples, latencies: Latencies::new()? })
+    }
+
+    fn count_error(&mut self, status: &tonic::Status) {
+        let code = code_name(status.code());
+        self.error_examples.entry(code.clone()).or_insert_with(|| status.message().to_owned());
+        *self.errors.entry(code).or_default() += 1;
+    }
 }
 
 /// Sends `plan.requests` requests made by `send(index)`; `answered(index, answer)` sees every answer, and
@@ -124,7 +140,7 @@ where
     Answer: Send + 'static,
 {
     plan.check()?;
-    let tally = Arc::new(Mutex::new(Tally { ok: 0, errors: BTreeMap::new(), latencies: Latencies::new()? }));
+    let tally = Arc::new(Mutex::new(Tally::new()?));
     let in_flight = Arc::new(Semaphore::new(plan.max_in_flight));
     let hooks = Arc::new((answered, progress));
     let start = Instant::now();
@@ -165,7 +181,7 @@ fn settle<Answer>(
                 Some(answer)
             }
             Err(status) => {
-                *tally.errors.entry(code_name(status.code())).or_default() += 1;
+                tally.count_error(&status);
                 None
             }
         };
@@ -183,6 +199,7 @@ fn report(plan: &Plan, requests: u64, elapsed: Duration, tally: &Tally) -> Repor
         requests,
         ok: tally.ok,
         errors: tally.errors.clone(),
+        error_examples: tally.error_examples.clone(),
         target_per_second: plan.rate_per_second,
         achieved_per_second: requests as f64 / elapsed_seconds.max(1e-9),
         arrivals: plan.arrivals,
@@ -282,6 +299,7 @@ mod tests {
         .unwrap();
         assert_eq!((report.requests, report.ok), (3_000, 2_000));
         assert_eq!(report.errors, BTreeMap::from([("RESOURCE_EXHAUSTED".to_owned(), 1_000)]));
+        assert_eq!(report.error_examples["RESOURCE_EXHAUSTED"], "busy");
         assert_eq!(report.latency.count, 2_000);
         assert_eq!(answers.load(Ordering::SeqCst), 2_000);
         assert_eq!(progress.load(Ordering::SeqCst), 3);

@@ -3,7 +3,7 @@
 //! Not here: how one decision is made and recorded (`augur_server`), or sending what was decided.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -103,7 +103,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
     report.decisions = decided.users;
     report.given = decided.given;
     report.decisions_per_second = decided.users as f64 / report.elapsed_seconds.max(1e-9);
-    output.report(&report, text)?;
+    output.report(&report, |report| text(report, &args.data))?;
     Ok(Outcome::Fine)
 }
 
@@ -125,7 +125,7 @@ fn instant(text: &str, config: &Config) -> Result<Option<Timestamp>, Error> {
     }
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &Report, data: &Path) -> String {
     let mut text = format!(
         "{} decisions at {} in {:.1} s, {} per second; {} are not the default action\n",
         grouped(report.decisions),
@@ -143,6 +143,6 @@ fn text(report: &Report) -> String {
             counts.iter().map(|(word, count)| vec![(*word).clone(), grouped(**count)]).collect();
         text.push_str(&table(&[what, "decisions"], &rows));
     }
-    text.push_str("next: augur replay --verify --data DIR");
+    text.push_str(&format!("next: augur replay --verify --data {}", data.display()));
     text
 }

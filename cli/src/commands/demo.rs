@@ -41,9 +41,9 @@ pub(crate) struct Args {
     /// Where to keep the shop; a new directory among the temporary ones unless given. Must not hold data yet.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Simulated shoppers.
-    #[arg(long, default_value_t = 3_000)]
-    users: usize,
+    /// Simulated shoppers, at least 100: fewer teach a model nothing.
+    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    users: u32,
     /// Another seed is another shop.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -103,7 +103,8 @@ fn demo_config(directory: &Directory) -> Result<Config, Error> {
 
 async fn play(args: &Args, path: &Path, config: Config) -> Result<Story, Error> {
     let now = SystemClock::new().now();
-    let mut shop = Shop::new(shop::Plan { seed: args.seed, shoppers: args.users, days: SHOP_DAYS, now })?;
+    let mut shop =
+        Shop::new(shop::Plan { seed: args.seed, shoppers: args.users as usize, days: SHOP_DAYS, now })?;
 
     let server = Server::start(&config).await?;
     let ingest = send_events(&server.endpoint(), &mut shop).await?;
@@ -184,7 +185,7 @@ async fn decide_for_all(
     args: &Args,
 ) -> Result<(open_loop::Report, Answers), Error> {
     let client = Client::connect(endpoint, 2).await?;
-    let requests = u64::try_from(args.users).unwrap_or(u64::MAX);
+    let requests = u64::from(args.users);
     let plan = open_loop::Plan {
         requests,
         rate_per_second: args.rate,

@@ -159,7 +159,8 @@ fn decide_text(report: &open_loop::Report) -> String {
         microseconds(latency.max_us),
     );
     for (code, count) in &report.errors {
-        text.push_str(&format!("\nfailed with {code}: {}", grouped(*count)));
+        let example = report.error_examples.get(code).map_or("", String::as_str);
+        text.push_str(&format!("\nfailed with {code}: {}, first: {example}", grouped(*count)));
     }
     text
 }

@@ -1,6 +1,6 @@
 //! One file per command: its arguments with their help, what it does, how it answers.
 //!
-//! Not here: anything that two commands share.
+//! Not here: what is shared beyond two small helpers below: `data`, `import`, `output`, `progress`.
 
 pub(crate) mod decide_all;
 pub(crate) mod demo;

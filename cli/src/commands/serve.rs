@@ -71,11 +71,8 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         (_, Some(data)) => Directory::open_or_create(data)?.config()?,
         (Some(file), None) => Config::load(Some(file))?,
         (None, None) => {
-            return Err(Error::Argument {
-                argument: "augur serve",
-                found: "no configuration".to_owned(),
-                expected: "`--config FILE` or `--data DIR`".to_owned(),
-            });
+            let problem = "no configuration is named".to_owned();
+            return Err(Error::Usage { problem, expected: "`--config FILE` or `--data DIR`" });
         }
     };
     if args.check_config {

@@ -2,7 +2,7 @@
 //!
 //! Not here: labels and features as of then (`augur_server::offline`), fitting (`augur_models`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use augur_loadtest::domain::Timestamp;
 use augur_loadtest::domain::time::{DAY_MS, format_duration_ms, parse_duration_ms};
@@ -123,7 +123,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
     let app = App::open(Directory::open(&args.data)?.config()?, SystemClock::new())?;
     let trained = train(&app, &order);
     app.close()?;
-    output.report(&trained?, Report::text)?;
+    output.report(&trained?, |report| report.text(&args.data))?;
     Ok(Outcome::Fine)
 }
 
@@ -206,7 +206,7 @@ impl Report {
         )
     }
 
-    fn text(&self) -> String {
+    fn text(&self, data: &Path) -> String {
         let report = &self.report;
         let mut text = format!(
             "{} version {} ({}): {}\n{} cutoffs from {} to {}, the last {} held back\n",
@@ -226,10 +226,18 @@ impl Report {
             .collect();
         let header = ["", "rows", "positive", "ROC-AUC", "PR-AUC", "log loss", "Brier", "ECE", "lift"];
         text.push_str(&table(&header, &rows));
-        for warning in &report.warnings {
+        if !report.dropped.is_empty() {
+            let names = report.dropped.join(", ");
+            text.push_str(&format!("note: never vary in training, left out: {names}\n"));
+        }
+        // Each left-out column has a warning of its own, told in one line above.
+        let told = |warning: &&String| {
+            report.dropped.iter().any(|name| warning.contains(&format!("`{name}` never varies")))
+        };
+        for warning in report.warnings.iter().filter(|warning| !told(warning)) {
             text.push_str(&format!("note: {warning}\n"));
         }
-        text.push_str("next: augur decide-all --point weekly_email --data DIR");
+        text.push_str(&format!("next: augur decide-all --point weekly_email --data {}", data.display()));
         text
     }
 }

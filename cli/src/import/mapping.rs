@@ -122,22 +122,23 @@ impl Mapping {
 
     fn check(&self) -> Result<(), Error> {
         let has = |wanted: fn(&Field) -> bool| self.fields.iter().any(|(field, _)| wanted(field));
-        let missing = |what: &str, expected: &str| {
-            Err(Error::Argument { argument: "--map", found: what.to_owned(), expected: expected.to_owned() })
+        let missing = |field: &str, expected| {
+            Err(Error::Usage { problem: format!("no column is mapped to {field}"), expected })
         };
         if !has(|field| matches!(field, Field::UserId | Field::AnonymousId)) {
-            return missing("nothing for user_id", "`--map user_id=COLUMN` or `--map anonymous_id=COLUMN`");
+            return missing("user_id", "`--map user_id=COLUMN` or `--map anonymous_id=COLUMN`");
         }
         if !has(|field| matches!(field, Field::Timestamp(_))) {
-            return missing("nothing for timestamp", "`--map timestamp=COLUMN[:ms|s|rfc3339|FORMAT]`");
+            return missing("timestamp", "`--map timestamp=COLUMN[:ms|s|rfc3339|FORMAT]`");
         }
         if !has(|field| matches!(field, Field::Event)) && self.event_name.is_none() {
-            return missing("nothing for event", "`--map event=COLUMN` or `--event-name NAME`");
+            return missing("event", "`--map event=COLUMN` or `--event-name NAME`");
         }
         for (index, (field, _)) in self.fields.iter().enumerate() {
             let same = |(other, _): &(Field, String)| same_target(field, other);
             if self.fields.iter().skip(index + 1).any(same) {
-                return missing(&format!("{} twice", target(field)), "each field once");
+                let problem = format!("{} is mapped twice", target(field));
+                return Err(Error::Usage { problem, expected: "each field once" });
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ use crate::output::{grouped, microseconds, rounded};
 #[derive(Debug, Serialize)]
 pub(super) struct Story {
     pub(super) data: PathBuf,
-    pub(super) users: usize,
+    pub(super) users: u32,
     pub(super) days: u32,
     pub(super) ingest: ingest::Report,
     pub(super) models: Vec<train::Report>,
@@ -73,7 +73,7 @@ impl Story {
         format!(
             "A shop with {} shoppers over {} days, simulated and sent through gRPC\n  \
              {} events in {:.1} s: {} events per second, each on disk, synced and counted before its answer\n",
-            grouped(self.users as u64),
+            grouped(u64::from(self.users)),
             self.days,
             grouped(report.totals.events),
             report.elapsed_seconds,
@@ -112,7 +112,8 @@ impl Story {
             counts(&self.decisions_by_reason),
         );
         for (code, count) in &report.errors {
-            text.push_str(&format!("  failed with {code}: {}\n", grouped(*count)));
+            let example = report.error_examples.get(code).map_or("", String::as_str);
+            text.push_str(&format!("  failed with {code}: {}, first: {example}\n", grouped(*count)));
         }
         text
     }
