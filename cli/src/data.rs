@@ -18,8 +18,8 @@ use crate::Error;
 /// Definitions to begin with: those of a shop.
 const SHIPPED: [(&str, &str); 3] = [
     ("augur.toml", augur_server::config::SHIPPED),
-    ("features.toml", include_str!("../definitions/features.toml")),
-    ("policy.toml", include_str!("../definitions/policy.toml")),
+    ("features.toml", include_str!("../../config/features.toml")),
+    ("policy.toml", include_str!("../../config/policy.toml")),
 ];
 
 /// A directory with a configuration in it.

@@ -297,6 +297,7 @@ async fn send_unary(client: Client, events: Vec<v1::Event>) -> Result<UnaryAnswe
                 return Ok(UnaryAnswer { results, sent, latency: start.elapsed(), retries });
             }
             Err(status) if busy(&status) && retries < RETRIES => {
+                // sleep: a busy server gives no event to wait for
                 tokio::time::sleep(wait).await;
                 wait *= 2;
                 retries += 1;

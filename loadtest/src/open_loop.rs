@@ -219,7 +219,7 @@ fn pace(plan: &Plan, start: Instant) -> Result<mpsc::Receiver<Duration>, Error> 
             for due_ns in schedule {
                 let due = Duration::from_nanos(due_ns);
                 if let Some(early) = due.checked_sub(start.elapsed()) {
-                    // The pacing itself: a load generator has to wait for its schedule.
+                    // sleep: the pacing itself, a load generator has to wait for its schedule
                     std::thread::sleep(early);
                 }
                 if tickets.blocking_send(due).is_err() {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use augur_loadtest::domain::time::DAY_MS;
 use augur_loadtest::open_loop::Arrivals;
+use augur_loadtest::v1::value::Kind;
 use augur_loadtest::{Client, Shop, ingest, open_loop, shop, v1};
 use augur_server::offline::Task;
 use augur_server::{App, Clock, Config, Running, SystemClock};
@@ -217,8 +218,13 @@ async fn decide_for_all(
 fn decide_request(shop: &Shop, index: usize) -> v1::DecideRequest {
     let cart_value = shop.cart_value(index).unwrap_or(0.0);
     let (point, context) = if cart_value > 0.0 {
-        let value = v1::Value { kind: Some(v1::value::Kind::Number(cart_value)) };
-        ("cart_page", BTreeMap::from([("cart_value".to_owned(), value)]))
+        let country = shop.country(index).unwrap_or_default().to_owned();
+        let value = |kind| v1::Value { kind: Some(kind) };
+        let context = [
+            ("cart_value".to_owned(), value(Kind::Number(cart_value))),
+            ("country".to_owned(), value(Kind::Text(country))),
+        ];
+        ("cart_page", BTreeMap::from(context))
     } else {
         ("weekly_email", BTreeMap::new())
     };

@@ -95,6 +95,11 @@ impl Shop {
         self.shoppers.get(index).map(Shopper::cart_value)
     }
 
+    /// Where this shopper lives, as an ISO 3166 code.
+    pub fn country(&self, index: usize) -> Option<&'static str> {
+        self.shoppers.get(index).map(Shopper::country)
+    }
+
     /// Share of the simulated days that have been told, 0 to 1.
     pub fn progress(&self) -> f64 {
         f64::from(self.day) / f64::from(self.plan.days)

@@ -19,6 +19,9 @@ const HOURS: [f64; 24] = [
 ];
 /// Relative traffic by weekday, Monday first, with a mean of 1.
 const WEEKDAYS: [f64; 7] = [1.0, 0.95, 0.95, 1.0, 0.9, 0.95, 1.25];
+/// Where shoppers live, with their shares.
+const COUNTRIES: [(&str, f64); 6] =
+    [("DE", 0.45), ("FR", 0.2), ("NL", 0.12), ("AT", 0.08), ("GB", 0.1), ("US", 0.05)];
 /// Every so many days prices fall for [`SALE_LENGTH_DAYS`] days.
 const SALE_EVERY_DAYS: u32 = 21;
 const SALE_LENGTH_DAYS: u32 = 3;
@@ -36,6 +39,8 @@ pub(super) struct Traits {
     pub(super) price_sensitivity: f64,
     /// Preferred category, an index.
     pub(super) category: usize,
+    /// Where parcels go, an index.
+    pub(super) country: usize,
 }
 
 /// One simulated life.
@@ -69,6 +74,7 @@ impl Shopper {
             interest: normal(&mut rng),
             price_sensitivity: normal(&mut rng),
             category: rng.below(super::session::CATEGORIES.len() as u64) as usize,
+            country: weighted(&mut rng, &COUNTRIES.map(|(_, weight)| weight)),
         };
         let visits_per_day = math::exp(-1.7 + 0.45 * traits.interest + 0.55 * normal(&mut rng)).min(3.0);
         let joins_late = chance(&mut rng, 0.5);
@@ -102,6 +108,10 @@ impl Shopper {
 
     pub(super) const fn is_signed_up(&self) -> bool {
         self.signed_up
+    }
+
+    pub(super) fn country(&self) -> &'static str {
+        COUNTRIES.get(self.traits.country).map_or("", |(country, _)| country)
     }
 
     pub(super) fn cart_value(&self) -> f64 {
