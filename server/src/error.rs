@@ -11,8 +11,10 @@ use augur_proto::convert::FieldError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-/// Most complaints put into the details of one status.
-const MAX_VIOLATIONS: usize = 100;
+/// Most complaints put into the details of one status, and longest message: a status travels in headers, which
+/// callers bound.
+const MAX_VIOLATIONS: usize = 16;
+const MAX_MESSAGE_CHARS: usize = 1_000;
 /// After which a caller that met a full queue should try again.
 pub(crate) const RETRY_SOON: Duration = Duration::from_millis(100);
 /// After which a caller that met something broken should try again.
@@ -230,11 +232,12 @@ impl From<Error> for Status {
             }
             _ => {}
         }
+        let words = || error.to_string().chars().take(MAX_MESSAGE_CHARS).collect::<String>();
         match answer_to(&error) {
-            Answer::Told(code) => Self::with_error_details(code, error.to_string(), details),
+            Answer::Told(code) => Self::with_error_details(code, words(), details),
             Answer::Wait(code, delay) => {
                 details.set_retry_info(Some(delay));
-                Self::with_error_details(code, error.to_string(), details)
+                Self::with_error_details(code, words(), details)
             }
             Answer::Hidden(code, words) => {
                 tracing::error!(error = %error, "request failed");
@@ -289,6 +292,10 @@ mod tests {
         let status = Status::from(Error::Overloaded { what: "the ingest queue", limit: 7 });
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert_eq!(status.get_error_details().retry_info().unwrap().retry_delay, Some(RETRY_SOON));
+
+        let complaint = Diagnostic::at_offset("policy.toml", "", 0, "x".repeat(500), "y");
+        let status = Status::from(Error::Diagnostics(vec![complaint; 100]));
+        assert!(status.message().len() + status.details().len() < 12_000);
 
         let source = std::io::Error::other("no");
         let status = Status::from(Error::File { action: "read", path: "/secret/place".into(), source });

@@ -135,6 +135,9 @@ async fn upkeep(app: Arc<App>, health: HealthReporter, ready: Arc<AtomicBool>, s
         let refreshed = Arc::clone(&app);
         // The store's numbers may come from its files.
         let _ = tokio::task::spawn_blocking(move || refreshed.refresh_metrics()).await;
+        if stop.is_cancelled() {
+            return;
+        }
         let recording = !app.log().stats().failed;
         let status = if recording { ServingStatus::Serving } else { ServingStatus::NotServing };
         if ready.swap(recording, Ordering::Relaxed) != recording {
@@ -169,7 +172,7 @@ impl Ending {
             () = shutdown.cancelled() => {}
         }
         self.ready.store(false, Ordering::Relaxed);
-        for name in services::NAMES {
+        for name in services::NAMES.into_iter().chain([""]) {
             self.health.set_service_status(name, ServingStatus::NotServing).await;
         }
         tracing::info!(drain_timeout_ms = self.drain_timeout.as_millis(), "shutting down");
