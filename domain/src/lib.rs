@@ -4,6 +4,8 @@
 //! Not here: behaviour that waits, reads a clock, touches a disk or knows a wire format. A type moves
 //! into this crate when a second crate needs it, not before.
 
+#![cfg_attr(test, allow(clippy::float_cmp))]
+
 pub mod decision;
 pub mod diagnostic;
 pub mod event;
