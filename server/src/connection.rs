@@ -42,6 +42,7 @@ impl Accepted {
     fn with_timeout(self, first_byte: Duration) -> io::Result<Connection> {
         let stream = TcpStream::from_std(self.stream)?;
         self.metrics.connections.increment(1);
+        // sleep: the only sign of a peer that never speaks is that time passes.
         let silent = Some(Box::pin(sleep(first_byte)));
         Ok(Connection { stream, silent, metrics: self.metrics, _permit: self.permit })
     }
@@ -90,6 +91,7 @@ async fn accept_all(
             Err(error) => {
                 metrics.accept_failures.increment(1);
                 tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept a connection");
+                // sleep: nothing tells when the system has room again.
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(longest);
             }

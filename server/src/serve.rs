@@ -200,6 +200,7 @@ impl Ending {
                 Err(still_shared) if left > pause => {
                     shared = still_shared;
                     left -= pause;
+                    // sleep: cut calls let go of the app without telling; the bound is LET_GO_TIMEOUT.
                     tokio::time::sleep(pause).await;
                 }
                 Err(still_shared) => {

@@ -101,6 +101,7 @@ impl Tail {
                 if !self.follow {
                     return Ok(());
                 }
+                // sleep: the log does not tell readers of new records; this is the poll.
                 tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             }
