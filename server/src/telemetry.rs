@@ -4,6 +4,7 @@
 //! runtime of its own: its blocking waits must not hold a thread that serves requests. Not here: metrics
 //! (`metrics`).
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
@@ -63,7 +64,11 @@ pub fn start(config: &Telemetry) -> Result<Guard, Error> {
         .map_err(|error| problem(error.to_string(), "a log level such as `info`"))?;
     // Request spans are for traces; as log lines they would only repeat the metrics.
     let lines = match config.log_format {
-        LogFormat::Text => tracing_subscriber::fmt::layer().with_writer(std::io::stderr).boxed(),
+        LogFormat::Text => {
+            // Colours are for people who look; in a file they are noise.
+            let colours = std::io::stderr().is_terminal();
+            tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr).boxed()
+        }
         LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
     };
     let traces = match &config.otlp_endpoint {
