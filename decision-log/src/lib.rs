@@ -22,6 +22,7 @@ mod recovery;
 mod samples;
 mod scan;
 mod segment;
+mod syncer;
 #[cfg(test)]
 mod testing;
 mod writer;

@@ -3,7 +3,8 @@
 //! Not here: the queue (`queue`), the files (`writer`), mending (`recovery`).
 //!
 //! The thread takes everything that is queued, writes it in one go, and then tells the callers; what arrives in
-//! the meantime forms the next group. Under load groups grow and the cost per record falls.
+//! the meantime forms the next group. Under load groups grow and the cost per record falls. Syncs that nobody waits
+//! for run on a second thread (`syncer`).
 
 use std::cell::Cell;
 use std::fs::{File, TryLockError};
@@ -22,6 +23,7 @@ use crate::disk::{Disk, SystemDisk};
 use crate::error::Error;
 use crate::queue::{Batch, Done, Queue, Waiting, Wake, begin_frame, finish_frame};
 use crate::recovery::recover;
+use crate::syncer::Syncer;
 use crate::writer::Writer;
 
 /// The name of the file that a writer holds locked.
@@ -121,8 +123,9 @@ impl Log {
             synced_sequence: last,
         });
         let writer = Writer::open(disk, &dir, segment_bytes, durability, resume)?;
+        let syncer = start_syncer(&shared, &dir)?;
         let worker =
-            Worker { shared: Arc::clone(&shared), writer, durability, sync_interval, sync_due: None };
+            Worker { shared: Arc::clone(&shared), writer, syncer, durability, sync_interval, sync_due: None };
         let thread = std::thread::Builder::new()
             .name("decision-log".to_owned())
             .spawn(move || worker.run())
@@ -162,7 +165,7 @@ impl Log {
             queued_bytes: self.shared.queue.held_bytes(),
             written_sequence: self.shared.written_sequence.load(Ordering::Acquire),
             synced_sequence: self.shared.synced_sequence.load(Ordering::Acquire),
-            failed: self.shared.queue.is_failed(),
+            failed: self.shared.queue.failure().is_some(),
         }
     }
 
@@ -200,6 +203,23 @@ fn create_dir(dir: &Path) -> Result<(), Error> {
     SystemDisk.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))
 }
 
+/// Starts the thread of the syncs that nobody waits for. After a failed one there is no way to tell what is on the
+/// disk, so the log stops.
+fn start_syncer(shared: &Arc<Shared>, dir: &Path) -> Result<Syncer, Error> {
+    let (shared, path) = (Arc::clone(shared), dir.to_owned());
+    let told = move |sequence, synced: std::io::Result<()>| match synced {
+        Ok(()) => {
+            shared.synced_sequence.fetch_max(sequence, Ordering::AcqRel);
+        }
+        Err(error) => {
+            let error = Error::io("sync", &path, error);
+            tracing::error!(%error, "the decision log stops writing");
+            shared.queue.fail(&error.to_string());
+        }
+    };
+    Syncer::start(told).map_err(|error| Error::io("start the syncer of", dir, error))
+}
+
 /// Takes the directory for this process.
 fn lock(dir: &Path) -> Result<File, Error> {
     let path = dir.join(LOCK_FILE);
@@ -220,6 +240,7 @@ fn lock(dir: &Path) -> Result<File, Error> {
 struct Worker {
     shared: Arc<Shared>,
     writer: Writer,
+    syncer: Syncer,
     durability: Durability,
     sync_interval: Duration,
     /// When what is written must be synced.
@@ -230,7 +251,11 @@ impl Worker {
     fn run(mut self) -> Result<(), Error> {
         let mut batch = Batch::default();
         loop {
-            match self.shared.queue.take(&mut batch, self.sync_due) {
+            let wake = self.shared.queue.take(&mut batch, self.sync_due);
+            if let Some(cause) = self.shared.queue.failure() {
+                self.writer.fail(cause);
+            }
+            match wake {
                 Wake::Batch => self.write(&mut batch),
                 Wake::Time => {}
                 Wake::Closed => {
@@ -286,7 +311,8 @@ impl Worker {
             outcome = self.writer.sync();
         }
         self.note(self.durability == Durability::Synced && outcome.is_ok());
-        if self.sync_due.is_none() && self.writer.unsynced() && self.writer.failed().is_none() {
+        if self.sync_due.is_none() && self.durability == Durability::Written && self.writer.failed().is_none()
+        {
             self.sync_due = Some(Instant::now() + self.sync_interval);
         }
         // Before anybody is told: whoever waits for an answer to append again finds room.
@@ -298,11 +324,18 @@ impl Worker {
 
     fn sync(&mut self) {
         self.sync_due = None;
-        let synced = self.writer.sync();
-        if let Err(error) = &synced {
-            tracing::error!(%error, "the decision log stops writing");
+        match self.writer.sync_request() {
+            None => {}
+            Some(Ok(request)) => {
+                let taken = self.syncer.request(request);
+                self.sync_due = (!taken).then(|| Instant::now() + self.sync_interval);
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the decision log is synced by its writer");
+                let synced = self.writer.sync();
+                self.note(synced.is_ok());
+            }
         }
-        self.note(synced.is_ok());
     }
 
     /// Publishes where the writer stands.
@@ -310,7 +343,7 @@ impl Worker {
         let written = self.writer.next_sequence() - 1;
         self.shared.written_sequence.store(written, Ordering::Release);
         if synced {
-            self.shared.synced_sequence.store(written, Ordering::Release);
+            self.shared.synced_sequence.fetch_max(written, Ordering::AcqRel);
         }
         if let Some(cause) = self.writer.failed() {
             self.shared.queue.fail(cause);

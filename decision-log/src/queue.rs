@@ -139,8 +139,9 @@ impl Queue {
         self.state.lock().failed.get_or_insert_with(|| cause.to_owned());
     }
 
-    pub(crate) fn is_failed(&self) -> bool {
-        self.state.lock().failed.is_some()
+    /// Why everything is refused, if it is.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.state.lock().failed.clone()
     }
 
     /// What is still queued, after the writer has ended.

@@ -60,6 +60,8 @@ pub(crate) struct Faults {
     pub(crate) fail_sync: bool,
     /// Told of every sync.
     pub(crate) synced: Option<Sender<()>>,
+    /// Syncs wait until it is unlocked.
+    pub(crate) sync_gate: Option<Arc<Mutex<()>>>,
 }
 
 /// The real disk, with faults.
@@ -122,6 +124,8 @@ impl DiskFile for FaultyFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        let gate = self.faults.lock().sync_gate.clone();
+        let _passed = gate.as_ref().map(|gate| gate.lock());
         let faults = self.faults.lock();
         if faults.fail_sync {
             return Err(io::Error::other("the device went away"));
@@ -131,6 +135,10 @@ impl DiskFile for FaultyFile {
             let _ = sender.send(());
         }
         Ok(())
+    }
+
+    fn twin(&self) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(Self { inner: self.inner.twin()?, faults: Arc::clone(&self.faults) }))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::config::Durability;
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
 use crate::segment::{self, Header};
+use crate::syncer;
 
 /// Bytes reserved at a time when every group is synced: writing into blocks that the file already has halves the
 /// cost of a sync, because no metadata changes.
@@ -87,11 +88,6 @@ impl Writer {
         self.failed.as_deref()
     }
 
-    /// Whether something was written since the last sync.
-    pub(crate) fn unsynced(&self) -> bool {
-        self.segment.as_ref().is_some_and(|segment| segment.unsynced)
-    }
-
     /// Makes a segment ready that has not reached its size, and says how many bytes are left until it has.
     /// `created_at` is the instant of the record to come.
     ///
@@ -123,6 +119,19 @@ impl Writer {
                 Err(self.after_failed_write(error, undone))
             }
         }
+    }
+
+    /// What another thread needs to sync everything written. Absent when nothing was written since the last sync
+    /// here.
+    pub(crate) fn sync_request(&self) -> Option<Result<syncer::Request, Error>> {
+        let segment = self.segment.as_ref().filter(|segment| segment.unsynced)?;
+        let twin = segment.file.twin().map_err(|error| Error::io("open again", &segment.path, error));
+        Some(twin.map(|file| syncer::Request { file, sequence: self.next_sequence.saturating_sub(1) }))
+    }
+
+    /// Writes nothing more, because a sync elsewhere failed.
+    pub(crate) fn fail(&mut self, cause: String) {
+        self.failed.get_or_insert(cause);
     }
 
     /// Makes everything written durable. A failed sync leaves no way to tell what is on the disk, so nothing more

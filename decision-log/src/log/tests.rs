@@ -1,7 +1,10 @@
 //! Appending: order, bounds, failures of the disk, and what opening mends.
 
 use std::fs::OpenOptions;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
+
+use parking_lot::Mutex;
 
 use super::*;
 use crate::Reader;
@@ -203,6 +206,42 @@ fn written_records_are_synced_when_the_interval_has_passed() {
     disk.faults.lock().synced = Some(sender);
     append(&log, 2).unwrap();
     receiver.recv_timeout(Duration::from_secs(30)).unwrap();
+}
+
+#[test]
+fn writes_do_not_wait_for_a_slow_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let log = disk.log(Config { sync_interval: Duration::ZERO, segment_bytes: 1 << 20, ..small(dir.path()) });
+    append(&log, 1).unwrap();
+    let gate = Arc::new(Mutex::new(()));
+    let closed = gate.lock();
+    disk.faults.lock().sync_gate = Some(Arc::clone(&gate));
+    // More than the syncer takes at once: one under way, one waiting, the rest asked for again.
+    for number in 2..=6 {
+        append(&log, number).unwrap();
+    }
+    assert!(log.stats().synced_sequence < 6);
+    drop(closed);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while log.stats().synced_sequence < 6 {
+        assert!(Instant::now() < deadline, "{:?}", log.stats());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_failed_sync_in_the_background_stops_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let log = disk.log(Config { sync_interval: Duration::ZERO, segment_bytes: 1 << 20, ..small(dir.path()) });
+    append(&log, 1).unwrap();
+    disk.faults.lock().fail_sync = true;
+    // Those before the failure are answered; from then on nothing is.
+    let refused = (2..1_000_000).find_map(|number| append(&log, number).err());
+    assert!(matches!(refused, Some(Error::Failed { .. })), "{refused:?}");
+    assert!(log.stats().failed);
+    assert!(matches!(log.close(), Err(Error::Failed { .. })));
 }
 
 #[test]

@@ -1,0 +1,61 @@
+//! Syncs what the writer has written, on a thread of its own: a sync takes as long as many writes, and whoever waits
+//! for a write must not wait for it.
+//!
+//! Not here: when to sync (`log`), or the syncs that must come before something else (`writer`).
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use crate::disk::DiskFile;
+
+/// The thread. Dropping it waits for the sync under way.
+pub(crate) struct Syncer {
+    requests: Option<SyncSender<Request>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a sync is to reach.
+pub(crate) struct Request {
+    pub(crate) file: Box<dyn DiskFile>,
+    /// The last record that `file` holds.
+    pub(crate) sequence: u64,
+}
+
+impl Syncer {
+    /// Starts the thread; `told` runs on it after every sync, with the sequence up to which it reached.
+    pub(crate) fn start(told: impl Fn(u64, io::Result<()>) + Send + 'static) -> io::Result<Self> {
+        // One under way and one waiting: what a third would cover, the waiting one's successor will.
+        let (requests, received) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("decision-log-sync".to_owned())
+            .spawn(move || sync_all(&received, told))?;
+        Ok(Self { requests: Some(requests), thread: Some(thread) })
+    }
+
+    /// Asks for a sync. False when the thread is behind: ask again.
+    pub(crate) fn request(&self, request: Request) -> bool {
+        match self.requests.as_ref().map(|requests| requests.try_send(request)) {
+            Some(Err(TrySendError::Full(_))) => false,
+            // Without a thread there is nobody to ask again; the sync at the end of the segment still comes.
+            _ => true,
+        }
+    }
+}
+
+fn sync_all(requests: &Receiver<Request>, told: impl Fn(u64, io::Result<()>)) {
+    for Request { mut file, sequence } in requests {
+        told(sequence, file.sync());
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that syncs the decision log died");
+        }
+    }
+}
