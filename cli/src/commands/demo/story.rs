@@ -132,14 +132,17 @@ impl Story {
 
     fn tell_next(&self) -> String {
         let data = self.data.display();
+        // As it was called: a binary that is not on the path is found by the same words again.
+        let augur = std::env::args().next().unwrap_or_else(|| "augur".to_owned());
         format!(
             "Next\n  \
-             augur serve --data {data}\n  \
+             {augur} serve --data {data}     # gRPC on 127.0.0.1:7401, metrics on 7402; leave it running\n  \
+             {augur} loadtest decide --endpoint http://127.0.0.1:7401 --point weekly_email --rate 1000 --requests 5000\n  \
              grpcurl -plaintext -d '{{\"subject\":{{\"user_id\":\"user-000001\"}},\"decision_point\":\"weekly_email\"}}' \\\n      \
-             127.0.0.1:7401 augur.v1.DecisionService/Decide\n  \
-             augur replay --verify --data {data}\n  \
-             augur models list --data {data}\n  \
-             $EDITOR {data}/policy.toml && augur policy check {data}/policy.toml"
+             127.0.0.1:7401 augur.v1.DecisionService/Decide     # README.md has the same in Python\n  \
+             {augur} replay --verify --data {data}     # also while it serves\n  \
+             {augur} models list --data {data}\n  \
+             $EDITOR {data}/policy.toml && {augur} policy check {data}/policy.toml"
         )
     }
 }
