@@ -2,15 +2,17 @@
 //!
 //! Not here: the frames of one segment (`scan`), or deciding again (`shadow-harness`).
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use augur_domain::DecisionRecord;
+use augur_domain::{DecisionRecord, Timestamp};
 
 use crate::codec::decode_record;
 use crate::error::Error;
 use crate::recovery::list;
 use crate::scan::{Scanner, Step};
-use crate::segment;
+use crate::segment::{self, HEADER_BYTES, Header};
 
 /// Where a record lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +76,18 @@ impl Reader {
             first_wanted: wanted,
             ended: false,
         })
+    }
+
+    /// Reads the log in `dir` from the last segment that was begun before `at`: nothing decided at `at` or later is
+    /// passed over, as long as the clock of the decisions did not run backwards.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_at(dir: &Path, at: Timestamp) -> Result<Self, Error> {
+        let begun =
+            |base: &u64| read_header(&segment::path(dir, *base)).is_some_and(|header| header.created_at < at);
+        let base = list(dir)?.into_iter().rfind(begun);
+        Self::open_from(dir, base.unwrap_or(1))
     }
 
     /// The next record; `None` at the end of what is written now.
@@ -259,6 +273,13 @@ impl Iterator for Reader {
         self.ended = !matches!(item, Some(Ok(_)));
         item
     }
+}
+
+/// The header of a segment, if it can be read.
+fn read_header(path: &Path) -> Option<Header> {
+    let mut bytes = [0; HEADER_BYTES];
+    File::open(path).ok()?.read_exact(&mut bytes).ok()?;
+    Header::decode(&bytes).ok()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Not here: the log's bytes (`augur_decision_log`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,19 +16,15 @@ use crate::{App, Error};
 
 /// Decisions whose place in the log is kept in memory.
 const MAX_RECENT: usize = 65_536;
-/// A record is looked for up to this long after the instant in its id: the log's order is that of writing.
+/// A record is looked for from this long before the instant in its id to this long after: the log's order is that of
+/// writing, and clocks are set back.
 const SCAN_SLACK_MS: i64 = HOUR_MS;
 
-/// Where the latest decisions lie in the log.
+/// Where the latest decisions lie in the log. Every decision is remembered and hardly any is looked for, so
+/// remembering is a push and looking is a walk.
 #[derive(Debug)]
 pub(crate) struct Recent {
-    known: Mutex<Known>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    order: VecDeque<DecisionId>,
-    sequences: BTreeMap<DecisionId, u64>,
+    known: Mutex<VecDeque<(DecisionId, u64)>>,
 }
 
 impl Recent {
@@ -38,17 +34,14 @@ impl Recent {
 
     pub(crate) fn remember(&self, id: DecisionId, sequence: u64) {
         let mut known = self.known.lock();
-        if known.order.len() >= MAX_RECENT
-            && let Some(oldest) = known.order.pop_front()
-        {
-            known.sequences.remove(&oldest);
+        if known.len() >= MAX_RECENT {
+            known.pop_front();
         }
-        known.order.push_back(id);
-        known.sequences.insert(id, sequence);
+        known.push_back((id, sequence));
     }
 
     fn sequence(&self, id: DecisionId) -> Option<u64> {
-        self.known.lock().sequences.get(&id).copied()
+        self.known.lock().iter().rev().find(|(known, _)| *known == id).map(|(_, sequence)| *sequence)
     }
 }
 
@@ -74,7 +67,7 @@ pub struct Explanation {
 
 impl App {
     /// Finds a decision in the log and says what moved its scores. Blocks: recent ones are found at once, older
-    /// ones by reading the log.
+    /// ones by reading the log around the instant in the id.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Overloaded`] when too many scans run, [`Error::Log`], [`Error::Models`] when
@@ -102,7 +95,7 @@ impl App {
             limit: crate::app::MAX_SCANS,
         })?;
         let latest = made_at(id).plus_millis(SCAN_SLACK_MS);
-        for entry in Reader::open(&dir)? {
+        for entry in Reader::open_at(&dir, made_at(id).plus_millis(-SCAN_SLACK_MS))? {
             let (_, record) = entry?;
             if record.inputs.decision_id == id {
                 return Ok(Some(record));
@@ -173,6 +166,6 @@ mod tests {
         }
         assert_eq!(recent.sequence(id(0)), None);
         assert_eq!(recent.sequence(id(1)), Some(1));
-        assert_eq!(recent.known.lock().order.len(), MAX_RECENT);
+        assert_eq!(recent.known.lock().len(), MAX_RECENT);
     }
 }

@@ -1,5 +1,7 @@
 //! Reading: damage is told apart and placed, and a log that grows is followed.
 
+use std::sync::mpsc::channel;
+
 use super::*;
 use crate::Log;
 use crate::codec::encode_record;
@@ -213,4 +215,27 @@ fn records_behind_a_damaged_header_are_still_found() {
     assert_eq!(reader.skip_damage().unwrap(), Some(0));
     let sequences: Vec<_> = reader.map(|item| item.unwrap().0.sequence).collect();
     assert_eq!(sequences, (base..=12).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_reader_begins_at_the_segment_of_an_instant() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |number: i64| Timestamp::from_unix_ms(1_795_366_965_000 + number);
+    let (log, _) = Log::open(small(dir.path())).unwrap();
+    for number in 1..=20 {
+        let mut record = numbered_record(1);
+        record.inputs.now = at(number);
+        let (sender, receiver) = channel();
+        log.append(&record, move |outcome| sender.send(outcome).unwrap()).unwrap();
+        receiver.recv().unwrap().unwrap();
+    }
+    log.close().unwrap();
+    let begins = |instant| Reader::open_at(dir.path(), instant).unwrap().next().unwrap().unwrap().0;
+    for (number, sequence) in (1..=20).zip(1_u64..) {
+        let first = begins(at(number));
+        assert!(first.sequence <= sequence, "record {sequence} is not passed over");
+        assert_eq!(first.sequence, first.segment, "a segment is read from its beginning");
+    }
+    assert!(begins(at(20)).segment > begins(at(5)).segment, "segments far before are not read");
+    assert_eq!(begins(at(0)).sequence, 1);
 }
