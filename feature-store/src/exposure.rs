@@ -3,7 +3,10 @@
 //!
 //! Not here: what a cap is (`decision`) or where the record is kept (`store`).
 
+use std::collections::BTreeMap;
+
 use augur_domain::decision::Exposure;
+use augur_domain::time::DAY_MS;
 use augur_domain::{Timestamp, UserKey};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -12,8 +15,12 @@ use crate::error::DecodeError;
 
 const MAGIC: u8 = b'X';
 const VERSION: u8 = 1;
-/// Most exposures remembered per user; the oldest make room.
-pub(crate) const MAX_EXPOSURES: usize = 1_024;
+/// No cap looks back further: this is the longest length of time that any file may name
+/// ([`augur_domain::time::parse_duration_ms`]). Not the window of today's policy: tomorrow's may be longer.
+const KEPT_MS: i64 = 400 * DAY_MS;
+/// No cap allows more exposures of one action, or in one channel (`decision` refuses larger counts), so none can tell
+/// a list with this many from a longer one.
+const KEPT_PER_CAP: u32 = 1_000;
 /// Locks over all users. More than any likely number of decisions at once, so that waiting is rare.
 const STRIPES: usize = 1_024;
 
@@ -51,13 +58,38 @@ pub(crate) fn spread(user: UserKey) -> u64 {
     words.iter().fold(0, |sum, word| sum ^ u64::from_le_bytes(*word))
 }
 
-/// Adds an exposure to a list ordered by time, dropping those before `keep_since` and the oldest beyond the bound.
-pub(crate) fn add(list: &mut Vec<Exposure>, exposure: &Exposure, keep_since: Timestamp) {
-    list.retain(|kept| kept.at >= keep_since);
+/// Adds an exposure to a list ordered by time, and drops those that no cap of any policy can still count: older than
+/// [`KEPT_MS`] before it, or behind [`KEPT_PER_CAP`] newer ones of the same action and as many of the same channel.
+pub(crate) fn add(list: &mut Vec<Exposure>, exposure: &Exposure) {
     let place = list.partition_point(|kept| kept.at <= exposure.at);
     list.insert(place, exposure.clone());
-    let surplus = list.len().saturating_sub(MAX_EXPOSURES);
-    list.drain(..surplus);
+    let oldest = exposure.at.plus_millis(-KEPT_MS);
+    let too_old = list.partition_point(|kept| kept.at < oldest);
+    list.drain(..too_old);
+    if list.len() > KEPT_PER_CAP as usize {
+        let mut counted = counted(list).into_iter();
+        list.retain(|_| counted.next().unwrap_or(true));
+    }
+}
+
+/// For each exposure, whether some cap could count it: whether few enough newer ones share its action or its channel.
+fn counted(list: &[Exposure]) -> Vec<bool> {
+    let (mut of_action, mut of_channel) = (BTreeMap::<&str, u32>::new(), BTreeMap::<&str, u32>::new());
+    let mut counted = Vec::with_capacity(list.len());
+    for exposure in list.iter().rev() {
+        let action = of_action.entry(&exposure.action).or_default();
+        *action += 1;
+        let mut counts = *action <= KEPT_PER_CAP;
+        // Actions without a channel have none in common.
+        if !exposure.channel.is_empty() {
+            let channel = of_channel.entry(&exposure.channel).or_default();
+            *channel += 1;
+            counts |= *channel <= KEPT_PER_CAP;
+        }
+        counted.push(counts);
+    }
+    counted.reverse();
+    counted
 }
 
 pub(crate) fn encode(list: &[Exposure], out: &mut Vec<u8>) {
@@ -103,15 +135,42 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_ordered_trimmed_and_bounded() {
+    fn the_list_is_ordered_and_forgets_what_no_cap_can_reach() {
         let mut list = vec![exposure("old", 10), exposure("kept", 30)];
-        add(&mut list, &exposure("late", 20), Timestamp::from_unix_ms(15));
-        assert_eq!(list, vec![exposure("late", 20), exposure("kept", 30)]);
-        for at_ms in 0..2_000 {
-            add(&mut list, &exposure("many", 1_000 + at_ms), Timestamp::MIN);
+        add(&mut list, &exposure("late", 20));
+        assert_eq!(list, vec![exposure("old", 10), exposure("late", 20), exposure("kept", 30)]);
+        add(&mut list, &exposure("new", 20 + KEPT_MS));
+        assert_eq!(list, vec![exposure("late", 20), exposure("kept", 30), exposure("new", 20 + KEPT_MS)]);
+    }
+
+    #[test]
+    fn a_rare_action_survives_busy_ones() {
+        let busy = |at_ms| Exposure { channel: "push".into(), ..exposure("busy", at_ms) };
+        let bare = |at_ms| Exposure { channel: "".into(), ..exposure("bare", at_ms) };
+        let mut list = Vec::new();
+        add(&mut list, &exposure("rare", 0));
+        for at_ms in 1..=3_000 {
+            add(&mut list, &busy(at_ms));
+            add(&mut list, &bare(at_ms));
         }
-        assert_eq!(list.len(), MAX_EXPOSURES);
-        assert_eq!(list.last(), Some(&exposure("many", 2_999)));
+        let of = |action: &str| list.iter().filter(|kept| &*kept.action == action).collect::<Vec<_>>();
+        assert_eq!(of("rare"), [&exposure("rare", 0)]);
+        for (action, newest) in [("busy", busy(3_000)), ("bare", bare(3_000))] {
+            assert_eq!((of(action).len(), of(action).last()), (KEPT_PER_CAP as usize, Some(&&newest)));
+        }
+    }
+
+    #[test]
+    fn a_channel_keeps_enough_of_its_own_beside_a_busy_action() {
+        let mut list = Vec::new();
+        for at_ms in 0..1_000 {
+            add(&mut list, &exposure("offer", at_ms));
+        }
+        for at_ms in 1_000..3_000 {
+            add(&mut list, &Exposure { channel: "push".into(), ..exposure("offer", at_ms) });
+        }
+        let of = |channel: &str| list.iter().filter(|kept| &*kept.channel == channel).count();
+        assert_eq!((of("email"), of("push")), (1_000, 1_000));
     }
 
     proptest! {

@@ -153,7 +153,7 @@ impl FeatureStore {
         self.schema.windows(now)
     }
 
-    /// What the user was given at or after `since`, oldest first; at most the latest 1 024.
+    /// What the user was given at or after `since`, oldest first; see [`Self::record_exposure`] for how far back.
     ///
     /// # Errors
     /// [`Error::Storage`] or [`Error::Corrupted`].
@@ -169,21 +169,19 @@ impl FeatureStore {
             .map_err(|source| Error::Corrupted { what: format!("exposures of user {user}"), source })
     }
 
-    /// Remembers an exposure and forgets those before `keep_since`. Survives a killed process; a power cut may
-    /// take the last moments.
+    /// Remembers an exposure. Survives a killed process; a power cut may take the last moments.
+    ///
+    /// Forgets only what no cap of any policy can count: exposures more than 400 days before this one, and those
+    /// with 1 000 newer ones of the same action and 1 000 newer ones in the same channel. So at most 1 000 are kept
+    /// per action and 1 000 per channel that the user met in those days.
     ///
     /// # Errors
     /// [`Error::Storage`] or [`Error::Corrupted`].
-    pub fn record_exposure(
-        &self,
-        user: UserKey,
-        exposure: &Exposure,
-        keep_since: Timestamp,
-    ) -> Result<(), Error> {
+    pub fn record_exposure(&self, user: UserKey, exposure: &Exposure) -> Result<(), Error> {
         // Apart from the decision's guard, which the caller may hold: recording is safe without it, too.
         let _guard = self.exposure_writes.lock(user);
         let mut exposures = self.all_exposures(user)?;
-        exposure::add(&mut exposures, exposure, keep_since);
+        exposure::add(&mut exposures, exposure);
         let mut record = Vec::new();
         exposure::encode(&exposures, &mut record);
         self.store.put_exposures(user, &record)

@@ -96,7 +96,7 @@ fn everything_acknowledged_survives_a_process_that_ends_without_notice() {
         assert!(send(&store, events).iter().all(|outcome| *outcome == EventOutcome::Accepted));
     }
     let given = Exposure { action: "offer".into(), channel: "email".into(), at: at(5) };
-    store.record_exposure(user(1), &given, at(0)).unwrap();
+    store.record_exposure(user(1), &given).unwrap();
     let quarantine =
         Quarantine { reason: QuarantineReason::TooLate, field: "timestamp".into(), detail: "x".into() };
     let aside = QuarantinedEvent {

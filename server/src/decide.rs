@@ -168,7 +168,7 @@ impl App {
         }
         // Before the guard goes: the next decision for this user must see it. Should the log fail after this, the
         // exposure stands: one message too few, never one too many.
-        self.record_exposure(active, question.user, &record.decision, now)?;
+        self.record_exposure(question.user, &record.decision, now)?;
         Ok(Ok(Pending { record, logged }))
     }
 
@@ -194,20 +194,13 @@ impl App {
         }
     }
 
-    fn record_exposure(
-        &self,
-        active: &Active,
-        user: UserKey,
-        decision: &Decision,
-        at: Timestamp,
-    ) -> Result<(), Error> {
+    fn record_exposure(&self, user: UserKey, decision: &Decision, at: Timestamp) -> Result<(), Error> {
         if !decision.counts_against_caps {
             return Ok(());
         }
         let exposure =
             Exposure { action: Arc::clone(&decision.action), channel: Arc::clone(&decision.channel), at };
-        let keep_since = at.plus_millis(-active.policy().longest_cap_window_ms());
-        Ok(self.store.record_exposure(user, &exposure, keep_since)?)
+        Ok(self.store.record_exposure(user, &exposure)?)
     }
 
     fn observe(&self, started: Duration, read: Duration, decided: Duration) -> Observed {
@@ -230,7 +223,7 @@ impl App {
         tracing::error!(%error, "the decision log cannot be written; answering the default action");
         record.decision =
             decide_default(active.policy(), &record.inputs, Reason::new(ReasonCode::LogUnavailable));
-        self.record_exposure(active, record.inputs.user, &record.decision, record.inputs.now)?;
+        self.record_exposure(record.inputs.user, &record.decision, record.inputs.now)?;
         self.metrics.unlogged_decisions.increment(1);
         active.count(&record.inputs.decision_point, record.decision.rung);
         Ok(record)

@@ -4,6 +4,7 @@ use std::sync::mpsc;
 
 use augur_domain::FeatureStatus;
 use augur_domain::event::{Quarantine, QuarantineReason};
+use augur_domain::time::DAY_MS;
 use proptest::prelude::*;
 
 use super::*;
@@ -144,11 +145,12 @@ fn exposures_are_ordered_filtered_and_forgotten() {
     let given = |action: &str, ms| Exposure { action: action.into(), channel: "".into(), at: at(ms) };
     let _guard = store.exposure_guard(user(1));
     for (action, ms) in [("a", 10), ("b", 20), ("c", 15)] {
-        store.record_exposure(user(1), &given(action, ms), at(0)).unwrap();
+        store.record_exposure(user(1), &given(action, ms)).unwrap();
     }
     assert_eq!(store.exposures(user(1), at(15)).unwrap(), [given("c", 15), given("b", 20)]);
-    store.record_exposure(user(1), &given("d", 30), at(20)).unwrap();
-    assert_eq!(store.exposures(user(1), at(0)).unwrap(), [given("b", 20), given("d", 30)]);
+    let later = given("d", 15 + 400 * DAY_MS);
+    store.record_exposure(user(1), &later).unwrap();
+    assert_eq!(store.exposures(user(1), at(0)).unwrap(), [given("c", 15), given("b", 20), later]);
     assert_eq!(store.exposures(user(2), at(0)).unwrap(), []);
 }
 
@@ -163,7 +165,7 @@ fn the_guard_makes_read_decide_record_one_step() {
                     let _guard = store.exposure_guard(user(1));
                     if store.exposures(user(1), at(0)).unwrap().len() < cap {
                         let given = Exposure { action: "offer".into(), channel: "".into(), at: at(ms) };
-                        store.record_exposure(user(1), &given, at(0)).unwrap();
+                        store.record_exposure(user(1), &given).unwrap();
                     }
                 }
             });
