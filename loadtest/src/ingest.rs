@@ -51,7 +51,11 @@ impl Default for Plan {
 }
 
 impl Plan {
-    fn check(&self) -> Result<(), Error> {
+    /// Whether every setting is in its range; [`run`] asks this first, too.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPlan`] names the first that is not.
+    pub fn check(&self) -> Result<(), Error> {
         let complain = |name, found: usize, expected| {
             Err(Error::InvalidPlan { name, found: found.to_string(), expected })
         };

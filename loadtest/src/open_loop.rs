@@ -46,7 +46,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    fn check(&self) -> Result<(), Error> {
+    /// Whether every setting is in its range; [`run`] asks this first, too.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPlan`] names the first that is not.
+    pub fn check(&self) -> Result<(), Error> {
         let complain = |name, found: String, expected| Err(Error::InvalidPlan { name, found, expected });
         if self.requests == 0 {
             return complain("requests", "0".into(), "at least 1");

@@ -71,13 +71,15 @@ impl Answers {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
+    let plan = decision_plan(args);
+    plan.check()?;
     let path = match &args.data {
         Some(path) => path.clone(),
         None => kept_temporary_directory()?,
     };
     let directory = Directory::open_or_create(&path)?;
     let config = demo_config(&directory)?;
-    let story = super::block_on(play(args, &path, config))?;
+    let story = super::block_on(play(args, &plan, &path, config))?;
     output.report(&story, Story::tell)?;
     Ok(if story.all_went_well() { Outcome::Fine } else { Outcome::Refused })
 }
@@ -102,22 +104,20 @@ fn demo_config(directory: &Directory) -> Result<Config, Error> {
     Ok(config)
 }
 
-async fn play(args: &Args, path: &Path, config: Config) -> Result<Story, Error> {
+async fn play(args: &Args, plan: &open_loop::Plan, path: &Path, config: Config) -> Result<Story, Error> {
     let now = SystemClock::new().now();
     let mut shop =
         Shop::new(shop::Plan { seed: args.seed, shoppers: args.users as usize, days: SHOP_DAYS, now })?;
 
-    let server = Server::start(&config).await?;
-    let ingest = send_events(&server.endpoint(), &mut shop).await?;
-    server.stop().await?;
+    let sent = async |running: &Running| send_events(&endpoint(running), &mut shop).await;
+    let ingest = super::serving(config.clone(), CancellationToken::new(), sent).await?;
 
     let (directory, seed) = (config.clone(), args.seed);
     let models = tokio::task::spawn_blocking(move || train_models(directory, seed)).await;
     let models = models.map_err(|_| Error::Stopped { what: "training" })??;
 
-    let server = Server::start(&config).await?;
-    let (decide, answers) = decide_for_all(&server.endpoint(), shop, args).await?;
-    server.stop().await?;
+    let decided = async |running: &Running| decide_for_all(&endpoint(running), shop, plan).await;
+    let (decide, answers) = super::serving(config.clone(), CancellationToken::new(), decided).await?;
 
     let stored = config.data.dir.clone();
     let verified = tokio::task::spawn_blocking(move || replay::verified(&stored, None, 0)).await;
@@ -135,27 +135,8 @@ async fn play(args: &Args, path: &Path, config: Config) -> Result<Story, Error> 
     })
 }
 
-/// A server in this process.
-struct Server {
-    running: Running,
-    shutdown: CancellationToken,
-}
-
-impl Server {
-    async fn start(config: &Config) -> Result<Self, Error> {
-        let shutdown = CancellationToken::new();
-        let running = augur_server::serve(config.clone(), shutdown.clone()).await?;
-        Ok(Self { running, shutdown })
-    }
-
-    fn endpoint(&self) -> String {
-        format!("http://{}", self.running.address)
-    }
-
-    async fn stop(self) -> Result<(), Error> {
-        self.shutdown.cancel();
-        Ok(self.running.finished().await?)
-    }
+fn endpoint(running: &Running) -> String {
+    format!("http://{}", running.address)
 }
 
 async fn send_events(endpoint: &str, shop: &mut Shop) -> Result<ingest::Report, Error> {
@@ -179,21 +160,23 @@ fn train_models(config: Config, seed: u64) -> Result<Vec<train::Report>, Error> 
     reports
 }
 
-/// One decision per shopper: on the cart page for those with something in the cart, else in the weekly e-mail run.
-async fn decide_for_all(
-    endpoint: &str,
-    shop: Shop,
-    args: &Args,
-) -> Result<(open_loop::Report, Answers), Error> {
-    let client = Client::connect(endpoint, 2).await?;
-    let requests = u64::from(args.users);
-    let plan = open_loop::Plan {
-        requests,
+fn decision_plan(args: &Args) -> open_loop::Plan {
+    open_loop::Plan {
+        requests: u64::from(args.users),
         rate_per_second: args.rate,
         arrivals: Arrivals::Poisson,
         max_in_flight: DECISIONS_IN_FLIGHT,
         seed: args.seed,
-    };
+    }
+}
+
+/// One decision per shopper: on the cart page for those with something in the cart, else in the weekly e-mail run.
+async fn decide_for_all(
+    endpoint: &str,
+    shop: Shop,
+    plan: &open_loop::Plan,
+) -> Result<(open_loop::Report, Answers), Error> {
+    let client = Client::connect(endpoint, 2).await?;
     let send = move |index: u64| {
         let request = decide_request(&shop, usize::try_from(index).unwrap_or(usize::MAX));
         let mut decisions = client.decisions();
@@ -201,10 +184,10 @@ async fn decide_for_all(
     };
     let answers = Arc::new(Mutex::new(Answers::default()));
     let counted = Arc::clone(&answers);
-    let bar = progress::bar("decisions through gRPC", requests);
+    let bar = progress::bar("decisions through gRPC", plan.requests);
     let moved = bar.clone();
     let report = open_loop::run(
-        &plan,
+        plan,
         send,
         move |_, answer| counted.lock().unwrap_or_else(PoisonError::into_inner).count(&answer),
         move |done| moved.set_position(done),

@@ -113,7 +113,6 @@ async fn decide(args: &Decide, output: Output) -> Result<Outcome, Error> {
         .iter()
         .map(|(name, value)| (name.to_string(), value_to_wire(value)))
         .collect();
-    let client = Client::connect(&args.endpoint, args.connections).await?;
     let plan = open_loop::Plan {
         requests: args.requests,
         rate_per_second: args.rate,
@@ -124,6 +123,8 @@ async fn decide(args: &Decide, output: Output) -> Result<Outcome, Error> {
         max_in_flight: args.in_flight,
         seed: args.seed,
     };
+    plan.check()?;
+    let client = Client::connect(&args.endpoint, args.connections).await?;
     let (point, users) = (args.point.clone(), args.users.max(1));
     let send = move |index: u64| {
         let id = v1::subject::Id::UserId(format!("user-{:06}", index % users));
@@ -166,7 +167,6 @@ fn decide_text(report: &open_loop::Report) -> String {
 }
 
 async fn ingest(args: &Ingest, output: Output) -> Result<Outcome, Error> {
-    let client = Client::connect(&args.endpoint, 1).await?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     let now = Timestamp::from_unix_ms(i64::try_from(now).unwrap_or(i64::MAX));
     let shop = Shop::new(shop::Plan { seed: args.seed, shoppers: args.users, days: args.days, now })?;
@@ -175,6 +175,8 @@ async fn ingest(args: &Ingest, output: Output) -> Result<Outcome, Error> {
         in_flight: args.in_flight,
         transport: if args.unary { ingest::Transport::Unary } else { ingest::Transport::Stream },
     };
+    plan.check()?;
+    let client = Client::connect(&args.endpoint, 1).await?;
     // Ids of another run must not look like retries of this one: its times differ.
     let run = format!("s{}-{}-", args.seed, now.unix_ms());
     let events = shop.map(|event| v1::Event { message_id: format!("{run}{}", event.message_id), ..event });

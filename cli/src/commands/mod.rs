@@ -18,12 +18,30 @@ use std::sync::Arc;
 
 use augur_loadtest::domain::Value;
 use augur_loadtest::domain::value::Finite;
+use augur_server::{Config, Running};
+use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 
 /// Runs asynchronous work to its end.
 fn block_on<Output>(work: impl Future<Output = Result<Output, Error>>) -> Result<Output, Error> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?.block_on(work)
+}
+
+/// Serves while `work` lasts, then shuts down, however the work came out: a server left behind at the end of the
+/// process would still be writing while the process is taken apart. The first error is the answer.
+async fn serving<Output>(
+    config: Config,
+    shutdown: CancellationToken,
+    work: impl AsyncFnOnce(&Running) -> Result<Output, Error>,
+) -> Result<Output, Error> {
+    let running = augur_server::serve(config, shutdown.clone()).await?;
+    let done = work(&running).await;
+    shutdown.cancel();
+    let ended = running.finished().await;
+    let done = done?;
+    ended?;
+    Ok(done)
 }
 
 /// Request-time values as typed, ordered by name: a number, true or false, or else text.

@@ -2,11 +2,14 @@
 //!
 //! Not here: anything that it serves (`augur_server`).
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use augur_server::{Config, Running};
 use serde::Serialize;
+use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
 use crate::data::Directory;
@@ -78,15 +81,50 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
     if args.check_config {
         return check(&config, output);
     }
+    let ready_file = args.ready_file.as_deref().map(ReadyFile::prepare).transpose()?;
     let _telemetry = augur_server::telemetry::start(&config.telemetry)?;
     super::block_on(async {
         let shutdown = CancellationToken::new();
         augur_server::shut_down_on_signals(shutdown.clone())?;
-        let running = augur_server::serve(config, shutdown).await?;
-        tell_ready(&running, args.ready_file.as_deref(), output)?;
-        running.finished().await?;
-        Ok(Outcome::Fine)
+        let stopped = shutdown.clone();
+        super::serving(config, shutdown, async move |running: &Running| {
+            tell_ready(running, ready_file, output)?;
+            stopped.cancelled().await;
+            Ok(Outcome::Fine)
+        })
+        .await
     })
+}
+
+/// The file that says where the server listens: its text is written beside it and moved there in one step.
+struct ReadyFile {
+    path: PathBuf,
+    unfinished: NamedTempFile,
+}
+
+impl ReadyFile {
+    /// Makes sure that the file can be written before anything is started, and that no earlier run's is read.
+    fn prepare(path: &Path) -> Result<Self, Error> {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let unfinished = tempfile::Builder::new()
+            .prefix(".ready-")
+            .permissions(Permissions::from_mode(0o644))
+            .tempfile_in(dir)
+            .map_err(Error::file("write", path))?;
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::file("replace", path)(error))
+            }
+            _ => Ok(Self { path: path.to_owned(), unfinished }),
+        }
+    }
+
+    fn write(mut self, text: &str) -> Result<(), Error> {
+        self.unfinished.write_all(text.as_bytes()).map_err(Error::file("write", &self.path))?;
+        let kept = self.unfinished.persist(&self.path).map_err(|refused| refused.error);
+        kept.map_err(Error::file("write", &self.path))?;
+        Ok(())
+    }
 }
 
 fn check(config: &Config, output: Output) -> Result<Outcome, Error> {
@@ -109,18 +147,15 @@ fn check(config: &Config, output: Output) -> Result<Outcome, Error> {
     Ok(Outcome::Fine)
 }
 
-fn tell_ready(running: &Running, ready_file: Option<&Path>, output: Output) -> Result<(), Error> {
+fn tell_ready(running: &Running, ready_file: Option<ReadyFile>, output: Output) -> Result<(), Error> {
     let url = |address: std::net::SocketAddr| format!("http://{address}");
     let ready = Ready {
         endpoint: url(running.address),
         http_endpoint: running.http_address.map(url),
         process_id: std::process::id(),
     };
-    if let Some(path) = ready_file {
-        let text = serde_json::to_string(&ready).map_err(|error| Error::Output(error.into()))?;
-        let unfinished = path.with_extension("unfinished");
-        fs::write(&unfinished, text).map_err(Error::file("write", &unfinished))?;
-        fs::rename(&unfinished, path).map_err(Error::file("rename", &unfinished))?;
+    if let Some(file) = ready_file {
+        file.write(&serde_json::to_string(&ready).map_err(|error| Error::Output(error.into()))?)?;
     }
     output.line(&ready, |ready| {
         let http = ready
