@@ -50,13 +50,20 @@ impl Client {
         }
         let address =
             if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") };
-        let target = Endpoint::from_shared(address)
-            .map_err(|error| Error::InvalidEndpoint {
-                endpoint: endpoint.to_owned(),
-                reason: error.to_string(),
-            })?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true);
+        let invalid = |reason| Error::InvalidEndpoint { endpoint: endpoint.to_owned(), reason };
+        let target = Endpoint::from_shared(address).map_err(|error| invalid(error.to_string()))?;
+        // Any other scheme would be spoken to in plain text all the same.
+        match target.uri().scheme_str() {
+            Some("http") => {}
+            Some("https") => {
+                return Err(invalid(
+                    "servers speak plain HTTP/2 without TLS; say `http://`, or put a proxy that ends TLS between"
+                        .to_owned(),
+                ));
+            }
+            other => return Err(invalid(format!("the scheme `{}` is unknown", other.unwrap_or_default()))),
+        }
+        let target = target.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
         let connect = || async {
             target
                 .connect()
@@ -114,4 +121,24 @@ fn causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_plain_http_is_spoken() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        for (scheme, hint) in
+            [("https", "say `http://`"), ("HTTPS", "say `http://`"), ("ftp", "`ftp` is unknown")]
+        {
+            let error = Client::connect(&format!("{scheme}://{address}"), 1).await.unwrap_err();
+            assert!(matches!(error, Error::InvalidEndpoint { .. }), "{error}");
+            assert!(error.to_string().contains(hint), "{error}");
+        }
+        assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
 }
