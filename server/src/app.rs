@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::entropy::{self, Entropy};
 use crate::explain::Recent;
 use crate::files::Layout;
+use crate::ingest::Room;
 use crate::metrics::Metrics;
 use crate::{Error, read};
 
@@ -39,8 +40,8 @@ pub struct App {
     pub(crate) admin: Mutex<()>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) entropy: Entropy,
-    /// One permit per event that may wait to be stored.
-    pub(crate) ingest_permits: Arc<Semaphore>,
+    /// Where events wait to be stored or set aside.
+    pub(crate) ingest_room: Room,
     /// One permit per scan of the decision log.
     pub(crate) scan_permits: Arc<Semaphore>,
     pub(crate) recent: Recent,
@@ -105,7 +106,7 @@ impl App {
             admin: Mutex::new(()),
             metrics,
             entropy: Entropy::new(entropy::system_bytes()?),
-            ingest_permits: Arc::new(Semaphore::new(config.ingest.queue_events)),
+            ingest_room: Room::new(config.ingest.queue_events, config.ingest.queue_bytes),
             scan_permits: Arc::new(Semaphore::new(MAX_SCANS)),
             recent: Recent::new(),
             names: read::FeatureNames::new(&features),

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use augur_decision_log::Reader;
+use augur_decision_log::{Error as LogError, Reader};
 use augur_domain::time::HOUR_MS;
 use augur_domain::{DecisionId, DecisionRecord, Timestamp};
 use augur_models::Scorer;
@@ -85,9 +85,12 @@ impl App {
     fn find(&self, id: DecisionId) -> Result<Option<DecisionRecord>, Error> {
         let dir = self.layout.decisions();
         if let Some(sequence) = self.recent.sequence(id) {
-            let found = Reader::open_from(&dir, sequence)?.next().transpose()?;
-            if let Some((_, record)) = found.filter(|(_, record)| record.inputs.decision_id == id) {
-                return Ok(Some(record));
+            match Reader::open_from(&dir, sequence)?.next() {
+                Some(Ok((_, record))) if record.inputs.decision_id == id => return Ok(Some(record)),
+                Some(Err(error)) if !matches!(error, LogError::TruncatedTail { .. }) => {
+                    return Err(error.into());
+                }
+                _ => {}
             }
         }
         let _permit = self.scan_permits.try_acquire().map_err(|_| Error::Overloaded {
@@ -96,7 +99,12 @@ impl App {
         })?;
         let latest = made_at(id).plus_millis(SCAN_SLACK_MS);
         for entry in Reader::open_at(&dir, made_at(id).plus_millis(-SCAN_SLACK_MS))? {
-            let (_, record) = entry?;
+            let (_, record) = match entry {
+                Ok(found) => found,
+                // What the writer is about to finish ends the log as it stands.
+                Err(LogError::TruncatedTail { .. }) => break,
+                Err(error) => return Err(error.into()),
+            };
             if record.inputs.decision_id == id {
                 return Ok(Some(record));
             }

@@ -11,12 +11,71 @@ use augur_feature_store::QuarantinedEvent;
 use augur_proto::convert::events::{Arrival, event_from_wire};
 use augur_proto::v1;
 use prost::Message as _;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::{App, Error};
 
 type StoreAnswer = Result<Vec<EventOutcome>, augur_feature_store::Error>;
+
+/// What the quarantine keeps of an event; no more than this waits for it.
+const KEPT_PAYLOAD_BYTES: usize = 64 << 10;
+
+/// How much may wait to be stored or set aside: so many events, and so many bytes of them as they came.
+#[derive(Debug)]
+pub(crate) struct Room {
+    events: Arc<Semaphore>,
+    /// One permit per KiB, since a batch may ask for no more than a `u32` of them.
+    kibibytes: Arc<Semaphore>,
+    most_events: usize,
+    most_bytes: usize,
+}
+
+/// A batch's share of the room; whoever still works on the batch holds it.
+#[derive(Debug)]
+struct Taken {
+    _events: OwnedSemaphorePermit,
+    _kibibytes: OwnedSemaphorePermit,
+}
+
+impl Room {
+    pub(crate) fn new(most_events: usize, most_bytes: usize) -> Self {
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        Self {
+            events: semaphore(most_events),
+            kibibytes: semaphore(most_bytes >> 10),
+            most_events,
+            most_bytes,
+        }
+    }
+
+    /// What a batch asks for. One that is larger than the whole room, which only an import can be, asks for all.
+    fn asked(&self, events: &[v1::Event]) -> Result<(u32, u32), Error> {
+        let count = batch_size(events.len())?;
+        let bytes: usize = events.iter().map(prost::Message::encoded_len).sum();
+        let kibibytes = bytes.div_ceil(1 << 10).min(self.most_bytes >> 10);
+        Ok((count, u32::try_from(kibibytes).unwrap_or(u32::MAX)))
+    }
+
+    fn take_now(&self, events: &[v1::Event]) -> Result<Arc<Taken>, Error> {
+        let (count, kibibytes) = self.asked(events)?;
+        let full = |what, limit| move |_| Error::Overloaded { what, limit };
+        let events = Arc::clone(&self.events).try_acquire_many_owned(count);
+        let events = events.map_err(full("the queue of events", self.most_events))?;
+        let kibibytes = Arc::clone(&self.kibibytes).try_acquire_many_owned(kibibytes);
+        let kibibytes = kibibytes.map_err(full("the queue of events, in bytes,", self.most_bytes))?;
+        Ok(Arc::new(Taken { _events: events, _kibibytes: kibibytes }))
+    }
+
+    async fn take_when_free(&self, events: &[v1::Event]) -> Result<Arc<Taken>, Error> {
+        let (count, kibibytes) = self.asked(events)?;
+        let closed = |_| Error::ShuttingDown;
+        // Always in this order, so that no two batches wait for each other.
+        let events = Arc::clone(&self.events).acquire_many_owned(count).await.map_err(closed)?;
+        let kibibytes = Arc::clone(&self.kibibytes).acquire_many_owned(kibibytes).await.map_err(closed)?;
+        Ok(Arc::new(Taken { _events: events, _kibibytes: kibibytes }))
+    }
+}
 
 /// A batch on its way to the disk. What was taken is stored even if nobody waits for it.
 #[derive(Debug)]
@@ -49,8 +108,8 @@ impl App {
     /// # Errors
     /// As [`Self::ingest`], without the full queue.
     pub async fn import(&self, events: Vec<v1::Event>, received_at: Timestamp) -> Result<Submitted, Error> {
-        let permit = self.room_for(events.len()).await?;
-        self.take(events, None, received_at, permit)
+        let room = self.ingest_room.take_when_free(&events).await?;
+        self.take(events, None, received_at, room)
     }
 
     /// Takes a batch if there is room now.
@@ -58,13 +117,8 @@ impl App {
     /// # Errors
     /// As [`Self::ingest`].
     pub fn submit(&self, events: Vec<v1::Event>, sent_at: Option<Timestamp>) -> Result<Submitted, Error> {
-        let count = batch_size(events.len())?;
-        let permits = Arc::clone(&self.ingest_permits);
-        let permit = permits.try_acquire_many_owned(count).map_err(|_| Error::Overloaded {
-            what: "the queue of events",
-            limit: self.config.ingest.queue_events,
-        })?;
-        self.take(events, sent_at, self.clock.now(), permit)
+        let room = self.ingest_room.take_now(&events)?;
+        self.take(events, sent_at, self.clock.now(), room)
     }
 
     /// Takes a batch as soon as there is room.
@@ -76,13 +130,8 @@ impl App {
         events: Vec<v1::Event>,
         sent_at: Option<Timestamp>,
     ) -> Result<Submitted, Error> {
-        let permit = self.room_for(events.len()).await?;
-        self.take(events, sent_at, self.clock.now(), permit)
-    }
-
-    async fn room_for(&self, events: usize) -> Result<OwnedSemaphorePermit, Error> {
-        let permits = Arc::clone(&self.ingest_permits);
-        permits.acquire_many_owned(batch_size(events)?).await.map_err(|_| Error::ShuttingDown)
+        let room = self.ingest_room.take_when_free(&events).await?;
+        self.take(events, sent_at, self.clock.now(), room)
     }
 
     fn take(
@@ -90,7 +139,7 @@ impl App {
         events: Vec<v1::Event>,
         sent_at: Option<Timestamp>,
         received_at: Timestamp,
-        permit: OwnedSemaphorePermit,
+        room: Arc<Taken>,
     ) -> Result<Submitted, Error> {
         let arrival = Arrival {
             received_at,
@@ -113,20 +162,25 @@ impl App {
                 }
             }
         }
-        let stored = if good.is_empty() { None } else { Some(self.store_events(good, permit)?) };
+        let stored = if good.is_empty() { None } else { Some(self.store_events(good, Arc::clone(&room))?) };
         let store = Arc::clone(&self.store);
-        let set_aside = (!bad.is_empty()).then(|| tokio::task::spawn_blocking(move || store.quarantine(bad)));
+        let set_aside = (!bad.is_empty()).then(|| {
+            tokio::task::spawn_blocking(move || {
+                let _room = room;
+                store.quarantine(bad)
+            })
+        });
         Ok(Submitted { outcomes, stored, set_aside, metrics: Arc::clone(&self.metrics) })
     }
 
     fn store_events(
         &self,
         events: Vec<Event>,
-        permit: OwnedSemaphorePermit,
+        room: Arc<Taken>,
     ) -> Result<oneshot::Receiver<StoreAnswer>, Error> {
         let (told, stored) = oneshot::channel();
         self.store.ingest(events, move |answer| {
-            drop(permit);
+            drop(room);
             // Nobody may be waiting any more; the events are stored all the same.
             let _ = told.send(answer);
         })?;
@@ -140,11 +194,18 @@ impl App {
             .map_err(|quarantine| Box::new(self.entry(payload, arrival.received_at, quarantine)))
     }
 
-    fn entry(&self, payload: Vec<u8>, received_at: Timestamp, quarantine: Quarantine) -> QuarantinedEvent {
+    fn entry(
+        &self,
+        mut payload: Vec<u8>,
+        received_at: Timestamp,
+        quarantine: Quarantine,
+    ) -> QuarantinedEvent {
         let wire = v1::Event::decode(payload.as_slice()).unwrap_or_default();
         let id = |id| Some(id).filter(|id: &&String| !id.is_empty() && id.len() <= MAX_ID_BYTES);
         let subject = id(&wire.user_id).map(|id| Subject::User(id));
         let subject = subject.or(id(&wire.anonymous_id).map(|id| Subject::Anonymous(id)));
+        payload.truncate(KEPT_PAYLOAD_BYTES);
+        payload.shrink_to_fit();
         QuarantinedEvent {
             received_at,
             user: subject.map(|subject| self.pseudonymiser.user_key(subject)),
@@ -207,6 +268,66 @@ mod tests {
         assert_eq!(shortened("aéb", 2), "a");
         assert_eq!(shortened("aéb", 3), "aé");
         assert_eq!(shortened("ab", 9), "ab");
+    }
+
+    fn open(dir: &std::path::Path, change: impl FnOnce(&mut crate::Config)) -> App {
+        let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
+        let mut config = crate::Config::default();
+        config.data.dir = dir.join("data");
+        config.data.features = shipped.join("features.toml");
+        config.data.policy = shipped.join("policy.toml");
+        change(&mut config);
+        App::open(config, crate::SystemClock::new()).unwrap()
+    }
+
+    /// Work off the async threads waits until the guard is dropped.
+    fn hold_up_blocking_work() -> std::sync::mpsc::Sender<()> {
+        let (held, release) = std::sync::mpsc::channel();
+        tokio::task::spawn_blocking(move || release.recv());
+        held
+    }
+
+    fn slow_runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap()
+    }
+
+    #[test]
+    fn events_to_be_set_aside_take_room_until_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = open(dir.path(), |config| config.ingest.queue_events = 2_500);
+        slow_runtime().block_on(async {
+            let held = hold_up_blocking_work();
+            let bad = || vec![v1::Event::default(); 2_000];
+            let waiting = app.submit(bad(), None).unwrap();
+            let refused = app.submit(bad(), None).unwrap_err().to_string();
+            assert!(refused.contains("the queue of events is at its limit of 2500"), "{refused}");
+            drop(held);
+            assert_eq!(waiting.outcomes().await.unwrap().len(), 2_000);
+            app.submit(bad(), None).unwrap().outcomes().await.unwrap();
+        });
+        app.close().unwrap();
+    }
+
+    #[test]
+    fn waiting_bytes_are_bounded_and_no_more_is_kept_than_the_quarantine_keeps() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = open(dir.path(), |config| config.ingest.queue_bytes = 256 << 10);
+        slow_runtime().block_on(async {
+            let held = hold_up_blocking_work();
+            let bad = |bytes| vec![v1::Event { event: "e".repeat(bytes), ..v1::Event::default() }];
+            let waiting = app.submit(bad(200 << 10), None).unwrap();
+            let refused = app.submit(bad(100 << 10), None).unwrap_err().to_string();
+            assert!(refused.contains("in bytes, is at its limit of 262144"), "{refused}");
+            drop(held);
+            waiting.outcomes().await.unwrap();
+            // Larger than all the room there is: it waits for all of it.
+            app.submit_when_room(bad(300 << 10), None).await.unwrap().outcomes().await.unwrap();
+        });
+        let reason = augur_domain::event::QuarantineReason::ALL[0];
+        let quarantine = Quarantine { reason, field: String::new(), detail: String::new() };
+        let entry = app.entry(vec![0; 100_000], app.clock.now(), quarantine);
+        assert_eq!(entry.payload.capacity(), KEPT_PAYLOAD_BYTES);
+        app.close().unwrap();
     }
 
     #[test]

@@ -41,7 +41,15 @@ pub(super) const SECTIONS: [(&str, &[&str]); 5] = [
     ("data", &["dir", "features", "policy", "block_cache_bytes", "write_buffer_bytes"]),
     (
         "ingest",
-        &["shards", "queue_events", "batch_events", "max_future_skew", "max_lateness", "quarantine_entries"],
+        &[
+            "shards",
+            "queue_events",
+            "queue_bytes",
+            "batch_events",
+            "max_future_skew",
+            "max_lateness",
+            "quarantine_entries",
+        ],
     ),
     ("decision_log", &["segment_bytes", "queue_bytes", "sync_interval", "durability", "on_unavailable"]),
     ("telemetry", &["log_level", "log_format", "otlp_endpoint", "otlp_sample_ratio"]),
@@ -201,6 +209,8 @@ fn set_ingest(ingest: &mut super::Ingest, key: &str, value: &Written<'_>) -> Res
         "shards" => ingest.shards = value.size(1, 256)?,
         // A whole batch must fit, or it could never be taken.
         "queue_events" => ingest.queue_events = value.size(MAX_BATCH_EVENTS, 10_000_000)?,
+        // As the largest request that can be allowed.
+        "queue_bytes" => ingest.queue_bytes = value.size(64 << 20, 1 << 40)?,
         "batch_events" => ingest.batch_events = value.size(1, 1_000_000)?,
         "max_future_skew" => ingest.max_future_skew_ms = value.length_ms(1, "1d")?,
         "max_lateness" => ingest.max_lateness_ms = value.length_ms(1, "400d")?,
