@@ -2,7 +2,7 @@
 //!
 //! Not here: reading TOML (`document`) or the aggregates themselves (`aggregate`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use augur_domain::feature::FeatureInfo;
@@ -54,10 +54,23 @@ struct Compiler {
     canonical: Vec<u8>,
     /// Full names with the declared name behind them.
     names: BTreeMap<String, String>,
+    /// Names as declared.
+    declared: BTreeSet<String>,
 }
 
 impl Compiler {
     fn declare(&mut self, declaration: &Declaration, complaints: &mut Complaints<'_>) {
+        // Two of one name would look to the hash like one with both their lengths, whose state is laid out otherwise.
+        if !self.declared.insert(declaration.name.clone()) {
+            let name = &declaration.name;
+            complaints.add_with_hint(
+                declaration.place,
+                format!("`{name}` is declared twice"),
+                "a name that no other declaration has",
+                format!("rename one of them, or list the lengths of both in one declaration of `{name}`"),
+            );
+            return;
+        }
         let (kind, measures) = expand(declaration);
         let aggregate = self.aggregates.len();
         for (suffix, meaning, measure) in measures {
@@ -85,7 +98,8 @@ impl Compiler {
         self.aggregates.push(AggregateSpec { events, property, kind });
     }
 
-    /// Everything that gives the feature its value; not the description, comments or white space.
+    /// Everything that gives the feature its value; not the description, comments or white space. As a name tells its
+    /// declaration and every declaration has another, this also tells how a state is laid out.
     fn write_canonical(&mut self, name: &str, declaration: &Declaration, measure: &Measure) {
         let out = &mut self.canonical;
         bytes::put_text(out, name);

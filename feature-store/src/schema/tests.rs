@@ -60,6 +60,46 @@ fn only_meaning_changes_the_hash() {
 }
 
 #[test]
+fn a_name_is_declared_once() {
+    let one =
+        |window: &str| format!("[[feature]]\nname = 'a'\nkind = 'windowed_count'\nwindows = ['{window}']\n");
+    assert_eq!(
+        complaints(&format!("version = 1\n{}{}", one("1h"), one("2h"))),
+        [
+            "features.toml:7:8: `a` is declared twice; expected a name that no other declaration has; rename one of \
+             them, or list the lengths of both in one declaration of `a`"
+        ]
+    );
+}
+
+/// The state of a file is laid out by its aggregates: their kinds, in order.
+#[test]
+fn equal_hashes_mean_equal_layouts() {
+    const LENGTHS: [&str; 3] = ["1h", "2h", "1d"];
+    let mut layouts = BTreeMap::new();
+    // Up to three declarations, each with any of the names, kinds and sets of lengths.
+    let mut choices = vec![String::new()];
+    for (name, kind) in [("a", "decayed_count"), ("a", "windowed_count"), ("a_1h", "windowed_count")] {
+        for set in 1..8_usize {
+            let lengths: Vec<_> = (0..3).filter(|bit| set >> bit & 1 == 1).map(|bit| LENGTHS[bit]).collect();
+            let key = if kind == "decayed_count" { "half_lives" } else { "windows" };
+            choices.push(format!("[[feature]]\nname = '{name}'\nkind = '{kind}'\n{key} = {lengths:?}\n"));
+        }
+    }
+    for one in &choices {
+        for two in &choices {
+            for three in &choices {
+                let text = format!("version = 1\n{one}{two}{three}");
+                let Ok(schema) = FeatureSchema::parse("features.toml", &text) else { continue };
+                let (hash, layout) = (schema.feature_set().hash(), schema.aggregates().to_vec());
+                assert_eq!(layouts.entry(hash).or_insert_with(|| layout.clone()), &layout, "{text}");
+            }
+        }
+    }
+    assert!(layouts.len() > 100);
+}
+
+#[test]
 fn the_hash_is_pinned() {
     let hash = crate::testing::schema().feature_set().hash().short();
     assert_eq!(hash, "d3f3128bc56d", "stored states and models depend on this hash");
