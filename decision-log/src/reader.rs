@@ -187,8 +187,13 @@ impl Reader {
                 }
                 Step::Torn { offset, bytes, reason } => {
                     let file = segment.path().to_owned();
-                    if self.successor(base)?.is_none() {
+                    if successor(&self.dir, base)?.is_none() {
                         return Err(Error::TruncatedTail { file, offset, bytes });
+                    }
+                    // A live writer may have finished the frame and begun the next segment since it was looked at.
+                    let now = segment.peek(self.expected)?;
+                    if !matches!(now, Step::Torn { offset: still, .. } if still == offset) {
+                        continue;
                     }
                     let reason = format!("{reason}, although a later segment follows");
                     return Err(Error::corrupted(&file, offset, reason));
@@ -215,7 +220,7 @@ impl Reader {
     fn leave(&mut self, unsealed_at: Option<u64>) -> Result<bool, Error> {
         let Some(segment) = &mut self.segment else { return Ok(false) };
         let base = segment.base();
-        let Some(successor) = self.successor(base)? else { return Ok(false) };
+        let Some(successor) = successor(&self.dir, base)? else { return Ok(false) };
         if successor == self.expected {
             let mut next = Scanner::open(&self.dir, successor)?;
             if unsealed_at.is_none()
@@ -235,13 +240,14 @@ impl Reader {
         if grown { Ok(true) } else { Err(self.gap(Some(successor))) }
     }
 
-    fn successor(&self, base: u64) -> Result<Option<u64>, Error> {
-        Ok(list(&self.dir)?.into_iter().find(|other| *other > base))
-    }
-
     fn gap(&self, found: Option<u64>) -> Error {
         Error::Gap { dir: self.dir.clone(), expected: self.expected, found }
     }
+}
+
+/// The segment of the log in `dir` that comes after the one that begins with record `base`.
+fn successor(dir: &Path, base: u64) -> Result<Option<u64>, Error> {
+    Ok(list(dir)?.into_iter().find(|other| *other > base))
 }
 
 /// A segment without a header where there must be one.

@@ -231,11 +231,22 @@ impl Scanner {
     }
 
     /// Decides between a torn end and damage.
-    fn judge(&mut self, reason: String, expected: u64) -> Result<Step, Error> {
+    pub(crate) fn judge(&mut self, reason: String, expected: u64) -> Result<Step, Error> {
         let offset = self.offset();
         if let Some(intact) = self.find_intact(offset + 1, expected)? {
-            let reason = format!("{reason}, yet an intact frame follows at byte {intact}");
-            return Err(Error::corrupted(&self.path, offset, reason));
+            // A live writer may have finished this frame, and written what follows, since it was looked at. A later
+            // frame is whole only after this one, so what is broken now was broken by something else.
+            return match self.frame()? {
+                Frame::Whole { kind, length } => self.take(kind, length),
+                Frame::Nothing => {
+                    self.forget();
+                    Ok(Step::End { offset })
+                }
+                Frame::Broken(_) => {
+                    let reason = format!("{reason}, yet an intact frame follows at byte {intact}");
+                    Err(Error::corrupted(&self.path, offset, reason))
+                }
+            };
         }
         let bytes = self.length()?.saturating_sub(offset);
         Ok(Step::Torn { offset, bytes, reason })

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use augur_decision::ENGINE_VERSION;
 use augur_decision_log::{Error as LogError, Reader};
@@ -22,6 +22,9 @@ const CHUNK_BYTES: usize = 512 * 1024;
 const CHUNK_RECORDS: usize = 512;
 /// Chunks that may wait per thread.
 const WAITING_CHUNKS: usize = 2;
+/// How often an unfinished end is looked at again before it is called one, and how long apart.
+const TAIL_LOOKS: u32 = 5;
+const TAIL_PAUSE: Duration = Duration::from_millis(10);
 
 /// How to replay.
 #[derive(Clone, Copy)]
@@ -111,6 +114,7 @@ impl Feeding<'_> {
     fn read_log(mut self, reader: &mut Reader) -> Result<(Tally, Option<TruncatedTail>), LogError> {
         let mut found = Tally::default();
         let mut truncated_tail = None;
+        let mut looks = 0;
         loop {
             let error = match reader.next_bytes() {
                 Ok(Some((position, bytes))) => {
@@ -118,6 +122,7 @@ impl Feeding<'_> {
                     self.chunk.bytes.extend_from_slice(bytes);
                     self.chunk.records.push((position, start..self.chunk.bytes.len()));
                     self.records += 1;
+                    looks = 0;
                     if self.chunk.bytes.len() >= CHUNK_BYTES || self.chunk.records.len() >= CHUNK_RECORDS {
                         self.hand_out();
                     }
@@ -127,6 +132,11 @@ impl Feeding<'_> {
                 Err(error) => error,
             };
             match error {
+                LogError::TruncatedTail { .. } if looks < TAIL_LOOKS => {
+                    looks += 1;
+                    // sleep: a live server may be half way through this write, which is done in a moment.
+                    std::thread::sleep(TAIL_PAUSE);
+                }
                 LogError::TruncatedTail { file, offset, bytes } => {
                     truncated_tail = Some(TruncatedTail { file: file.display().to_string(), offset, bytes });
                     break;

@@ -3,11 +3,11 @@
 use std::sync::mpsc::channel;
 
 use super::*;
-use crate::Log;
 use crate::codec::encode_record;
 use crate::samples::numbered_record;
 use crate::segment::{FrameHeader, RECORD, path};
 use crate::testing::{append, read_all, small, synced, write_log};
+use crate::{Config, Log};
 
 #[test]
 fn a_growing_log_is_followed() {
@@ -238,4 +238,49 @@ fn a_reader_begins_at_the_segment_of_an_instant() {
     }
     assert!(begins(at(20)).segment > begins(at(5)).segment, "segments far before are not read");
     assert_eq!(begins(at(0)).sequence, 1);
+}
+
+#[test]
+fn reading_beside_a_writer_finds_no_damage() {
+    const RECORDS: u64 = 2_000;
+    for config in [small, synced] {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { segment_bytes: 256 * 1024, ..config(dir.path()) };
+        let (log, _) = Log::open(config).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for number in 1..=RECORDS {
+                    // Frames over several pages can be seen half written.
+                    let mut record = numbered_record(number);
+                    record.request = vec![b'x'; (number as usize * 997) % 20_000];
+                    while let Err(error) = log.append(&record, |outcome| assert!(outcome.is_ok())) {
+                        assert!(matches!(error, Error::QueueFull { .. }), "{error}");
+                        std::thread::yield_now();
+                    }
+                }
+                log.close().unwrap();
+            });
+            let mut reader = Reader::open(dir.path()).unwrap();
+            while reader.next_sequence() <= RECORDS {
+                match reader.next_bytes() {
+                    Ok(Some(_)) => {}
+                    // The end as things stand.
+                    Ok(None) | Err(Error::TruncatedTail { .. }) => std::thread::yield_now(),
+                    Err(error) => panic!("record {}: {error}", reader.next_sequence()),
+                }
+            }
+            assert!(reader.next_record().unwrap().is_none());
+        });
+    }
+}
+
+#[test]
+fn a_frame_finished_while_damage_was_looked_for_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    write_log(dir.path(), 3);
+    let mut scanner = Scanner::open(dir.path(), 1).unwrap();
+    scanner.step(1).unwrap();
+    // As if the second frame had been half visible when it was looked at.
+    let step = scanner.judge("half visible".to_owned(), 2).unwrap();
+    assert!(matches!(step, Step::Record { sequence: 2, .. }), "{step:?}");
 }
