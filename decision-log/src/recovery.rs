@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::disk::{Disk, SystemDisk};
 use crate::error::Error;
 use crate::log::{Recovery, TruncatedTail};
 use crate::reader::unfinished_header;
@@ -31,7 +32,7 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<u64>, Error> {
 struct Ending {
     /// Sequence of the record that would come next.
     next_sequence: u64,
-    /// Where the whole frames end.
+    /// Where the whole frames end; nothing but reserved space follows a seal.
     length: u64,
     sealed: bool,
     /// Bytes of an unfinished frame.
@@ -40,6 +41,14 @@ struct Ending {
 
 /// Checks and mends the log in `dir`; only the holder of its lock may.
 pub(crate) fn recover(dir: &Path) -> Result<(Resume, Recovery), Error> {
+    let mended = mend(dir)?;
+    // A segment that was removed must not come back behind what is written next, and the name of one that the process
+    // before had just begun must not get lost.
+    SystemDisk.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
+    Ok(mended)
+}
+
+fn mend(dir: &Path) -> Result<(Resume, Recovery), Error> {
     let mut bases = list(dir)?;
     let mut truncated = drop_unfinished_segment(dir, &mut bases)?;
     let Some((last, earlier)) = bases.split_last() else {
@@ -107,10 +116,11 @@ fn check_full(dir: &Path, base: u64, successor: u64, last: u64) -> Result<(), Er
         return Err(Error::corrupted(&path, ending.length, reason));
     }
     expect(dir, ending.next_sequence, successor)?;
+    cut_and_sync(&path, ending.length)?;
     if ending.sealed {
+        // The crash came before the space reserved behind the seal was given back.
         return Ok(());
     }
-    cut_and_sync(&path, ending.length)?;
     append(&path, &segment::seal(successor.saturating_sub(1)))
 }
 
@@ -145,7 +155,7 @@ fn walk(dir: &Path, base: u64) -> Result<Ending, Error> {
             }
             Step::Seal { offset, last_sequence } => {
                 let length = offset + SEAL_BYTES as u64;
-                if last_sequence.checked_add(1) != Some(expected) || scanner.length()? != length {
+                if last_sequence.checked_add(1) != Some(expected) || !scanner.only_zeros()? {
                     let reason = format!("the seal does not end the segment at record {}", expected - 1);
                     return Err(Error::corrupted(scanner.path(), offset, reason));
                 }

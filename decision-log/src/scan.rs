@@ -5,7 +5,8 @@
 //! A frame that is cut short or does not match its checksum is either a torn end, what a crash leaves when the
 //! last write was not finished, or damage to bytes that were once whole. It is damage when an intact frame of a
 //! later record follows it anywhere in the segment: a process writes in order, so nothing whole can lie behind what
-//! it left unfinished. Two cases cannot be told apart this way. Damage to the very last frame looks like a torn end
+//! it left unfinished. Frames among the bytes of an unfinished record, which a caller may have sent, are not taken for
+//! such: what follows them does not fit, unless the cut is just behind them. Two cases cannot be told apart this way. Damage to the very last frame looks like a torn end
 //! and is taken for one. And a power cut on a file system that puts unsynced pages on the disk out of order can leave
 //! a hole before intact frames; that is taken for damage, because to call damage a torn end would lose synced records
 //! in silence.
@@ -264,7 +265,8 @@ impl Scanner {
         Ok(found.map(|at| from + at as u64))
     }
 
-    fn only_zeros(&mut self) -> Result<bool, Error> {
+    /// Whether nothing but reserved space lies between the scanner's place and the end of the file.
+    pub(crate) fn only_zeros(&mut self) -> Result<bool, Error> {
         let mut looked_at = 0;
         loop {
             self.fill(looked_at + READ_BYTES)?;
@@ -322,15 +324,34 @@ fn plausible(header: FrameHeader) -> bool {
     }
 }
 
-/// Whether `bytes` begin with an intact frame, a record from `expected` on or a seal.
+/// Whether `bytes`, which reach to the end of the file, begin with an intact frame, a record from `expected` on or a
+/// seal. A record holds bytes of callers, who may send whole frames; therefore what follows must fit as well.
 fn intact(bytes: &[u8], expected: u64) -> bool {
     let Some((header, rest)) = bytes.split_first_chunk() else { return false };
     let header = FrameHeader::decode(*header);
-    let Some(payload) = rest.get(..header.length as usize).filter(|_| plausible(header)) else {
+    let Some((payload, behind)) =
+        plausible(header).then(|| rest.split_at_checked(header.length as usize)).flatten()
+    else {
         return false;
     };
     // The sequence is looked at first: it rules out nearly every place without a checksum.
-    let may_follow = |sequence: u64| sequence >= expected && sequence - expected <= bytes.len() as u64;
-    let fits = header.kind == SEAL || codec::sequence_of(payload).is_some_and(may_follow);
+    let fits = match (header.kind, payload.first_chunk()) {
+        (SEAL, Some(last)) => {
+            u64::from_le_bytes(*last).saturating_add(1) >= expected && behind.iter().all(|byte| *byte == 0)
+        }
+        (SEAL, None) => false,
+        _ => codec::sequence_of(payload).is_some_and(|sequence| {
+            sequence >= expected && sequence - expected <= bytes.len() as u64 && may_follow_record(behind)
+        }),
+    };
     fits && header.matches(payload)
+}
+
+/// Whether what lies behind a record is what a writer leaves there: another frame, reserved space, or the end.
+fn may_follow_record(behind: &[u8]) -> bool {
+    match behind.first_chunk().map(|header| FrameHeader::decode(*header)) {
+        Some(header) if plausible(header) => true,
+        Some(_) => behind.iter().all(|byte| *byte == 0),
+        None => true,
+    }
 }

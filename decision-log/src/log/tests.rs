@@ -339,6 +339,72 @@ fn a_crash_while_a_segment_is_begun_is_mended() {
 }
 
 #[test]
+fn a_crash_before_a_sealed_segment_is_shortened_is_mended() {
+    for reserved in [1, 100, 1024 * 1024] {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, _) = Log::open(synced(dir.path())).unwrap();
+        for number in 1..=20 {
+            append(&log, number).unwrap();
+        }
+        log.close().unwrap();
+        let bases = crate::recovery::list(dir.path()).unwrap();
+        let [.., full, last] = bases[..] else { panic!("{bases:?}") };
+        set_len(&path(dir.path(), last), HEADER_BYTES as u64);
+        let full = path(dir.path(), full);
+        let sealed_bytes = file_len(&full);
+        set_len(&full, sealed_bytes + reserved);
+        assert!(read_all(dir.path()).1.is_none());
+        let (log, recovery) = Log::open(synced(dir.path())).unwrap();
+        assert_eq!((recovery.next_sequence, recovery.truncated), (last, None));
+        assert_eq!(file_len(&full), sealed_bytes);
+        assert_eq!(append(&log, last).unwrap(), last);
+        log.close().unwrap();
+        assert_eq!(read_all(dir.path()).0, numbers(1..=last));
+
+        // Anything but reserved space behind a seal is no crash.
+        set_len(&full, sealed_bytes + reserved);
+        let mut bytes = std::fs::read(&full).unwrap();
+        *bytes.last_mut().unwrap() = 1;
+        std::fs::write(&full, bytes).unwrap();
+        let error = Log::open(synced(dir.path())).unwrap_err();
+        assert!(error.to_string().contains("the seal does not end the segment"), "{error}");
+    }
+}
+
+#[test]
+fn bytes_of_a_caller_do_not_turn_a_torn_end_into_damage() {
+    let mut inner = Vec::new();
+    crate::codec::encode_record(&numbered_record(3), &mut inner);
+    let mut frame = crate::segment::FrameHeader::of(crate::segment::RECORD, &inner).encode().to_vec();
+    frame.extend_from_slice(&inner);
+    for embedded in [crate::segment::seal(1), crate::segment::seal(2), crate::segment::seal(900), frame] {
+        let original = tempfile::tempdir().unwrap();
+        let config = || Config::new(original.path());
+        let (log, _) = Log::open(config()).unwrap();
+        append(&log, 1).unwrap();
+        let begin = file_len(&path(original.path(), 1));
+        let mut record = numbered_record(2);
+        record.request = [&[0xff; 50], embedded.as_slice(), &[0xff; 50]].concat();
+        log.append(&record, |_| ()).unwrap();
+        log.close().unwrap();
+        let bytes = std::fs::read(path(original.path(), 1)).unwrap();
+        let at = bytes.windows(embedded.len()).position(|window| window == embedded).unwrap();
+        // From ten bytes behind what was embedded on: the request's own end follows it.
+        for cut in (at + embedded.len() + 10..bytes.len()).step_by(17) {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(path(dir.path(), 1), &bytes[..cut]).unwrap();
+            let mut reader = Reader::open(dir.path()).unwrap();
+            reader.next_record().unwrap();
+            let error = reader.next_record().unwrap_err();
+            assert!(matches!(error, Error::TruncatedTail { .. }), "cut at {cut}: {error}");
+            let (log, recovery) = Log::open(Config::new(dir.path())).unwrap();
+            assert_eq!(recovery.truncated.unwrap().offset, begin);
+            assert_eq!(append(&log, 2).unwrap(), 2);
+        }
+    }
+}
+
+#[test]
 fn a_wrong_header_is_named() {
     let dir = tempfile::tempdir().unwrap();
     write_log(dir.path(), 20);
