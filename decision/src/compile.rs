@@ -71,7 +71,13 @@ fn find_models(
         let (name, alias) = (&entry.registered_name, &entry.alias);
         let loaded = source.scorer(&name.value, &alias.value, features).unwrap_or_else(|problem| {
             let message = format!("model `{}` at `{}` cannot be used: {problem}", name.value, alias.value);
-            complaints.add(name.offset, message, "a model trained on these features", "");
+            let expected = "a model that can be loaded and reads only features that there are";
+            complaints.add(
+                name.offset,
+                message,
+                expected,
+                "move the alias to another version, or train again",
+            );
             None
         });
         models.push(Model {

@@ -2,6 +2,7 @@
 //!
 //! Not here: what a policy means (`augur_decision`), or the calls that change it (`admin`).
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use std::sync::Arc;
 use augur_decision::{ModelSource, PolicySnapshot, SourceFile};
 use augur_domain::decision::{Availability, Rung};
 use augur_domain::{ContentHash, FeatureSet, ModelRef};
+use augur_feature_store::FeatureSchema;
 use augur_models::{Registry, Scorer};
-use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::files::{self, Layout};
@@ -26,36 +27,59 @@ pub struct Active {
     source: SourceFile,
     availability: Vec<(Arc<str>, Availability)>,
     models: Vec<(Arc<str>, ModelRef)>,
+    notes: Notes,
+    /// Empty until it decides: a policy that is only looked at leaves no series behind.
     counters: BTreeMap<Arc<str>, RungCounters>,
 }
 
 impl Active {
-    /// Loads the policy in `source`, with the models that the registry's aliases name now.
+    /// Loads the policy in `source`, with the models that `registered` finds now.
     ///
     /// # Errors
     /// [`Error::Diagnostics`] with everything wrong in it.
     pub(crate) fn load(
         source: SourceFile,
         features: &Arc<FeatureSet>,
-        registry: &Registry,
-        metrics: &Metrics,
+        registered: Registered<'_>,
     ) -> Result<Self, Error> {
-        let policy = PolicySnapshot::load(&source, Arc::clone(features), &Registered(registry))
-            .map_err(Error::Diagnostics)?;
+        let policy =
+            PolicySnapshot::load(&source, Arc::clone(features), &registered).map_err(Error::Diagnostics)?;
         let availability = policy.declared_models().iter().map(|model| {
             let loaded = model.version().is_some();
             let available = if loaded { Availability::Available } else { Availability::NotLoaded };
             (Arc::clone(model.name()), available)
         });
-        let counters = policy.decision_points().iter();
-        let counters = counters.map(|point| (Arc::clone(point.name()), metrics.decisions(point.name())));
         Ok(Self {
             availability: availability.collect(),
             models: policy.models().to_vec(),
-            counters: counters.collect(),
+            notes: registered.notes.into_inner(),
+            counters: BTreeMap::new(),
             policy,
             source,
         })
+    }
+
+    /// What a policy does when it begins to decide: it counts, and says what is amiss with its models.
+    pub(crate) fn begun(mut self, metrics: &Metrics) -> Self {
+        let points = self.policy.decision_points().iter();
+        let counters = points.map(|point| (Arc::clone(point.name()), metrics.decisions(point.name())));
+        self.counters = counters.collect();
+        for Unusable { model, alias, problem } in &self.notes.unusable {
+            tracing::warn!(
+                %model,
+                %alias,
+                %problem,
+                "a model cannot be used: its score is missing; train it again, or move the alias to a version that can"
+            );
+        }
+        for model in &self.notes.of_other_definitions {
+            tracing::warn!(
+                model = %model.name,
+                version = model.version,
+                "a model was trained on other feature definitions than are served; train it again if one that it reads has another meaning now"
+            );
+        }
+        self
     }
 
     /// The policy.
@@ -78,6 +102,16 @@ impl Active {
         &self.models
     }
 
+    /// Models that are published and cannot be used.
+    pub(crate) fn unusable(&self) -> &[Unusable] {
+        &self.notes.unusable
+    }
+
+    /// Models in use that were trained on other feature definitions than are served.
+    pub(crate) fn of_other_definitions(&self) -> &[ModelRef] {
+        &self.notes.of_other_definitions
+    }
+
     pub(crate) fn count(&self, point: &str, rung: Rung) {
         if let Some(counters) = self.counters.get(point) {
             counters.count(rung);
@@ -85,8 +119,69 @@ impl Active {
     }
 }
 
+/// A model behind an alias of the policy that cannot be used.
+#[derive(Debug)]
+pub(crate) struct Unusable {
+    /// Its name in the registry.
+    pub(crate) model: String,
+    /// The alias.
+    pub(crate) alias: String,
+    /// Why.
+    pub(crate) problem: String,
+}
+
+/// What was noticed about the models while a policy was loaded.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    unusable: Vec<Unusable>,
+    of_other_definitions: Vec<ModelRef>,
+}
+
 /// The registry, as a policy asks it.
-pub(crate) struct Registered<'a>(pub(crate) &'a Registry);
+pub(crate) struct Registered<'a> {
+    registry: &'a Registry,
+    /// Whether a model that cannot be used is a fault of the policy. Otherwise its score is missing.
+    strict: bool,
+    /// An alias as if it had moved already.
+    moved: Option<(&'a str, &'a str, &'a ModelRef)>,
+    notes: RefCell<Notes>,
+}
+
+impl<'a> Registered<'a> {
+    /// For a policy that somebody hands in: a model that cannot be used is told as a fault.
+    pub(crate) fn strict(registry: &'a Registry) -> Self {
+        Self { registry, strict: true, moved: None, notes: RefCell::default() }
+    }
+
+    /// For a policy that is in use: it decides on without a model that cannot be used.
+    pub(crate) fn lenient(registry: &'a Registry) -> Self {
+        Self { strict: false, ..Self::strict(registry) }
+    }
+
+    /// As if `alias` of `model` pointed at `target`.
+    pub(crate) fn with(self, model: &'a str, alias: &'a str, target: &'a ModelRef) -> Self {
+        Self { moved: Some((model, alias, target)), ..self }
+    }
+
+    fn find(
+        &self,
+        name: &str,
+        alias: &str,
+        features: &FeatureSet,
+    ) -> Result<Option<(ModelRef, Arc<Scorer>)>, augur_models::Error> {
+        let moved = self.moved.filter(|(model, moved, _)| *model == name && *moved == alias);
+        let target = match moved {
+            Some((_, _, target)) => Some(target.clone()),
+            None => self.registry.resolve(name, alias)?,
+        };
+        let Some(model) = target else { return Ok(None) };
+        let scorer = Scorer::new(&self.registry.load(&model)?, features)?;
+        if !scorer.definitions_match() {
+            self.notes.borrow_mut().of_other_definitions.push(model.clone());
+        }
+        Ok(Some((model, Arc::new(scorer))))
+    }
+}
 
 impl ModelSource for Registered<'_> {
     fn scorer(
@@ -95,53 +190,100 @@ impl ModelSource for Registered<'_> {
         alias: &str,
         features: &FeatureSet,
     ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
-        let words = |error: augur_models::Error| error.to_string();
-        let Some(model) = self.0.resolve(name, alias).map_err(words)? else { return Ok(None) };
-        let artifact = self.0.load(&model).map_err(words)?;
-        let scorer = Scorer::new(&artifact, features).map_err(words)?;
-        Ok(Some((model, Arc::new(scorer))))
+        match self.find(name, alias, features) {
+            Ok(found) => Ok(found),
+            Err(error) if self.strict => Err(error.to_string()),
+            Err(error) => {
+                let (model, alias, problem) = (name.to_owned(), alias.to_owned(), error.to_string());
+                self.notes.borrow_mut().unusable.push(Unusable { model, alias, problem });
+                Ok(None)
+            }
+        }
     }
 }
 
 /// `<data>/active_policy`
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Remembered {
     /// The policy that decides.
-    pub(crate) active: String,
-    /// What the configured file was when it was last loaded: a change of it means that somebody edited it.
-    pub(crate) file: String,
+    pub(crate) active: ContentHash,
+    /// Hash of its text, without the feature definitions, which change on their own.
+    pub(crate) text: ContentHash,
+    /// Hash of the configured file's text when it was last loaded: a change of it means that somebody edited it.
+    pub(crate) configured: ContentHash,
 }
 
+/// What to do about a damaged `active_policy`.
+const DECIDE_BY_THE_FILE: &str =
+    "restore this file from a backup, or remove it; the configured policy decides then";
+
 impl Remembered {
+    /// What is to be remembered when `active` decides and the configured file is that of `configured`.
+    pub(crate) fn new(active: &Active, configured: ContentHash) -> Self {
+        Self { active: active.policy.id(), text: text_hash(&active.source), configured }
+    }
+
     pub(crate) fn read(layout: &Layout) -> Result<Option<Self>, Error> {
         let path = layout.active_policy();
-        if !path.exists() {
-            return Ok(None);
-        }
-        let text = files::read_text(&path)?;
-        toml::from_str(&text).map(Some).map_err(|error| Error::DataDirectory {
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::file("read", &path)(error)),
+        };
+        let read = |key: &str, table: &toml::Table| {
+            let text = table.get(key).and_then(toml::Value::as_str);
+            let text = text.ok_or_else(|| format!("it has no `{key}`"))?;
+            text.parse().map_err(|error| format!("`{key}`: {error}"))
+        };
+        let remembered = || -> Result<Self, String> {
+            let text = str::from_utf8(&bytes).map_err(|error| error.to_string())?;
+            let table: toml::Table =
+                toml::from_str(text).map_err(|error| error.message().replace('\n', ", "))?;
+            Ok(Self {
+                active: read("active", &table)?,
+                text: read("text", &table)?,
+                configured: read("configured", &table)?,
+            })
+        };
+        remembered().map(Some).map_err(|problem| Error::DataDirectory {
             path,
-            problem: error.message().to_owned(),
-            next_step: "remove this file; the configured policy decides then",
+            problem: format!("which policy decides cannot be read: {problem}"),
+            next_step: DECIDE_BY_THE_FILE,
         })
     }
 
     pub(crate) fn write(&self, layout: &Layout) -> Result<(), Error> {
-        let text = format!("active = \"{}\"\nfile = \"{}\"\n", self.active, self.file);
+        let Self { active, text, configured } = self;
+        let text = format!("active = \"{active}\"\ntext = \"{text}\"\nconfigured = \"{configured}\"\n");
         files::write_whole(&layout.active_policy(), text.as_bytes(), 0o644)
     }
 }
 
-/// Keeps a policy's files under its id, so that whatever it decides can be decided again.
+pub(crate) fn text_hash(source: &SourceFile) -> ContentHash {
+    ContentHash::of(&[source.text.as_bytes()])
+}
+
+/// Keeps a policy's files under its id, so that whatever it decides can be decided again. Files that are there and
+/// are not what they were are written again.
 pub(crate) fn save_bundle(layout: &Layout, active: &Active, features: &SourceFile) -> Result<(), Error> {
     let dir = layout.policy(&active.policy.id());
-    for (name, text) in [("policy.toml", &active.source.text), ("features.toml", &features.text)] {
-        let path = dir.join(name);
-        if !path.is_file() {
-            files::write_whole(&path, text.as_bytes(), 0o644)?;
+    let definitions = active.policy.features().hash();
+    // Other comments make the same definitions; a policy's id is of its text.
+    let same_definitions = |kept: &str| {
+        FeatureSchema::parse("features.toml", kept).is_ok_and(|kept| kept.feature_set().hash() == definitions)
+    };
+    keep(&dir.join("policy.toml"), &active.source.text, |kept| kept == active.source.text)?;
+    keep(&dir.join("features.toml"), &features.text, same_definitions)
+}
+
+fn keep(path: &Path, text: &str, same: impl FnOnce(&str) -> bool) -> Result<(), Error> {
+    if path.exists() {
+        if files::read_text(path).is_ok_and(|kept| same(&kept)) {
+            return Ok(());
         }
+        tracing::warn!(file = %path.display(), "a kept policy file is not what it was; writing it again");
     }
-    Ok(())
+    files::write_whole(path, text.as_bytes(), 0o644)
 }
 
 /// Reads a file as people call it.
@@ -150,27 +292,54 @@ pub(crate) fn source_file(path: &Path) -> Result<SourceFile, Error> {
 }
 
 /// The policy that a restart goes on with: the configured file's, unless another one was activated by call since
-/// that file last changed.
+/// that file last changed. Changed feature definitions give the other one a new id.
+///
+/// When the other one cannot be loaded any more, the configured one decides, and the choice is looked at again at
+/// the next start.
 pub(crate) fn choose(
     layout: &Layout,
+    features: &SourceFile,
     configured: Active,
     load: impl FnOnce(SourceFile) -> Result<Active, Error>,
 ) -> Result<Active, Error> {
-    let id = configured.policy.id().to_string();
-    let kept = Remembered::read(layout)?.filter(|kept| kept.file == id && kept.active != id);
+    let file = text_hash(&configured.source);
+    let kept = Remembered::read(layout)?.filter(|kept| kept.configured == file && kept.text != file);
     let Some(kept) = kept else {
-        Remembered { active: id.clone(), file: id }.write(layout)?;
+        Remembered::new(&configured, file).write(layout)?;
         return Ok(configured);
     };
-    let path = layout.active_policy();
-    let other: ContentHash = kept.active.parse().map_err(|error: augur_domain::ids::ParseIdError| {
-        let next_step = "remove this file; the configured policy decides then";
-        Error::DataDirectory { path, problem: error.to_string(), next_step }
-    })?;
-    tracing::warn!(
-        policy = %other.short(),
-        configured = %configured.policy.id().short(),
-        "going on with the policy that was activated by call; change the configured file to take it back"
-    );
-    load(source_file(&layout.policy(&other).join("policy.toml"))?)
+    match kept_source(layout, &kept).and_then(load) {
+        Ok(active) => {
+            save_bundle(layout, &active, features)?;
+            Remembered::new(&active, file).write(layout)?;
+            tracing::warn!(
+                policy = %active.policy.id().short(),
+                configured = %configured.policy.id().short(),
+                "going on with the policy that was activated by call; change the configured file to take it back"
+            );
+            Ok(active)
+        }
+        Err(error) => {
+            tracing::warn!(
+                policy = %kept.active.short(),
+                configured = %configured.policy.id().short(),
+                %error,
+                "the policy that was activated by call cannot be loaded any more; the configured one decides"
+            );
+            Ok(configured)
+        }
+    }
+}
+
+/// The text of the policy that decided last, if it is what it was.
+fn kept_source(layout: &Layout, kept: &Remembered) -> Result<SourceFile, Error> {
+    let source = source_file(&layout.policy(&kept.active).join("policy.toml"))?;
+    if text_hash(&source) == kept.text {
+        return Ok(source);
+    }
+    Err(Error::DataDirectory {
+        path: source.name.into(),
+        problem: "the kept policy is not what it was".to_owned(),
+        next_step: "restore it from a backup, or activate the policy again",
+    })
 }

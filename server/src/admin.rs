@@ -10,7 +10,7 @@ use augur_domain::{ContentHash, ModelRef};
 use augur_models::registry::{AliasChange, Card, PublishedCard};
 use augur_models::{Artifact, Scorer};
 
-use crate::active::{self, Active, Remembered};
+use crate::active::{self, Active, Registered, Remembered, Unusable};
 use crate::suggest::did_you_mean;
 use crate::{App, Error};
 
@@ -62,7 +62,8 @@ impl App {
     ///
     /// # Errors
     /// [`Error::Models`] for an unknown version or a bad name; [`Error::NotNow`] when the active policy uses the
-    /// alias and the model cannot score its features, and then nothing moved.
+    /// alias and the model cannot score its features, or another model in use cannot be loaded any more. Then
+    /// nothing moved.
     pub fn set_alias(
         &self,
         model: &str,
@@ -78,12 +79,16 @@ impl App {
             let hint = did_you_mean(model, names.iter().map(String::as_str));
             return Err(Error::NotFound { kind: "model", name: model.chars().take(100).collect(), hint });
         }
+        let mut registered = Registered::lenient(&self.registry);
         if let Some(target) = versions.iter().find(|known| known.version == version) {
             self.check_usable(model, alias, target)?;
+            registered = registered.with(model, alias, target);
         }
+        // As it will be once the alias has moved: afterwards it would be too late to refuse.
+        let next = self.reloaded(registered)?;
         let previous = self.registry.resolve(model, alias)?.map_or(0, |previous| previous.version);
         self.registry.set_alias(model, alias, version, who, why, self.clock.now())?;
-        self.reload_holding_lock()?;
+        self.active.store(Arc::new(next.begun(&self.metrics)));
         tracing::info!(model, alias, version, previous, "alias moved");
         Ok(previous)
     }
@@ -101,10 +106,15 @@ impl App {
     /// Reads the registry again.
     ///
     /// # Errors
-    /// [`Error::Diagnostics`] when a model behind an alias cannot be used; the old ones stay in use.
+    /// [`Error::NotNow`] when an alias with a model would lose it; the old ones stay in use.
     pub fn reload_models(&self) -> Result<Reloaded, Error> {
         let _one_at_a_time = self.admin.lock();
-        self.reload_holding_lock()
+        let next = self.reloaded(Registered::lenient(&self.registry))?;
+        let has_model = |name: &Arc<str>| next.models().iter().any(|(loaded, _)| loaded == name);
+        let names = next.availability().iter().map(|(name, _)| Arc::clone(name));
+        let (loaded, missing) = names.partition(has_model);
+        self.active.store(Arc::new(next.begun(&self.metrics)));
+        Ok(Reloaded { loaded, missing })
     }
 
     /// Loads a policy against the served features and the registry without using it.
@@ -126,24 +136,45 @@ impl App {
         let id = next.policy().id();
         active::save_bundle(&self.layout, &next, &self.features_source)?;
         let kept = Remembered::read(&self.layout)?;
-        let file = kept.map_or_else(|| previous.to_string(), |kept| kept.file);
-        Remembered { active: id.to_string(), file }.write(&self.layout)?;
-        self.active.store(Arc::new(next));
+        let configured =
+            kept.map_or_else(|| active::text_hash(self.active().source()), |kept| kept.configured);
+        Remembered::new(&next, configured).write(&self.layout)?;
+        self.active.store(Arc::new(next.begun(&self.metrics)));
         tracing::info!(policy = %id.short(), previous = %previous.short(), "policy activated");
         Ok((id, previous))
     }
 
     fn load(&self, source: SourceFile) -> Result<Active, Error> {
-        Active::load(source, self.feature_set(), &self.registry, &self.metrics)
+        Active::load(source, self.feature_set(), Registered::strict(&self.registry))
     }
 
-    fn reload_holding_lock(&self) -> Result<Reloaded, Error> {
-        let next = self.load(self.active().source().clone())?;
-        let has_model = |name: &Arc<str>| next.models().iter().any(|(loaded, _)| loaded == name);
-        let names = next.availability().iter().map(|(name, _)| Arc::clone(name));
-        let (loaded, missing) = names.partition(has_model);
-        self.active.store(Arc::new(next));
-        Ok(Reloaded { loaded, missing })
+    /// The active policy with the models of `registered`. A model that was missing may stay missing; one that is in
+    /// use may not get lost.
+    fn reloaded(&self, registered: Registered<'_>) -> Result<Active, Error> {
+        let now = self.active();
+        let next = Active::load(now.source().clone(), self.feature_set(), registered)?;
+        let in_use = |lost: &&Unusable| {
+            let mut declared = now.policy().declared_models().iter();
+            declared.any(|model| {
+                model.version().is_some()
+                    && **model.registered_name() == *lost.model
+                    && **model.alias() == *lost.alias
+            })
+        };
+        let Some(lost) = next.unusable().iter().find(in_use) else { return Ok(next) };
+        tracing::warn!(
+            model = lost.model,
+            alias = lost.alias,
+            problem = lost.problem,
+            "models stay as they are"
+        );
+        Err(Error::NotNow {
+            problem: format!(
+                "model `{}` at `{}`, which decides now, can no longer be used",
+                lost.model, lost.alias
+            ),
+            next_step: "nothing was changed; the server's log says what is wrong with it".to_owned(),
+        })
     }
 
     /// Refuses a version that the active policy would ask and cannot.

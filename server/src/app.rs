@@ -15,7 +15,7 @@ use augur_models::{Registry, Scorer};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use crate::active::{self, Active};
+use crate::active::{self, Active, Registered};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::entropy::{self, Entropy};
@@ -77,7 +77,7 @@ impl App {
 
         // The policy is checked before the store is opened: a mistake in it must not cost a rebuild.
         let features = Arc::clone(schema.feature_set());
-        let load = |source| Active::load(source, &features, &registry, &metrics);
+        let load = |source| Active::load(source, &features, Registered::lenient(&registry));
         let configured = load(policy_source)?;
         active::save_bundle(&layout, &configured, &features_source)?;
 
@@ -86,7 +86,7 @@ impl App {
         if let Some(torn) = &recovery.truncated {
             tracing::warn!(file = %torn.file.display(), bytes = torn.bytes, "cut off an unfinished decision record");
         }
-        let active = active::choose(&layout, configured, load)?;
+        let active = active::choose(&layout, &features_source, configured, load)?.begun(&metrics);
         tracing::info!(
             policy = %active.policy().id().short(),
             feature_set = %features.hash().short(),
@@ -194,6 +194,7 @@ impl App {
             (names::LOG_QUEUED_BYTES, log.queued_bytes as u64),
             (names::LOG_FAILED, u64::from(log.failed)),
             (names::MODELS_MISSING, missing as u64),
+            (names::MODELS_OF_OTHER_DEFINITIONS, active.of_other_definitions().len() as u64),
         ] {
             self.metrics.set(name, value as f64);
         }

@@ -6,7 +6,7 @@
 //! <data>/decisions/                     the decision log
 //! <data>/policies/<id>/policy.toml      every policy that ever decided here, with
 //! <data>/policies/<id>/features.toml    the definitions it was compiled against
-//! <data>/active_policy                  which one decides, and which one the file said last
+//! <data>/active_policy                  which one decides, and what the configured file was then
 //! <data>/models/                        the registry
 //! ```
 //! Not here: what lies inside the directories of other crates.

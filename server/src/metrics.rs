@@ -58,8 +58,10 @@ pub const LOG_SYNCED_SEQUENCE: &str = "augur_log_synced_sequence";
 pub const LOG_QUEUED_BYTES: &str = "augur_log_queued_bytes";
 /// 1 when the decision log has stopped writing.
 pub const LOG_FAILED: &str = "augur_log_failed";
-/// Model aliases of the policy without a model.
+/// Model aliases of the policy without a model that can be used.
 pub const MODELS_MISSING: &str = "augur_models_missing";
+/// Models in use that were trained on other feature definitions than are served.
+pub const MODELS_OF_OTHER_DEFINITIONS: &str = "augur_models_of_other_definitions";
 
 /// Upper bounds of histogram buckets, in seconds: 50 us to 10 s.
 const BUCKETS: [f64; 16] = [

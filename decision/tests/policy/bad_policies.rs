@@ -149,7 +149,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
         "[[model]]\nname = \"conversion\"",
         "[[model]]\nname = \"conversion\"\nmodel = \"broken\"",
         &[
-            "policy.toml:17:9: model `broken` at `champion` cannot be used: the feature `shoe_size` is not in the feature set; expected a model trained on these features",
+            "policy.toml:17:9: model `broken` at `champion` cannot be used: the feature `shoe_size` is not in the feature set; expected a model that can be loaded and reads only features that there are; move the alias to another version, or train again",
         ],
     ),
     (

@@ -1,12 +1,13 @@
 //! What a restart keeps, and what it refuses.
 
 use std::fs;
+use std::path::Path;
 
 use augur_proto::v1;
 use augur_proto::v1::{EventOutcome, FeatureStatus, Rung};
-use augur_server::{App, FixedClock};
+use augur_server::{App, Config, FixedClock};
 
-use crate::served::{NOW, Served, artifact, cart, config, event, promote, purchase};
+use crate::served::{NOW, Served, artifact, cart, config, event, promote, publish, purchase};
 
 #[tokio::test]
 async fn everything_is_there_again() {
@@ -71,20 +72,164 @@ async fn an_activated_policy_stays_until_the_file_changes() {
     served.stop().await;
 }
 
+/// Adds a feature to the configured definitions.
+fn add_feature(config: &mut Config, dir: &Path) {
+    let text = fs::read_to_string(&config.data.features).unwrap();
+    let file = dir.join("features.toml");
+    let added = "\n[[feature]]\nname = \"spend\"\nkind = \"windowed_sum\"\nevents = [\"purchase\"]\n\
+                 property = \"value\"\nwindows = [\"7d\"]\n";
+    fs::write(&file, text + added).unwrap();
+    config.data.features = file;
+}
+
+async fn policy_of(served: &Served) -> v1::GetPolicyResponse {
+    served.policies().get_policy(v1::GetPolicyRequest {}).await.unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn an_activated_policy_outlives_changed_features_and_is_given_up_only_when_they_end_it() {
+    let served = Served::start().await;
+    let shipped = policy_of(&served).await;
+    let text = format!("{}\n# a second thought\n", shipped.policy_toml);
+    let request = v1::ActivatePolicyRequest { policy_toml: text.clone() };
+    let activated = served.policies().activate_policy(request).await.unwrap().into_inner();
+
+    let served = served.restart_with(add_feature).await;
+    let kept = policy_of(&served).await;
+    assert_eq!(kept.policy_toml, text);
+    assert_ne!(kept.policy_id, activated.policy_id, "other features, other id");
+    assert!(served.dir().join("data/policies").join(&kept.policy_id).join("policy.toml").is_file());
+    let served = served.restart_with(|_, _| {}).await;
+    assert_eq!(policy_of(&served).await, kept);
+
+    let archived = served.dir().join("data/policies").join(&kept.policy_id).join("policy.toml");
+    let served = served.restart_with(move |_, _| fs::write(archived, "version = 1\n").unwrap()).await;
+    assert_eq!(
+        policy_of(&served).await.policy_toml,
+        shipped.policy_toml,
+        "damaged: the configured one decides"
+    );
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn kept_policy_files_are_mended_and_a_damaged_choice_is_told() {
+    let served = Served::start().await;
+    let policy = policy_of(&served).await;
+    let bundle = served.dir().join("data/policies").join(&policy.policy_id);
+    for name in ["policy.toml", "features.toml"] {
+        fs::write(bundle.join(name), "garbage").unwrap();
+    }
+    let served = served.restart_with(|_, _| {}).await;
+    assert_eq!(fs::read_to_string(bundle.join("policy.toml")).unwrap(), policy.policy_toml);
+    assert!(fs::read_to_string(bundle.join("features.toml")).unwrap().contains("[[feature]]"));
+    let config = config(served.dir());
+    let dir = served.ended().await;
+    for damaged in ["\u{0}", "active = \"1\"\n", ""] {
+        fs::write(dir.path().join("data/active_policy"), damaged).unwrap();
+        let error = App::open(config.clone(), FixedClock::new(NOW)).unwrap_err().to_string();
+        assert!(
+            error.contains("which policy decides cannot be read") && error.contains("or remove it"),
+            "{error}"
+        );
+    }
+}
+
+/// What the metrics say right after `config` was opened.
+fn metrics_at_open(config: Config) -> String {
+    let app = App::open(config, FixedClock::new(NOW)).unwrap();
+    app.refresh_metrics();
+    let text = app.metrics().render();
+    app.close().unwrap();
+    text
+}
+
+#[tokio::test]
+async fn a_model_that_cannot_be_used_any_more_is_missing_and_nothing_else() {
+    let served = Served::start().await;
+    let served = served.restart_with(add_feature).await;
+    promote(&served, &artifact("churn", "spend_7d", -0.01)).await;
+    promote(&served, &artifact("conversion", "purchase_count_30d", 0.5)).await;
+    assert_eq!(served.decide(cart("ada", 60.0)).await.rung(), Rung::Champion);
+
+    let served = served.restart_with(|changed, dir| changed.data.features = config(dir).data.features).await;
+    let decided = served.decide(cart("ada", 60.0)).await;
+    assert_eq!(decided.rung(), Rung::RulesOnly);
+    let policy_toml = policy_of(&served).await.policy_toml;
+    let request = v1::CheckPolicyRequest { policy_toml };
+    let checked = served.policies().check_policy(request).await.unwrap().into_inner();
+    assert!(checked.faults[0].message.contains("`spend_7d`"), "{checked:?}");
+    // Another alias can still be moved, and a good version of this one ends the matter.
+    promote(&served, &artifact("conversion", "purchase_count_30d", 0.6)).await;
+    promote(&served, &artifact("churn", "revenue_30d", -0.01)).await;
+    assert_eq!(served.decide(cart("ada", 60.0)).await.rung(), Rung::Champion);
+
+    let artifacts = served.dir().join("data/models/churn");
+    let config = config(served.dir());
+    let dir = served.ended().await;
+    assert!(metrics_at_open(config.clone()).contains("\naugur_models_of_other_definitions 2"));
+    damage_files(&artifacts);
+    let text = metrics_at_open(config);
+    assert!(text.contains("\naugur_models_missing 1"), "{text}");
+    drop(dir);
+}
+
+#[tokio::test]
+async fn an_alias_is_not_moved_when_another_model_would_get_lost() {
+    let served = Served::start().await;
+    promote(&served, &artifact("churn", "revenue_30d", -0.01)).await;
+    damage_files(&served.dir().join("data/models/churn"));
+    let version = publish(&served, &artifact("conversion", "purchase_count_30d", 0.5));
+    let request = v1::SetAliasRequest {
+        model: "conversion".to_owned(),
+        alias: "champion".to_owned(),
+        version,
+        reason: "a test".to_owned(),
+        moved_by: "tests".to_owned(),
+    };
+    let status = served.models().set_alias(request).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::FailedPrecondition, "{status:?}");
+    assert!(status.message().contains("`churn` at `champion`"), "{status:?}");
+    let registry = augur_models::Registry::open(served.dir().join("data/models")).unwrap();
+    assert_eq!(registry.resolve("conversion", "champion").unwrap(), None);
+    served.stop().await;
+}
+
+/// Spoils every artifact below `dir`.
+fn damage_files(dir: &Path) {
+    let mut spoiled = 0;
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if fs::read(&path).unwrap().starts_with(b"AUGURMDL") {
+                fs::write(&path, "spoiled").unwrap();
+                spoiled += 1;
+            }
+        }
+    }
+    assert!(spoiled > 0);
+}
+
+#[tokio::test]
+async fn a_policy_that_is_only_checked_leaves_no_series() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = App::open(config(dir.path()), FixedClock::new(NOW)).unwrap();
+    let text = app.active().source().text.replace("cart_page", "basket_page");
+    app.check_policy(text.clone()).unwrap();
+    assert!(!app.metrics().render().contains("basket_page"));
+    app.activate_policy(text).unwrap();
+    assert!(app.metrics().render().contains("basket_page"));
+    app.close().unwrap();
+}
+
 #[tokio::test]
 async fn changed_definitions_rebuild_features_from_the_events() {
     let served = Served::start().await;
     served.ingest(vec![purchase("m1", "ada", 42.0), purchase("m2", "ada", 8.0)]).await;
-    let served = served
-        .restart_with(|config, dir| {
-            let text = fs::read_to_string(&config.data.features).unwrap();
-            let file = dir.join("features.toml");
-            let added = "\n[[feature]]\nname = \"spend\"\nkind = \"windowed_sum\"\nevents = [\"purchase\"]\n\
-                         property = \"value\"\nwindows = [\"7d\"]\n";
-            fs::write(&file, text + added).unwrap();
-            config.data.features = file;
-        })
-        .await;
+    let served = served.restart_with(add_feature).await;
     assert_eq!(served.feature("ada", "spend_7d").await, (FeatureStatus::Present, Some(50.0)));
     served.stop().await;
 }

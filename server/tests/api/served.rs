@@ -80,11 +80,16 @@ impl Served {
     }
 
     pub(crate) async fn stop(self) {
+        drop(self.ended().await);
+    }
+
+    /// Shuts down and leaves the directory.
+    pub(crate) async fn ended(self) -> TempDir {
         let Self { running, channel, shutdown, dir, .. } = self;
         drop(channel);
         shutdown.cancel();
         running.finished().await.unwrap();
-        drop(dir);
+        dir
     }
 
     pub(crate) fn dir(&self) -> &Path {
