@@ -1,5 +1,5 @@
 //! The aggregates that features are read from. Each is a function of the set of events it took in, whatever
-//! their order: integers to the bit, sums of floats to rounding.
+//! their order: integers to the bit, sums of floats to rounding, sessions within the reach stated there.
 //!
 //! Not here: which event goes to which aggregate (`schema`), or the record that holds them (`state`).
 

@@ -22,7 +22,7 @@ const HOPS_MS: [i64; 8] =
 /// A tile is at most this part of its window, so the window reaches at most 8.4 % too far back.
 const TILES_PER_WINDOW: i64 = 12;
 /// Changes whenever the same definitions come to mean other states or values, so that states are rebuilt.
-const MEANING: u64 = 1;
+const MEANING: u64 = 2;
 
 /// The longest tile that is fine enough for a window.
 fn hop_ms(window_ms: i64) -> i64 {

@@ -1,8 +1,9 @@
 //! The packed record of a user's state, one value per user in the store.
 //!
-//! Layout of version 1 inside the seal of [`crate::bytes`]: fingerprint of the definitions (8 bytes), watermark,
+//! Layout of version 2 inside the seal of [`crate::bytes`]: fingerprint of the definitions (8 bytes), watermark,
 //! first event time and span when the watermark is not 0, then every aggregate in schema order, a presence byte
-//! each. The record does not describe itself: the definitions do, which is why it carries their fingerprint.
+//! each. The record does not describe itself: the definitions do, which is why it carries their fingerprint. Records
+//! of version 1, whose sessions lack the start of the retired ones, count as made for other definitions.
 //! Not here: what happens when the fingerprint differs (the store rebuilds from the event log).
 
 use augur_domain::Timestamp;
@@ -14,7 +15,7 @@ use crate::error::DecodeError;
 use crate::schema::FeatureSchema;
 
 const MAGIC: u8 = b'S';
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 impl UserState {
     /// Appends the packed record to `out`. Equal states give equal bytes.
@@ -38,8 +39,8 @@ impl UserState {
     /// [`DecodeError::OtherDefinitions`] when the record was made for other definitions, another one for bytes that
     /// [`Self::encode`] never makes.
     pub fn decode(record: &[u8], schema: &FeatureSchema) -> Result<Self, DecodeError> {
-        let (_, mut reader) = bytes::unseal(record, MAGIC, VERSION)?;
-        if reader.array::<8>("fingerprint")? != schema.fingerprint() {
+        let (version, mut reader) = bytes::unseal(record, MAGIC, VERSION)?;
+        if version < VERSION || reader.array::<8>("fingerprint")? != schema.fingerprint() {
             return Err(DecodeError::OtherDefinitions);
         }
         let watermark = reader.unsigned("watermark")?;

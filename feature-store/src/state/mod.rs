@@ -35,8 +35,8 @@ pub struct Changes {
 
 /// Carries one event into a user's state: pure, without a clock, the same wherever it runs.
 ///
-/// The order of events does not matter to counts, windows, times and sessions (the latter within their stated
-/// reach); sums of floats and decayed values agree to rounding. Whoever needs equal bits applies events in the
+/// The order of events does not matter to counts, windows, times and sessions (the latter among the 32 latest; beyond
+/// them ascending and descending order are exact and others approximate); sums of floats and decayed values agree to rounding. Whoever needs equal bits applies events in the
 /// order of their sequence, as everything in this crate does.
 pub fn apply(state: &UserState, event: &Event, schema: &FeatureSchema) -> Changes {
     let at = event.event_time;
