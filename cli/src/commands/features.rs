@@ -32,8 +32,8 @@ Example:
   printf 'user_id,timestamp,label\\nuser-000001,2026-10-01T00:00:00Z,1\\n' > labels.csv
   augur features export --data data --labels labels.csv --out rows.parquet
 
-labels.csv has a header and the columns user_id (or anonymous_id), timestamp (RFC 3339, or seconds or milliseconds
-since 1970) and, if wanted, label (a number).")]
+labels.csv has a header and the columns user_id (or anonymous_id), timestamp (RFC 3339, or seconds (9 or 10
+digits) or milliseconds (13 digits) since 1970) and, if wanted, label (a number).")]
     Export(Export),
     /// Compute the features of a sample of users again from the event log and compare them with what is served, bit
     /// by bit. Exit code 3 when any differ.

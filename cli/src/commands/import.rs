@@ -29,8 +29,8 @@ Examples:
       --map anonymous_id=device --map timestamp=time --event-name page_view
 
 Fields for --map: user_id, anonymous_id, message_id, timestamp, event; any other name is a number of the event, like
-value. A column after `timestamp` may say how it is spelled: ms, s, rfc3339 or a format such as %d/%m/%Y %H:%M (UTC
-unless it has an offset). Without message_id, the id of an event is made of its file's name, its row and its content:
+value. A column after `timestamp` may say how it is spelled: ms, s, rfc3339 or a format such as %d/%m/%Y %H:%M or %Y%m%d
+(UTC unless it has an offset). Without message_id, the id of an event is made of its file's name, its row and its content:
 importing the same file again counts nothing twice.
 
 Exit code 3 when rows or events were set aside.";
@@ -79,6 +79,9 @@ struct Report {
     bad_row_examples: Vec<BadRow>,
     #[serde(flatten)]
     totals: Totals,
+    /// Of the rows that are events, whatever became of them.
+    first_event_time: Option<String>,
+    last_event_time: Option<String>,
     elapsed_seconds: f64,
     events_per_second: f64,
 }
@@ -107,6 +110,8 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         rows: reading.rows,
         bad_rows: reading.bad_rows,
         bad_row_examples: std::mem::take(&mut reading.examples),
+        first_event_time: reading.first_event_time.map(|time| time.to_string()),
+        last_event_time: reading.last_event_time.map(|time| time.to_string()),
         elapsed_seconds,
         events_per_second: totals.events as f64 / elapsed_seconds.max(1e-9),
         totals,
@@ -169,6 +174,9 @@ fn text(report: &Report, data: Option<&Path>) -> String {
         grouped(totals.quarantined_total()),
         grouped(report.bad_rows),
     );
+    if let (Some(first), Some(last)) = (&report.first_event_time, &report.last_event_time) {
+        text.push_str(&format!("\nevent times from {first} to {last}"));
+    }
     for bad in &report.bad_row_examples {
         text.push_str(&format!("\n  {bad}"));
     }

@@ -11,8 +11,8 @@ use crate::Error;
 /// How a column spells instants. Times without an offset are UTC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum InstantFormat {
-    /// By its looks: digits are milliseconds from 10^11 on, else seconds; otherwise RFC 3339, or a date with or
-    /// without a time.
+    /// By its looks: nine or ten digits are seconds, thirteen milliseconds; otherwise RFC 3339, or a date with or
+    /// without a time. Other whole numbers are refused: `20101201` is a date to people and 1970 to a machine.
     Guess,
     /// Whole milliseconds since 1970.
     Milliseconds,
@@ -32,7 +32,18 @@ impl InstantFormat {
             "ms" => Self::Milliseconds,
             "s" => Self::Seconds,
             "rfc3339" => Self::Rfc3339,
-            pattern if pattern.contains('%') => Self::Pattern(pattern.to_owned()),
+            pattern if pattern.contains('%') => {
+                if !tells_a_time(pattern) {
+                    return Err(Error::Argument {
+                        argument: "--map timestamp",
+                        found: pattern.to_owned(),
+                        expected: "a strftime format that tells at least year, month and day, like \
+                                   `%d/%m/%Y %H:%M`"
+                            .to_owned(),
+                    });
+                }
+                Self::Pattern(pattern.to_owned())
+            }
             other => {
                 return Err(Error::Argument {
                     argument: "--map timestamp",
@@ -48,7 +59,13 @@ impl InstantFormat {
         if let Cell::Instant(unix_ms) = cell {
             return in_range(*unix_ms).ok_or_else(|| "a time between the years 1 and 9999".to_owned());
         }
-        self.read_text(&cell.to_text())
+        let text = cell.to_text();
+        self.read_text(&text).map_err(|expected| match (self, whole(&text)) {
+            (Self::Guess, Some(_)) => {
+                format!("{expected}; say how the column spells it, e.g. `:s`, `:ms` or `:%Y%m%d`")
+            }
+            _ => expected,
+        })
     }
 
     /// The instant that a text spells, or what was expected.
@@ -66,7 +83,9 @@ impl InstantFormat {
     fn expected(&self) -> String {
         match self {
             Self::Guess => {
-                "a time: milliseconds or seconds since 1970, RFC 3339, or `YYYY-MM-DD HH:MM[:SS]`".into()
+                "a time: seconds (9 or 10 digits) or milliseconds (13 digits) since 1970, RFC 3339, or \
+                 `YYYY-MM-DD[ HH:MM[:SS]]`"
+                    .into()
             }
             Self::Milliseconds => "whole milliseconds since 1970, like `1700000000000`".into(),
             Self::Seconds => "seconds since 1970, like `1700000000`".into(),
@@ -113,9 +132,22 @@ fn by_pattern(pattern: &str, text: &str) -> Option<Timestamp> {
     civil::Date::strptime(pattern, text).ok().and_then(|date| utc(date.at(0, 0, 0, 0)))
 }
 
+/// Whether a format both writes an instant and reads it again, so that it cannot fail for every row.
+fn tells_a_time(pattern: &str) -> bool {
+    let sample = civil::date(2011, 12, 10).at(17, 2, 45, 0).to_zoned(jiff::tz::TimeZone::UTC);
+    sample
+        .ok()
+        .and_then(|sample| jiff::fmt::strtime::format(pattern, &sample).ok())
+        .is_some_and(|written| by_pattern(pattern, &written).is_some())
+}
+
 fn guess(text: &str) -> Option<Timestamp> {
     if let Some(number) = whole(text) {
-        return if number.abs() >= 100_000_000_000 { in_range(number) } else { seconds(text) };
+        return match number {
+            100_000_000..10_000_000_000 => in_range(number * 1_000),
+            1_000_000_000_000..10_000_000_000_000 => in_range(number),
+            _ => None,
+        };
     }
     rfc3339(text)
         .or_else(|| text.parse::<civil::DateTime>().ok().and_then(utc))
@@ -152,8 +184,30 @@ mod tests {
     }
 
     #[test]
+    fn digits_that_are_more_likely_a_date_are_not_guessed() {
+        for text in ["20101201", "201012010826", "20101201082600", "40512", "0", "-1291192000", "20101201.0"]
+        {
+            let expected = InstantFormat::Guess.read(&Cell::Open(text.to_owned())).unwrap_err();
+            assert!(expected.contains("`:s`") && expected.contains("`:%Y%m%d`"), "{text}: {expected}");
+            assert!(InstantFormat::Guess.read_text(text).is_err(), "{text}");
+        }
+        assert_eq!(InstantFormat::Seconds.read_text("20101201").unwrap().unix_ms(), 20_101_201_000);
+    }
+
+    #[test]
+    fn formats_that_no_row_could_fit_are_told_at_once() {
+        for pattern in ["%Y-%m-%Q!", "%d/%m/%", "%H:%M", "%Y"] {
+            let error = InstantFormat::parse(pattern).unwrap_err().to_string();
+            assert!(error.contains(pattern) && error.contains("`%d/%m/%Y %H:%M`"), "{error}");
+        }
+        for pattern in ["%Y%m%d", "%d.%m.%y %I:%M %p", "%b %d, %Y", "%s", "%Y-%m-%dT%H:%M:%S%.f%z"] {
+            assert!(InstantFormat::parse(pattern).is_ok(), "{pattern}");
+        }
+    }
+
+    #[test]
     fn what_is_no_time_says_what_was_expected() {
-        for format in ["ms", "s", "rfc3339", "%Y", ""] {
+        for format in ["ms", "s", "rfc3339", "%Y-%m-%d", ""] {
             let error =
                 InstantFormat::parse(format).unwrap().read(&Cell::Open("yesterday".into())).unwrap_err();
             assert!(!error.is_empty());

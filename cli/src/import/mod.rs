@@ -11,6 +11,8 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use augur_loadtest::convert::timestamp_from_wire;
+use augur_loadtest::domain::Timestamp;
 use augur_loadtest::v1;
 use serde::Serialize;
 
@@ -34,6 +36,10 @@ pub(crate) struct Reading {
     pub(crate) bad_rows: u64,
     /// The first of them.
     pub(crate) examples: Vec<BadRow>,
+    /// The earliest time of an event.
+    pub(crate) first_event_time: Option<Timestamp>,
+    /// The latest time of an event.
+    pub(crate) last_event_time: Option<Timestamp>,
     /// What ended reading early.
     pub(crate) failure: Option<Error>,
 }
@@ -106,7 +112,10 @@ impl Events {
             let event =
                 row.and_then(|row| self.mapping.event(path, &row).map_err(|fault| (row.number, fault)));
             match event {
-                Ok(event) => return Ok(Some(event)),
+                Ok(event) => {
+                    reading.count(&event);
+                    return Ok(Some(event));
+                }
                 Err((row, fault)) => reading.set_aside(path, row, fault, self.strict)?,
             }
         }
@@ -114,6 +123,16 @@ impl Events {
 }
 
 impl Reading {
+    fn count(&mut self, event: &v1::Event) {
+        let Some(time) =
+            event.timestamp.as_ref().and_then(|wire| timestamp_from_wire(wire, "timestamp").ok())
+        else {
+            return;
+        };
+        self.first_event_time = Some(self.first_event_time.map_or(time, |first| first.min(time)));
+        self.last_event_time = Some(self.last_event_time.map_or(time, |last| last.max(time)));
+    }
+
     fn set_aside(&mut self, path: &Path, row: u64, fault: RowFault, strict: bool) -> Result<(), Error> {
         self.bad_rows += 1;
         let RowFault { column, found, expected } = fault;
@@ -171,6 +190,8 @@ mod tests {
         let users: Vec<_> = events.iter().map(|event| event.user_id.as_str()).collect();
         assert_eq!(users, ["x", "y", "z"]);
         assert_eq!((reading.rows, reading.bad_rows), (5, 2));
+        let times = [reading.first_event_time, reading.last_event_time].map(|time| time.unwrap().unix_ms());
+        assert_eq!(times, [1_000, 4_000]);
         let shown = reading.examples[1].to_string();
         assert!(shown.ends_with("expected seconds since 1970, like `1700000000`"), "{shown}");
         assert!(shown.contains("b.csv, row 2, column `t`: found `never`"), "{shown}");
