@@ -62,18 +62,57 @@ impl Cap {
         exposures: &[Exposure],
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let window_start = now.plus_millis(-self.window_ms);
-        let counts = |exposure: &&Exposure| {
-            exposure.at > window_start
-                && match self.scope {
-                    Scope::Action => *exposure.action == *action,
-                    Scope::Channel => *exposure.channel == *channel,
-                }
-        };
+        let counts = |exposure: &&Exposure| self.counts(action, channel, exposure, now);
         let nth_newest = self.limit.saturating_sub(1) as usize;
         let last_to_leave = exposures.iter().rev().filter(counts).nth(nth_newest)?;
         Some(last_to_leave.at.plus_millis(self.window_ms))
     }
+
+    fn counts(&self, action: &str, channel: &str, exposure: &Exposure, now: Timestamp) -> bool {
+        exposure.at > now.plus_millis(-self.window_ms)
+            && match self.scope {
+                Scope::Action => *exposure.action == *action,
+                Scope::Channel => *exposure.channel == *channel,
+            }
+    }
+}
+
+/// Those of `exposures`, oldest first, that [`Cap::used_up_until`] can tell apart from none: per cap of `actions`, the
+/// newest that it counts, up to its limit.
+pub(crate) fn countable<'a>(
+    actions: impl Iterator<Item = (&'a str, &'a str, &'a [Cap])>,
+    exposures: &[Exposure],
+    now: Timestamp,
+) -> Vec<Exposure> {
+    struct Open<'a> {
+        action: &'a str,
+        channel: &'a str,
+        cap: &'a Cap,
+        left: u32,
+    }
+    let caps = actions.flat_map(|(action, channel, caps)| {
+        caps.iter().map(move |cap| Open { action, channel, cap, left: cap.limit })
+    });
+    let mut open: Vec<Open<'_>> = caps.collect();
+    let mut kept = Vec::new();
+    for exposure in exposures.iter().rev() {
+        if open.is_empty() {
+            break;
+        }
+        let mut counted = false;
+        for one in &mut open {
+            if one.cap.counts(one.action, one.channel, exposure, now) {
+                one.left -= 1;
+                counted = true;
+            }
+        }
+        open.retain(|one| one.left > 0);
+        if counted {
+            kept.push(exposure.clone());
+        }
+    }
+    kept.reverse();
+    kept
 }
 
 #[cfg(test)]

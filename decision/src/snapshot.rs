@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use augur_domain::{ContentHash, Diagnostic, FeatureSet, ModelRef, ValueType};
+use augur_domain::decision::Exposure;
+use augur_domain::{ContentHash, Diagnostic, FeatureSet, ModelRef, Timestamp, ValueType};
 use augur_models::Scorer;
 
 use crate::cap::Cap;
@@ -170,6 +171,14 @@ impl Point {
     /// handed to [`decide`](crate::decide) must reach.
     pub fn longest_cap_window_ms(&self) -> i64 {
         self.longest_cap_window_ms
+    }
+
+    /// Those of `exposures`, oldest first, that can count against the caps of its actions at `now`: the rest may be
+    /// left out of what is handed to [`decide`](crate::decide) without changing the decision.
+    pub fn countable(&self, exposures: &[Exposure], now: Timestamp) -> Vec<Exposure> {
+        let actions = self.candidates.iter().map(|candidate| &candidate.action);
+        let actions = actions.map(|action| (&*action.name, &*action.channel, action.caps.as_slice()));
+        crate::cap::countable(actions, exposures, now)
     }
 
     /// What happens when the user's features cannot be read.

@@ -144,6 +144,26 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// What cannot count may be left out: the decision is the same to the bit, and little enough is left.
+    #[test]
+    fn exposures_that_cannot_count_change_nothing(
+        inputs in any_inputs(),
+        mut exposures in prop::collection::vec(any_exposure(), 0..60),
+    ) {
+        let policy = loaded_once();
+        exposures.sort_by_key(|exposure| exposure.at);
+        let inputs = DecisionInputs { exposures, ..inputs };
+        let Some(point) = policy.point(&inputs.decision_point) else { return Ok(()) };
+        let countable = point.countable(&inputs.exposures, inputs.now);
+        prop_assert!(countable.len() <= CAPS.iter().map(|(_, _, limit, _)| limit).sum());
+        let fewer = DecisionInputs { exposures: countable, ..inputs.clone() };
+        prop_assert_eq!(decide(policy, &inputs), decide(policy, &fewer));
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     /// Whatever is given is recorded, and no cap is ever passed; what a refusal promises is true to the millisecond.
