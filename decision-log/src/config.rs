@@ -13,7 +13,7 @@ pub(crate) const MAX_RECORD_BYTES: usize = 16 * 1024 * 1024;
 const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 4 * 1024..=1024 * 1024 * 1024;
 /// Least and most bytes that may wait for the writer.
 const QUEUE_BYTES: std::ops::RangeInclusive<usize> = 4 * 1024..=1024 * 1024 * 1024;
-/// Longest time that a written record may wait for its sync.
+/// Longest time that a written record may wait for the start of its sync.
 const MAX_SYNC_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How a log is written.
@@ -26,7 +26,9 @@ pub struct Config {
     /// Most bytes of encoded records that may wait for the writer or be on their way to the file; beyond it `append`
     /// refuses. The queue's memory is at most about four times as much. 4 KiB to 1 GiB.
     pub queue_bytes: usize,
-    /// With [`Durability::Written`], the longest time between a write and the start of its sync. At most 60 s.
+    /// With [`Durability::Written`], the longest time between a write and the start of its sync, on a disk that keeps
+    /// up. On one that does not, nothing more is written once a record has waited for twenty times this, and at least
+    /// a second, until what is written has been synced. At most 60 s.
     pub sync_interval: Duration,
     /// What has happened to a record before its caller is told.
     pub durability: Durability,
@@ -35,14 +37,14 @@ pub struct Config {
 /// What has happened to a record before its caller is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// It has left the process: it survives a kill, and a power cut once `sync_interval` has passed.
+    /// It has left the process: it survives a kill, and a power cut once the sync that begins within `sync_interval` is done.
     Written,
     /// It is on the disk: it survives a power cut.
     Synced,
 }
 
 impl Config {
-    /// A log in `dir` with segments of 64 MiB, 16 MiB of queue and records synced within 5 ms of being written.
+    /// A log in `dir` with segments of 64 MiB, 16 MiB of queue and syncs that begin within 5 ms of a write.
     ///
     /// Five milliseconds bound what a power cut can take to the last few hundred decisions, while a sync, which
     /// takes a fraction of a millisecond, keeps the disk busy for a few per cent of the time only.

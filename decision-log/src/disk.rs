@@ -27,8 +27,6 @@ pub(crate) trait DiskFile: Send {
     fn set_len(&mut self, length: u64) -> io::Result<()>;
     /// Makes the content durable, and of the metadata what is needed to read it.
     fn sync(&mut self) -> io::Result<()>;
-    /// Another handle on the same file, for another thread to sync.
-    fn twin(&self) -> io::Result<Box<dyn DiskFile>>;
 }
 
 /// The operating system's.
@@ -65,9 +63,5 @@ impl DiskFile for File {
 
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
-    }
-
-    fn twin(&self) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(self.try_clone()?))
     }
 }

@@ -10,6 +10,7 @@
 
 #![cfg_attr(test, allow(clippy::float_cmp, reason = "replay is about exact bits"))]
 
+mod backlog;
 pub mod codec;
 mod config;
 mod disk;

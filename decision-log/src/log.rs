@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 
 use augur_domain::DecisionRecord;
 
+use crate::backlog::Backlog;
 use crate::codec::encode_record;
 use crate::config::{Config, Durability, MAX_RECORD_BYTES};
 use crate::disk::{Disk, SystemDisk};
 use crate::error::Error;
 use crate::queue::{Batch, Done, Queue, Waiting, Wake, begin_frame, finish_frame};
 use crate::recovery::recover;
-use crate::syncer::Syncer;
+use crate::syncer::{Asked, Syncer};
 use crate::writer::Writer;
 
 /// The name of the file that a writer holds locked.
@@ -124,8 +125,15 @@ impl Log {
         });
         let writer = Writer::open(disk, &dir, segment_bytes, durability, resume)?;
         let syncer = start_syncer(&shared, &dir)?;
-        let worker =
-            Worker { shared: Arc::clone(&shared), writer, syncer, durability, sync_interval, sync_due: None };
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            writer,
+            syncer,
+            durability,
+            sync_interval,
+            sync_due: None,
+            backlog: Backlog::default(),
+        };
         let thread = std::thread::Builder::new()
             .name("decision-log".to_owned())
             .spawn(move || worker.run())
@@ -245,6 +253,7 @@ struct Worker {
     sync_interval: Duration,
     /// When what is written must be synced.
     sync_due: Option<Instant>,
+    backlog: Backlog,
 }
 
 impl Worker {
@@ -259,6 +268,11 @@ impl Worker {
                 Wake::Batch => self.write(&mut batch),
                 Wake::Time => {}
                 Wake::Closed => {
+                    // A sync under way may fail yet.
+                    self.syncer.stop();
+                    if let Some(cause) = self.shared.queue.failure() {
+                        self.writer.fail(cause);
+                    }
                     let closed = self.writer.close();
                     self.note(closed.is_ok());
                     return closed;
@@ -275,9 +289,10 @@ impl Worker {
         let mut frames = batch.frames.as_mut_slice();
         let mut records = batch.records.drain(..).peekable();
         while let Some(first) = records.peek() {
-            let room = match self.writer.prepare(first.now) {
+            let room = match self.writer.prepare(first.now, || self.shared.queue.failure()) {
                 Ok(room) => room,
                 Err(error) => {
+                    self.note(false);
                     self.shared.queue.release(frames.len());
                     for Waiting { done, .. } in records {
                         tell(done, Err(error.clone()));
@@ -285,6 +300,9 @@ impl Worker {
                     break;
                 }
             };
+            if self.writer.is_synced() {
+                self.note(true);
+            }
             let mut group = Group::default();
             while let Some(record) = records.next_if(|_| (group.bytes as u64) < room) {
                 group.bytes += record.frame_bytes;
@@ -310,6 +328,9 @@ impl Worker {
         if outcome.is_ok() && self.durability == Durability::Synced {
             outcome = self.writer.sync();
         }
+        if outcome.is_ok() {
+            self.backlog.wrote(Instant::now());
+        }
         self.note(self.durability == Durability::Synced && outcome.is_ok());
         if self.sync_due.is_none() && self.durability == Durability::Written && self.writer.failed().is_none()
         {
@@ -324,26 +345,40 @@ impl Worker {
 
     fn sync(&mut self) {
         self.sync_due = None;
-        match self.writer.sync_request() {
-            None => {}
-            Some(Ok(request)) => {
-                let taken = self.syncer.request(request);
-                self.sync_due = (!taken).then(|| Instant::now() + self.sync_interval);
-            }
+        self.backlog.synced(self.shared.synced_sequence.load(Ordering::Acquire));
+        if let Some(waited) = self.backlog.overdue(Instant::now(), self.sync_interval) {
+            tracing::warn!(?waited, "the disk does not keep up with the decision log, which waits for it");
+            return self.sync_here();
+        }
+        let request = match self.writer.sync_request() {
+            None => return,
+            Some(Ok(request)) => request,
             Some(Err(error)) => {
                 tracing::warn!(%error, "the decision log is synced by its writer");
-                let synced = self.writer.sync();
-                self.note(synced.is_ok());
+                return self.sync_here();
             }
+        };
+        let sequence = request.sequence;
+        match self.syncer.request(request) {
+            Asked::Taken => self.backlog.requested(sequence),
+            Asked::Behind => self.sync_due = Some(Instant::now() + self.sync_interval),
+            Asked::Gone => self.sync_here(),
         }
     }
 
+    /// Syncs on this thread, so that nothing more is written until it is done.
+    fn sync_here(&mut self) {
+        let synced = self.writer.sync();
+        self.note(synced.is_ok());
+    }
+
     /// Publishes where the writer stands.
-    fn note(&self, synced: bool) {
+    fn note(&mut self, synced: bool) {
         let written = self.writer.next_sequence() - 1;
         self.shared.written_sequence.store(written, Ordering::Release);
         if synced {
             self.shared.synced_sequence.fetch_max(written, Ordering::AcqRel);
+            self.backlog.clear();
         }
         if let Some(cause) = self.writer.failed() {
             self.shared.queue.fail(cause);

@@ -5,11 +5,12 @@
 //! A frame that is cut short or does not match its checksum is either a torn end, what a crash leaves when the
 //! last write was not finished, or damage to bytes that were once whole. It is damage when an intact frame of a
 //! later record follows it anywhere in the segment: a process writes in order, so nothing whole can lie behind what
-//! it left unfinished. Frames among the bytes of an unfinished record, which a caller may have sent, are not taken for
-//! such: what follows them does not fit, unless the cut is just behind them. Two cases cannot be told apart this way. Damage to the very last frame looks like a torn end
-//! and is taken for one. And a power cut on a file system that puts unsynced pages on the disk out of order can leave
-//! a hole before intact frames; that is taken for damage, because to call damage a torn end would lose synced records
-//! in silence.
+//! it left unfinished. Frames among the bytes of an unfinished record, which a caller may have sent, are not taken
+//! for such: what follows them does not fit, unless the cut is just behind them.
+//!
+//! Two cases cannot be told apart this way. Damage to the very last frame looks like a torn end and is taken for one.
+//! And a power cut on a file system that puts unsynced pages on the disk out of order can leave a hole before intact
+//! frames; that is taken for damage, because to call damage a torn end would lose synced records in silence.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

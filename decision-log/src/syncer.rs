@@ -33,14 +33,35 @@ impl Syncer {
         Ok(Self { requests: Some(requests), thread: Some(thread) })
     }
 
-    /// Asks for a sync. False when the thread is behind: ask again.
-    pub(crate) fn request(&self, request: Request) -> bool {
+    /// Asks for a sync.
+    pub(crate) fn request(&self, request: Request) -> Asked {
         match self.requests.as_ref().map(|requests| requests.try_send(request)) {
-            Some(Err(TrySendError::Full(_))) => false,
-            // Without a thread there is nobody to ask again; the sync at the end of the segment still comes.
-            _ => true,
+            Some(Ok(())) => Asked::Taken,
+            Some(Err(TrySendError::Full(_))) => Asked::Behind,
+            Some(Err(TrySendError::Disconnected(_))) | None => Asked::Gone,
         }
     }
+
+    /// Ends the thread once it has done what it was asked for; what it found has been told then.
+    pub(crate) fn stop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that syncs the decision log died");
+        }
+    }
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// The sync will come.
+    Taken,
+    /// The thread is behind: ask again.
+    Behind,
+    /// There is no thread any more.
+    Gone,
 }
 
 fn sync_all(requests: &Receiver<Request>, told: impl Fn(u64, io::Result<()>)) {
@@ -51,11 +72,22 @@ fn sync_all(requests: &Receiver<Request>, told: impl Fn(u64, io::Result<()>)) {
 
 impl Drop for Syncer {
     fn drop(&mut self) {
-        self.requests = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread that syncs the decision log died");
+        self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_died_is_told_from_one_that_is_behind() {
+        let syncer = Syncer::start(|_, _| panic!("a bug")).unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let request = || Request { file: Box::new(file.try_clone().unwrap()), sequence: 1 };
+        assert_eq!(syncer.request(request()), Asked::Taken);
+        while syncer.request(request()) != Asked::Gone {
+            std::thread::yield_now();
         }
     }
 }

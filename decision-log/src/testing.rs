@@ -58,6 +58,10 @@ pub(crate) struct Faults {
     pub(crate) writable_bytes: Option<u64>,
     pub(crate) fail_set_len: bool,
     pub(crate) fail_sync: bool,
+    /// Only the syncs that nobody waits for fail.
+    pub(crate) fail_background_sync: bool,
+    /// Told of every sync before it begins, with the name of its thread.
+    pub(crate) syncing: Option<Sender<String>>,
     /// Told of every sync.
     pub(crate) synced: Option<Sender<()>>,
     /// Syncs wait until it is unlocked.
@@ -124,10 +128,15 @@ impl DiskFile for FaultyFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        let background = thread == "decision-log-sync";
         let gate = self.faults.lock().sync_gate.clone();
+        if let Some(sender) = &self.faults.lock().syncing {
+            let _ = sender.send(thread);
+        }
         let _passed = gate.as_ref().map(|gate| gate.lock());
         let faults = self.faults.lock();
-        if faults.fail_sync {
+        if faults.fail_sync || (background && faults.fail_background_sync) {
             return Err(io::Error::other("the device went away"));
         }
         self.inner.sync()?;
@@ -135,10 +144,6 @@ impl DiskFile for FaultyFile {
             let _ = sender.send(());
         }
         Ok(())
-    }
-
-    fn twin(&self) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(Self { inner: self.inner.twin()?, faults: Arc::clone(&self.faults) }))
     }
 }
 

@@ -89,15 +89,27 @@ impl Writer {
     }
 
     /// Makes a segment ready that has not reached its size, and says how many bytes are left until it has.
-    /// `created_at` is the instant of the record to come.
+    /// `created_at` is the instant of the record to come; `failure` says whether a sync elsewhere has failed.
     ///
     /// # Errors
-    /// When a segment cannot be begun; the log stays as it was and may be tried again.
-    pub(crate) fn prepare(&mut self, created_at: Timestamp) -> Result<u64, Error> {
+    /// When a segment cannot be begun; the log stays as it was and may be tried again, unless a sync failed.
+    pub(crate) fn prepare(
+        &mut self,
+        created_at: Timestamp,
+        failure: impl FnOnce() -> Option<String>,
+    ) -> Result<u64, Error> {
         self.check()?;
         let length = match &self.segment {
             Some(segment) if segment.length < self.segment_bytes => segment.length,
-            _ => self.begin_segment(created_at)?,
+            _ => {
+                self.sync()?;
+                // Of this segment nobody asks again once the next one is begun.
+                if let Some(cause) = failure() {
+                    self.fail(cause);
+                }
+                self.check()?;
+                self.begin_segment(created_at)?
+            }
         };
         Ok(self.segment_bytes.saturating_sub(length).max(1))
     }
@@ -122,11 +134,21 @@ impl Writer {
     }
 
     /// What another thread needs to sync everything written. Absent when nothing was written since the last sync
-    /// here.
-    pub(crate) fn sync_request(&self) -> Option<Result<syncer::Request, Error>> {
+    /// here, or when nothing more may be written.
+    ///
+    /// The file is opened again rather than shared: the operating system tells of a failed write-back once for each
+    /// time a file was opened, so a failure that the other thread learns of is still told here.
+    pub(crate) fn sync_request(&mut self) -> Option<Result<syncer::Request, Error>> {
+        self.check().ok()?;
         let segment = self.segment.as_ref().filter(|segment| segment.unsynced)?;
-        let twin = segment.file.twin().map_err(|error| Error::io("open again", &segment.path, error));
-        Some(twin.map(|file| syncer::Request { file, sequence: self.next_sequence.saturating_sub(1) }))
+        let again = self.disk.open(&segment.path);
+        let again = again.map_err(|error| Error::io("open again", &segment.path, error));
+        Some(again.map(|file| syncer::Request { file, sequence: self.next_sequence.saturating_sub(1) }))
+    }
+
+    /// Whether everything written is known here to be durable.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.failed.is_none() && self.segment.as_ref().is_none_or(|segment| !segment.unsynced)
     }
 
     /// Writes nothing more, because a sync elsewhere failed.
@@ -175,9 +197,8 @@ impl Writer {
         error
     }
 
-    /// Begins the next segment and seals the one before it.
+    /// Begins the next segment and seals the one before it, which must be synced.
     fn begin_segment(&mut self, created_at: Timestamp) -> Result<u64, Error> {
-        self.sync()?;
         let path = segment::path(&self.dir, self.next_sequence);
         let header = Header { base: self.next_sequence, created_at }.encode();
         let mut file = self.disk.create(&path).map_err(|error| Error::io("create", &path, error))?;

@@ -245,6 +245,76 @@ fn a_failed_sync_in_the_background_stops_the_log() {
 }
 
 #[test]
+fn a_failed_sync_in_the_background_is_told_when_the_log_is_closed() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = FaultyDisk::default();
+        let log =
+            disk.log(Config { sync_interval: Duration::ZERO, segment_bytes: 1 << 20, ..small(dir.path()) });
+        append(&log, 1).unwrap();
+        disk.faults.lock().fail_background_sync = true;
+        // Answered or not: the sync that follows it fails, and the one at the end would not.
+        let _ = append(&log, 2);
+        assert!(matches!(log.close(), Err(Error::Failed { .. })));
+    }
+}
+
+#[test]
+fn a_failed_sync_at_rotation_stops_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let log = disk.log(small(dir.path()));
+    append(&log, 1).unwrap();
+    disk.faults.lock().fail_sync = true;
+    let refused = (2..20).find_map(|number| append(&log, number).err());
+    assert!(matches!(refused, Some(Error::Io { action: "sync", .. })), "{refused:?}");
+    assert!(log.stats().failed);
+    disk.faults.lock().fail_sync = false;
+    let refused = log.append(&numbered_record(20), |_| ());
+    assert!(matches!(refused, Err(Error::Failed { .. })), "nothing is even queued: {refused:?}");
+    assert!(matches!(log.close(), Err(Error::Failed { .. })));
+}
+
+#[test]
+fn a_full_segment_is_known_to_be_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(small(dir.path())).unwrap();
+    for number in 1..=20 {
+        append(&log, number).unwrap();
+    }
+    let last = *crate::recovery::list(dir.path()).unwrap().last().unwrap();
+    assert!(last > 1);
+    assert_eq!(log.stats().synced_sequence, last - 1);
+}
+
+#[test]
+fn a_disk_that_does_not_keep_up_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let log = disk.log(Config { sync_interval: Duration::ZERO, segment_bytes: 1 << 30, ..small(dir.path()) });
+    append(&log, 1).unwrap();
+    let gate = Arc::new(Mutex::new(()));
+    let closed = gate.lock();
+    let (sender, syncing) = channel();
+    {
+        let mut faults = disk.faults.lock();
+        faults.sync_gate = Some(Arc::clone(&gate));
+        faults.syncing = Some(sender);
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        assert!(Instant::now() < deadline, "the writer never waited");
+        log.append(&numbered_record(2), |_| ()).unwrap();
+        match syncing.recv_timeout(Duration::from_millis(2)) {
+            Ok(thread) if thread == "decision-log" => break,
+            _ => {}
+        }
+    }
+    drop(closed);
+    log.close().unwrap();
+}
+
+#[test]
 fn a_panicking_caller_takes_nobody_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let (log, _) = Log::open(small(dir.path())).unwrap();
