@@ -5,6 +5,8 @@
 
 use std::path::PathBuf;
 
+use augur_domain::UserKey;
+
 /// A failure of the store. Cloned to every caller of a write that failed for all of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -72,12 +74,14 @@ pub enum Error {
         detail: String,
     },
     /// Stored bytes are not what was written.
-    #[error("stored {what} cannot be read: {source}; restore it from a backup or rebuild from the event log")]
+    #[error("stored {what} cannot be read: {source}; {remedy}")]
     Corrupted {
         /// What was being read, e.g. `state of user 00ff…`.
         what: String,
         /// Why its bytes were refused.
         source: DecodeError,
+        /// What to do about it.
+        remedy: &'static str,
     },
     /// A label's outcome is NaN or infinite.
     #[error("outcome of label {label} is not a finite number; leave it out or give a number")]
@@ -105,6 +109,19 @@ pub enum Error {
         /// What the system said.
         detail: String,
     },
+}
+
+impl Error {
+    /// For what is stored once and nowhere else.
+    pub(crate) fn corrupted(what: impl Into<String>, source: DecodeError) -> Self {
+        Self::Corrupted { what: what.into(), source, remedy: "restore a backup of the data directory" }
+    }
+
+    /// For a state, of which the event log knows all.
+    pub(crate) fn corrupted_state(user: UserKey, source: DecodeError) -> Self {
+        let remedy = "the next event of this user rebuilds it from the event log";
+        Self::Corrupted { what: format!("state of user {user}"), source, remedy }
+    }
 }
 
 /// Why bytes are not a record.
@@ -139,6 +156,6 @@ pub enum DecodeError {
         field: &'static str,
     },
     /// The record was made for other feature definitions.
-    #[error("state was made for other feature definitions; it must be rebuilt from the event log")]
+    #[error("state was made for other feature definitions")]
     OtherDefinitions,
 }

@@ -132,7 +132,7 @@ impl FeatureStore {
     /// The user's features at `now`: one point lookup. All `NOT_FOUND` for an unknown user.
     ///
     /// # Errors
-    /// [`Error::Storage`] or [`Error::Corrupted`].
+    /// [`Error::Storage`], or [`Error::Corrupted`] until the user's next event rebuilds what is damaged.
     pub fn features(&self, user: UserKey, now: Timestamp) -> Result<FeatureVector, Error> {
         Ok(match self.state(user)? {
             Some(state) => state.read(now, &self.schema),
@@ -166,7 +166,7 @@ impl FeatureStore {
     fn all_exposures(&self, user: UserKey) -> Result<Vec<Exposure>, Error> {
         let Some(record) = self.store.exposures(user)? else { return Ok(Vec::new()) };
         exposure::decode(&record)
-            .map_err(|source| Error::Corrupted { what: format!("exposures of user {user}"), source })
+            .map_err(|source| Error::corrupted(format!("exposures of user {user}"), source))
     }
 
     /// Remembers an exposure. Survives a killed process; a power cut may take the last moments.
@@ -215,7 +215,7 @@ impl FeatureStore {
     /// # Errors
     /// [`Error::Storage`] or [`Error::Corrupted`].
     pub fn quarantined(&self, limit: usize) -> Result<Vec<QuarantinedEvent>, Error> {
-        let corrupted = |source| Error::Corrupted { what: "quarantined event".to_owned(), source };
+        let corrupted = |source| Error::corrupted("quarantined event", source);
         let records = self.store.newest_quarantined(limit)?;
         records.iter().map(|record| quarantine::decode(record).map_err(corrupted)).collect()
     }
@@ -252,7 +252,7 @@ impl FeatureStore {
     pub fn verify_user(&self, user: UserKey) -> Result<Verdict, Error> {
         let Some(record) = self.store.state(user)? else { return Ok(Verdict::Unknown) };
         let stored = UserState::decode(&record, &self.schema)
-            .map_err(|source| Error::Corrupted { what: format!("state of user {user}"), source })?;
+            .map_err(|source| Error::corrupted_state(user, source))?;
         // The log only grows: its first `watermark` events are those that the state has seen.
         let recomputed = rebuild::state_of(&*self.store, &self.schema, user, stored.watermark())?;
         if rebuild::encoded(&recomputed, &self.schema) == record {

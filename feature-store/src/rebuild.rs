@@ -8,7 +8,7 @@ use augur_domain::UserKey;
 use crate::config::Progress;
 use crate::state::{UserState, apply};
 use crate::store::{EventRecord, Store};
-use crate::{Error, FeatureSchema, StoredEvent, event_record};
+use crate::{DecodeError, Error, FeatureSchema, StoredEvent, event_record};
 
 /// States written together.
 const STATES_PER_WRITE: usize = 1_000;
@@ -91,6 +91,23 @@ pub(crate) fn state_of(
     Ok(state)
 }
 
+/// The user's state by the whole event log, in place of one that cannot be read.
+///
+/// # Errors
+/// [`Error::Corrupted`] also for a log with a gap: an event applied behind it would take the place of a stored one.
+pub(crate) fn heal(store: &dyn Store, schema: &FeatureSchema, user: UserKey) -> Result<UserState, Error> {
+    let mut state = UserState::new(schema);
+    for record in store.events(user)? {
+        let record = record?;
+        if record.sequence != state.watermark().saturating_add(1) {
+            let source = DecodeError::Invalid { field: "sequence" };
+            return Err(Error::corrupted(format!("event log of user {user}"), source));
+        }
+        apply_record(&mut state, record, schema)?;
+    }
+    Ok(state)
+}
+
 fn apply_record(state: &mut UserState, record: EventRecord, schema: &FeatureSchema) -> Result<(), Error> {
     let stored = decode(record)?;
     let changes = apply(state, &stored.event, schema);
@@ -107,6 +124,6 @@ pub(crate) fn encoded(state: &UserState, schema: &FeatureSchema) -> Vec<u8> {
 pub(crate) fn decode(record: EventRecord) -> Result<StoredEvent, Error> {
     let EventRecord { user, sequence, record } = record;
     let event = event_record::decode(user, &record)
-        .map_err(|source| Error::Corrupted { what: format!("event {sequence} of user {user}"), source })?;
+        .map_err(|source| Error::corrupted(format!("event {sequence} of user {user}"), source))?;
     Ok(StoredEvent { sequence, event })
 }

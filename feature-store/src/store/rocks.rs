@@ -67,7 +67,7 @@ fn counters_key(shard: u32) -> Vec<u8> {
 }
 
 fn corrupted(what: impl Into<String>, field: &'static str) -> Error {
-    Error::Corrupted { what: what.into(), source: DecodeError::Invalid { field } }
+    Error::corrupted(what, DecodeError::Invalid { field })
 }
 
 impl RocksStore {
@@ -234,8 +234,8 @@ impl Store for RocksStore {
             let shard = key.get(COUNTERS_PREFIX.len()..).and_then(|shard| shard.try_into().ok());
             let shard = u32::from_be_bytes(shard.ok_or_else(|| corrupted("counters", "key"))?);
             let decoded = decode_counters(&record);
-            let decoded = decoded
-                .map_err(|source| Error::Corrupted { what: format!("counters of writer {shard}"), source })?;
+            let decoded =
+                decoded.map_err(|source| Error::corrupted(format!("counters of writer {shard}"), source))?;
             counters.push((shard, decoded));
         }
         Ok(counters)

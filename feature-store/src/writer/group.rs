@@ -1,4 +1,5 @@
-//! The events of one commit: recognises duplicates, carries the rest into states, and sees its own earlier events.
+//! The events of one commit: recognises duplicates, carries the rest into states, and sees its own earlier events. A
+//! state that cannot be read is rebuilt from the event log on the way.
 //!
 //! Not here: queues, threads or the write itself.
 
@@ -11,7 +12,7 @@ use augur_domain::ids::MessageKey;
 
 use crate::state::{UserState, apply};
 use crate::store::{Commit, Counters, NewEvent, Store};
-use crate::{Error, FeatureSchema, event_record};
+use crate::{Error, FeatureSchema, event_record, rebuild};
 
 pub(super) struct Group<'a> {
     store: &'a dyn Store,
@@ -25,8 +26,10 @@ pub(super) struct Group<'a> {
 
 struct Loaded {
     state: UserState,
-    /// How many events the stored state had.
+    /// How many of the user's events are stored.
     stored_events: u64,
+    /// Whether the stored state could not be read and this one is to replace it even without a new event.
+    healed: bool,
 }
 
 impl<'a> Group<'a> {
@@ -46,10 +49,8 @@ impl<'a> Group<'a> {
     fn load(&mut self, event: &Event) -> Result<(), Error> {
         let user = event.user;
         if !self.users.contains_key(&user) {
-            let state = stored_state(self.store, self.schema, user)?;
-            let state = state.unwrap_or_else(|| UserState::new(self.schema));
-            let stored_events = state.watermark();
-            self.users.insert(user, Loaded { state, stored_events });
+            let loaded = self.read(user)?;
+            self.users.insert(user, loaded);
         }
         let is_new = self.users.get(&user).is_none_or(|loaded| loaded.stored_events == 0);
         let message = (user, event.message_key);
@@ -57,6 +58,19 @@ impl<'a> Group<'a> {
             self.seen.insert(message);
         }
         Ok(())
+    }
+
+    fn read(&self, user: UserKey) -> Result<Loaded, Error> {
+        let (state, healed) = match stored_state(self.store, self.schema, user) {
+            Ok(state) => (state.unwrap_or_else(|| UserState::new(self.schema)), false),
+            Err(error @ Error::Corrupted { .. }) => {
+                tracing::error!(%error, "rebuilding a damaged state from the event log");
+                (rebuild::heal(self.store, self.schema, user)?, true)
+            }
+            Err(error) => return Err(error),
+        };
+        let stored_events = state.watermark();
+        Ok(Loaded { state, stored_events, healed })
     }
 
     fn apply(&mut self, event: &Event) -> EventOutcome {
@@ -81,17 +95,18 @@ impl<'a> Group<'a> {
 
     /// What is to be written; `None` when nothing is new.
     pub(super) fn into_commit(self, shard: u32, before: Counters) -> Option<Commit> {
-        if self.events.is_empty() {
+        if self.events.is_empty() && !self.users.values().any(|loaded| loaded.healed) {
             return None;
         }
         let mut counters = before;
         counters.events = counters.events.saturating_add(self.events.len() as u64);
         let mut states = Vec::with_capacity(self.users.len());
         for (user, loaded) in &self.users {
-            if loaded.state.watermark() == loaded.stored_events {
+            let has_new = loaded.state.watermark() > loaded.stored_events;
+            if !has_new && !loaded.healed {
                 continue;
             }
-            counters.users = counters.users.saturating_add(u64::from(loaded.stored_events == 0));
+            counters.users = counters.users.saturating_add(u64::from(has_new && loaded.stored_events == 0));
             let mut record = Vec::new();
             loaded.state.encode(self.schema, &mut record);
             states.push((*user, record));
@@ -110,5 +125,5 @@ pub(crate) fn stored_state(
 ) -> Result<Option<UserState>, Error> {
     let Some(record) = store.state(user)? else { return Ok(None) };
     let state = UserState::decode(&record, schema);
-    state.map(Some).map_err(|source| Error::Corrupted { what: format!("state of user {user}"), source })
+    state.map(Some).map_err(|source| Error::corrupted_state(user, source))
 }

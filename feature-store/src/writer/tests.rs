@@ -7,9 +7,9 @@ use augur_domain::ContentHash;
 use augur_domain::ids::MessageKey;
 
 use super::*;
-use crate::FeatureStore;
-use crate::store::{Commit, EventRecords, MemoryStore, Usage, Users};
+use crate::store::{Commit, EventRecords, MemoryStore, NewEvent, Usage, Users};
 use crate::testing::{event, schema, user};
+use crate::{FeatureStore, Verdict};
 
 /// Memory whose commits can be made to fail or to wait.
 #[derive(Default)]
@@ -204,10 +204,37 @@ fn a_failed_write_counts_nothing_and_the_writer_lives_on() {
 }
 
 #[test]
-fn a_damaged_state_fails_its_own_request_only() {
+fn a_damaged_state_is_rebuilt_from_the_log_by_the_next_event() {
+    let engine = Arc::new(Faulty::default());
+    let store = open(&engine, 1, 100, 100);
+    assert!(send(&store, purchases(9, 0..3)).unwrap().recv().unwrap().is_ok());
+    let damage = || engine.inner.replace_states(&[(user(9), b"damaged".to_vec())]).unwrap();
+    damage();
+    let error = store.features(user(9), augur_domain::Timestamp::MIN).unwrap_err().to_string();
+    assert!(error.ends_with("the next event of this user rebuilds it from the event log"), "{error}");
+    let mut mixed = purchases(1, 0..2);
+    mixed.extend(purchases(9, 2..4));
+    let outcomes = send(&store, mixed).unwrap().recv().unwrap().unwrap();
+    use EventOutcome::{Accepted, Duplicate};
+    assert_eq!(outcomes, [Accepted, Accepted, Duplicate, Accepted]);
+    assert_eq!(store.verify_user(user(9)).unwrap(), Verdict::Identical { events: 4 });
+    let stats = store.stats();
+    assert_eq!((stats.events_total, stats.users_total), (6, 2));
+    damage();
+    let outcomes = send(&store, purchases(9, 3..4)).unwrap().recv().unwrap().unwrap();
+    assert_eq!(outcomes, [Duplicate]);
+    assert_eq!(store.verify_user(user(9)).unwrap(), Verdict::Identical { events: 4 });
+}
+
+#[test]
+fn a_damaged_log_fails_its_own_request_only() {
     let engine = Arc::new(Faulty::default());
     let store = open(&engine, 1, 100, 100);
     engine.inner.replace_states(&[(user(9), b"damaged".to_vec())]).unwrap();
+    // The first event is missing: a state rebuilt from the rest would put the next event in the place of the second.
+    let second =
+        NewEvent { user: user(9), sequence: 2, message_key: MessageKey::default(), record: Vec::new() };
+    engine.inner.commit(&Commit { events: vec![second], ..Commit::default() }).unwrap();
     let gate = engine.gate.lock();
     let first = send(&store, purchases(2, 0..1)).unwrap();
     let mut mixed = purchases(1, 0..2);
@@ -216,9 +243,10 @@ fn a_damaged_state_fails_its_own_request_only() {
     let good = send(&store, purchases(3, 0..2)).unwrap();
     drop(gate);
     assert!(first.recv().unwrap().is_ok() && good.recv().unwrap().is_ok());
-    assert!(matches!(bad.recv().unwrap(), Err(Error::Corrupted { .. })));
+    let error = bad.recv().unwrap().unwrap_err();
+    assert!(matches!(error, Error::Corrupted { .. }));
+    assert!(error.to_string().ends_with("restore a backup of the data directory"), "{error}");
     assert_eq!(store.state(user(1)).unwrap(), None, "nothing of the failed request is counted");
-    assert!(matches!(store.features(user(9), augur_domain::Timestamp::MIN), Err(Error::Corrupted { .. })));
 }
 
 #[test]
