@@ -1,5 +1,5 @@
 //! Accepting connections: bounded, without Nagle's delay, backing off when the system has no room, and dealt out to the
-//! workers in turn.
+//! workers in turn, past those that have no room.
 //!
 //! Not here: HTTP/2 or what is served on a connection (`worker`).
 
@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Sleep, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
@@ -22,8 +23,10 @@ use crate::metrics::Metrics;
 /// First and longest pause after a failure to accept.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 
-/// How long a new connection may say nothing. Afterwards HTTP/2's own keepalive looks after it.
-const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a new connection may take to say that it speaks HTTP/2. Afterwards HTTP/2's own keepalive looks after it.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes with which every HTTP/2 connection begins; whether they are the right ones is for HTTP/2 to say.
+const PREFACE_BYTES: usize = 24;
 
 /// A connection on its way to a worker, which has a runtime of its own.
 #[derive(Debug)]
@@ -34,17 +37,24 @@ pub(crate) struct Accepted {
 }
 
 impl Accepted {
-    /// Takes the connection over into the runtime of the caller.
-    pub(crate) fn into_connection(self) -> io::Result<Connection> {
-        self.with_timeout(FIRST_BYTE_TIMEOUT)
+    /// Takes the connection over into the runtime of the caller. Should `stop` come before the connection has begun
+    /// to speak HTTP/2, it ends at once.
+    pub(crate) fn into_connection(self, stop: CancellationToken) -> io::Result<Connection> {
+        self.with_timeout(PREFACE_TIMEOUT, stop)
     }
 
-    fn with_timeout(self, first_byte: Duration) -> io::Result<Connection> {
+    fn with_timeout(self, preface: Duration, stop: CancellationToken) -> io::Result<Connection> {
         let stream = TcpStream::from_std(self.stream)?;
         self.metrics.connections.increment(1);
-        // sleep: the only sign of a peer that never speaks is that time passes.
-        let silent = Some(Box::pin(sleep(first_byte)));
-        Ok(Connection { stream, silent, metrics: self.metrics, _permit: self.permit })
+        let given_up = Box::pin(async move {
+            tokio::select! {
+                // sleep: the only sign of a peer that never speaks is that time passes.
+                () = sleep(preface) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        let opening = Some(Opening { missing_bytes: PREFACE_BYTES, given_up });
+        Ok(Connection { stream, opening, metrics: self.metrics, _permit: self.permit })
     }
 }
 
@@ -71,7 +81,7 @@ async fn accept_all(
 ) {
     let (first, longest) = BACK_OFF;
     let mut pause = first;
-    let mut turns = workers.iter().cycle();
+    let mut turn = 0_usize;
     loop {
         // At the bound, callers wait in the system's queue.
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
@@ -82,9 +92,9 @@ async fn accept_all(
         match accepted {
             Ok(stream) => {
                 pause = first;
-                let Some(worker) = turns.next() else { return };
                 let accepted = Accepted { stream, metrics: Arc::clone(&metrics), permit };
-                if worker.send(accepted).await.is_err() {
+                turn = turn.wrapping_add(1);
+                if !hand_over(accepted, &workers, turn).await {
                     return;
                 }
             }
@@ -99,13 +109,36 @@ async fn accept_all(
     }
 }
 
+/// Gives a connection to the worker whose turn it is or, when that one has no room, to the next that has; when none
+/// has, waits for the first. False once that worker is gone.
+async fn hand_over(mut accepted: Accepted, workers: &[mpsc::Sender<Accepted>], turn: usize) -> bool {
+    let first = turn.checked_rem(workers.len()).unwrap_or(0);
+    let (before, from) = workers.split_at(first);
+    for worker in from.iter().chain(before) {
+        match worker.try_send(accepted) {
+            Ok(()) => return true,
+            Err(TrySendError::Full(back) | TrySendError::Closed(back)) => accepted = back,
+        }
+    }
+    match from.first() {
+        Some(worker) => worker.send(accepted).await.is_ok(),
+        None => false,
+    }
+}
+
 /// An open connection; counted while it is.
 pub(crate) struct Connection {
     stream: TcpStream,
-    /// Runs until the first byte has come.
-    silent: Option<Pin<Box<Sleep>>>,
+    /// Until the preface has come.
+    opening: Option<Opening>,
     metrics: Arc<Metrics>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// A connection that has not said yet that it speaks HTTP/2.
+struct Opening {
+    missing_bytes: usize,
+    given_up: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Drop for Connection {
@@ -130,10 +163,12 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if let Some(silent) = &mut self.silent {
-            if buffer.filled().len() > before {
-                self.silent = None;
-            } else if read.is_pending() && silent.as_mut().poll(context).is_ready() {
+        if let Some(opening) = &mut self.opening {
+            let came = buffer.filled().len().saturating_sub(before);
+            opening.missing_bytes = opening.missing_bytes.saturating_sub(came);
+            if opening.missing_bytes == 0 {
+                self.opening = None;
+            } else if read.is_pending() && opening.given_up.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
         }
@@ -177,26 +212,57 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]
-    async fn whoever_says_nothing_is_dropped_and_whoever_has_spoken_is_not() {
+    async fn whoever_does_not_begin_to_speak_http2_is_dropped_and_whoever_does_is_not() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
         let (worker, mut accepted) = mpsc::channel(2);
         let stop = CancellationToken::new();
         tokio::spawn(accept(listener, 2, Arc::clone(&metrics), vec![worker], stop.clone()));
+        let never = CancellationToken::new();
 
-        let silent = TcpStream::connect(address).await.unwrap();
+        let mut stuck = TcpStream::connect(address).await.unwrap();
+        stuck.write_all(&[b'P'; PREFACE_BYTES - 1]).await.unwrap();
         let accepted_first = accepted.recv().await.unwrap();
-        let mut served = accepted_first.with_timeout(Duration::from_millis(5)).unwrap();
-        assert_eq!(served.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        drop((silent, served));
+        let mut served = accepted_first.with_timeout(Duration::from_millis(5), never.clone()).unwrap();
+        let mut said = Vec::new();
+        assert_eq!(served.read_to_end(&mut said).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(said.len(), PREFACE_BYTES - 1);
+        drop((stuck, served));
 
         let mut talking = TcpStream::connect(address).await.unwrap();
-        let mut served = accepted.recv().await.unwrap().into_connection().unwrap();
+        let stopped = CancellationToken::new();
+        let mut served = accepted.recv().await.unwrap().into_connection(stopped.clone()).unwrap();
+        talking.write_all(&[b'P'; PREFACE_BYTES]).await.unwrap();
+        served.read_exact(&mut [0; PREFACE_BYTES]).await.unwrap();
+        assert!(served.opening.is_none());
+        assert!(metrics.render().contains("augur_connections 1"));
+        stopped.cancel();
         talking.write_all(b"a").await.unwrap();
         assert_eq!(served.read_u8().await.unwrap(), b'a');
-        assert!(served.silent.is_none());
-        assert!(metrics.render().contains("augur_connections 1"));
+        drop((talking, served));
+
+        let _silent = TcpStream::connect(address).await.unwrap();
+        let mut served = accepted.recv().await.unwrap().into_connection(stopped).unwrap();
+        assert_eq!(served.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn a_worker_without_room_does_not_hold_up_the_others() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let (full, _stuck) = mpsc::channel(1);
+        let (free, mut accepted) = mpsc::channel(8);
+        tokio::spawn(accept(listener, 100, metrics, vec![full, free], CancellationToken::new()));
+        let mut open = Vec::new();
+        for _ in 0..6 {
+            open.push(TcpStream::connect(address).await.unwrap());
+        }
+        // One waits for the worker that never takes it.
+        for _ in 0..5 {
+            accepted.recv().await.unwrap();
+        }
     }
 }

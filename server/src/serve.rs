@@ -172,8 +172,12 @@ impl Ending {
             () = shutdown.cancelled() => {}
         }
         self.ready.store(false, Ordering::Relaxed);
+        let mut health = self.health.clone();
         for name in services::NAMES.into_iter().chain([""]) {
-            self.health.set_service_status(name, ServingStatus::NotServing).await;
+            health.set_service_status(name, ServingStatus::NotServing).await;
+            // Lets go of whoever watches, who would stay for ever; who asks again is told the same.
+            health.clear_service_status(name).await;
+            health.set_service_status(name, ServingStatus::NotServing).await;
         }
         tracing::info!(drain_timeout_ms = self.drain_timeout.as_millis(), "shutting down");
         if let Ok(served) = tokio::time::timeout(self.drain_timeout, &mut serving).await {

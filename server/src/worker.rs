@@ -54,7 +54,9 @@ pub(crate) fn start(
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .layer(layer);
     let serve = async move {
-        let incoming = ReceiverStream::new(accepted).map(Accepted::into_connection);
+        let opening = stop.accepting.clone();
+        let incoming =
+            ReceiverStream::new(accepted).map(move |accepted| accepted.into_connection(opening.clone()));
         let signal = stop.accepting.cancelled_owned();
         tokio::select! {
             served = server.serve_with_incoming_shutdown(routes, incoming, signal) => served,

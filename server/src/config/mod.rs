@@ -91,6 +91,8 @@ pub struct Ingest {
     pub queue_events: usize,
     /// Most bytes of events waiting to be stored.
     pub queue_bytes: usize,
+    /// Most `IngestStream` calls at once.
+    pub max_streams: usize,
     /// Most events in one commit.
     pub batch_events: usize,
     /// Events later than the server's clock by more than this are set aside, in milliseconds.
@@ -177,6 +179,7 @@ impl Default for Config {
                 shards: 2,
                 queue_events: 20_000,
                 queue_bytes: 256 << 20,
+                max_streams: 256,
                 batch_events: 4_096,
                 max_future_skew_ms: 5 * MINUTE_MS,
                 max_lateness_ms: 400 * DAY_MS,

@@ -45,6 +45,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 5] = [
             "shards",
             "queue_events",
             "queue_bytes",
+            "max_streams",
             "batch_events",
             "max_future_skew",
             "max_lateness",
@@ -211,6 +212,7 @@ fn set_ingest(ingest: &mut super::Ingest, key: &str, value: &Written<'_>) -> Res
         "queue_events" => ingest.queue_events = value.size(MAX_BATCH_EVENTS, 10_000_000)?,
         // As the largest request that can be allowed.
         "queue_bytes" => ingest.queue_bytes = value.size(64 << 20, 1 << 40)?,
+        "max_streams" => ingest.max_streams = value.size(1, 10_000)?,
         "batch_events" => ingest.batch_events = value.size(1, 1_000_000)?,
         "max_future_skew" => ingest.max_future_skew_ms = value.length_ms(1, "1d")?,
         "max_lateness" => ingest.max_lateness_ms = value.length_ms(1, "400d")?,

@@ -9,7 +9,7 @@ use augur_proto::convert::{timestamp_from_wire, timestamp_to_wire};
 use augur_proto::v1;
 use augur_proto::v1::event_service_server::EventService;
 use prost::Message as _;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -28,6 +28,8 @@ const DEFAULT_LISTED: u32 = 100;
 pub(super) struct Events {
     app: Arc<App>,
     stopping: CancellationToken,
+    /// One permit per open stream.
+    streams: Arc<Semaphore>,
 }
 
 /// A request of a stream, taken and not yet answered.
@@ -38,7 +40,8 @@ struct Unanswered {
 
 impl Events {
     pub(super) fn new(app: Arc<App>, stopping: CancellationToken) -> Self {
-        Self { app, stopping }
+        let streams = Arc::new(Semaphore::new(app.config().ingest.max_streams));
+        Self { app, stopping, streams }
     }
 }
 
@@ -62,11 +65,18 @@ impl EventService for Events {
         &self,
         request: Request<Streaming<v1::IngestStreamRequest>>,
     ) -> Result<Response<Self::IngestStreamStream>, Status> {
+        let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| Error::Overloaded {
+            what: "the number of streams that bring events",
+            limit: self.app.config().ingest.max_streams,
+        })?;
         let (taken, unanswered) = mpsc::channel(MAX_UNANSWERED);
         let (answers, stream) = mpsc::channel(MAX_UNANSWERED);
         let reader = read_stream(Arc::clone(&self.app), request.into_inner(), taken, self.stopping.clone());
-        tokio::spawn(reader);
-        tokio::spawn(answer_stream(unanswered, answers));
+        tokio::spawn(async move {
+            // The stream takes up its place until both ends are done with it.
+            let _permit = permit;
+            tokio::join!(reader, answer_stream(unanswered, answers));
+        });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 

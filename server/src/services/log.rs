@@ -71,9 +71,11 @@ impl LogService for Logs {
         let tail =
             Tail { app: Arc::clone(&self.app), left, follow: request.follow, answers, _permit: permit };
         let stopping = self.stopping.clone();
+        let last_word = tail.answers.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = stopping.cancelled() => {}
+                // Not a plain end: the caller would take it for the end of the log.
+                () = stopping.cancelled() => { let _ = last_word.send(Err(Error::ShuttingDown.into())).await; }
                 () = tail.run(from) => {}
             }
         });
