@@ -73,6 +73,15 @@ pub enum Error {
         /// What the storage engine said.
         detail: String,
     },
+    /// A writer panicked over a group of events; it goes on with the next.
+    #[error(
+        "writing a group of events panicked: {detail}; send the same events again, and report it with the log should \
+         it happen again"
+    )]
+    Panicked {
+        /// The panic's message.
+        detail: String,
+    },
     /// Stored bytes are not what was written.
     #[error("stored {what} cannot be read: {source}; {remedy}")]
     Corrupted {

@@ -7,6 +7,8 @@
 mod group;
 mod request;
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -72,6 +74,7 @@ impl Writers {
                 receiver,
                 tally: Arc::clone(&tally),
                 counters: counters.unwrap_or_default(),
+                recount: false,
                 batch_events: config.batch_events,
             };
             let thread = std::thread::Builder::new().name(format!("features-{number}"));
@@ -174,6 +177,8 @@ struct Writer {
     receiver: Receiver<Part>,
     tally: Arc<Tally>,
     counters: Counters,
+    /// Whether `counters` may lag behind what is stored.
+    recount: bool,
     batch_events: usize,
 }
 
@@ -192,24 +197,39 @@ impl Writer {
         }
     }
 
-    /// One group: every part is either wholly in the commit or answered with the error of its own reads.
+    /// One group. A panic fails the group, not the shard: what was gathered goes with it, and nothing else is held in
+    /// memory but the counters, which are read again.
     fn write(&mut self, parts: Vec<Part>) {
+        let answers = catch_unwind(AssertUnwindSafe(|| self.store_group(&parts)));
+        let answers = answers.unwrap_or_else(|panic| {
+            self.recount = true;
+            self.tally.failed_commits.fetch_add(1, Ordering::Relaxed);
+            let detail = panic_message(&*panic);
+            tracing::error!(
+                shard = self.shard,
+                detail,
+                "a feature writer panicked; its group of events was not stored"
+            );
+            vec![Err(Error::Panicked { detail: detail.to_owned() }); parts.len()]
+        });
+        for (part, answer) in parts.into_iter().zip(answers) {
+            part.finish(answer);
+        }
+    }
+
+    /// Every part is either wholly in the commit or answered with the error of its own reads.
+    fn store_group(&mut self, parts: &[Part]) -> Vec<Result<Vec<EventOutcome>, Error>> {
         let (store, schema) = (Arc::clone(&self.store), Arc::clone(&self.schema));
         let mut group = Group::new(&*store, &schema);
-        let mut waiting = Vec::with_capacity(parts.len());
-        for part in parts {
-            match group.add(&part.events) {
-                Ok(outcomes) => waiting.push((part, outcomes)),
-                Err(error) => part.finish(Err(error)),
-            }
-        }
-        let written = self.commit(group);
-        for (part, outcomes) in waiting {
-            part.finish(written.clone().map(|()| outcomes));
+        let answers: Vec<_> = parts.iter().map(|part| group.add(&part.events)).collect();
+        match self.commit(group) {
+            Ok(()) => answers,
+            Err(error) => answers.into_iter().map(|answer| answer.and(Err(error.clone()))).collect(),
         }
     }
 
     fn commit(&mut self, group: Group<'_>) -> Result<(), Error> {
+        self.recount()?;
         let duplicates = group.duplicates();
         if let Some(commit) = group.into_commit(self.shard, self.counters) {
             if let Err(error) = self.store.commit(&commit) {
@@ -217,15 +237,33 @@ impl Writer {
                 tracing::error!(shard = self.shard, events = commit.events.len(), %error, "a group of events was not stored");
                 return Err(error);
             }
-            let (before, after) = (self.counters, commit.counters);
-            self.counters = after;
             self.tally.commits.fetch_add(1, Ordering::Relaxed);
-            self.tally.events_total.fetch_add(after.events - before.events, Ordering::Relaxed);
-            self.tally.users_total.fetch_add(after.users - before.users, Ordering::Relaxed);
+            self.count(commit.counters);
         }
         self.tally.duplicates.fetch_add(duplicates, Ordering::Relaxed);
         Ok(())
     }
+
+    /// After a panic nobody knows whether the last commit was stored; the store does.
+    fn recount(&mut self) -> Result<(), Error> {
+        if self.recount {
+            let stored = self.store.counters()?.into_iter().find(|(shard, _)| *shard == self.shard);
+            self.count(stored.map_or(self.counters, |(_, counters)| counters));
+            self.recount = false;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, after: Counters) {
+        let before = std::mem::replace(&mut self.counters, after);
+        self.tally.events_total.fetch_add(after.events.saturating_sub(before.events), Ordering::Relaxed);
+        self.tally.users_total.fetch_add(after.users.saturating_sub(before.users), Ordering::Relaxed);
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 #[cfg(test)]

@@ -11,11 +11,13 @@ use crate::store::{Commit, EventRecords, MemoryStore, NewEvent, Usage, Users};
 use crate::testing::{event, schema, user};
 use crate::{FeatureStore, Verdict};
 
-/// Memory whose commits can be made to fail or to wait.
+/// Memory whose commits can be made to fail, to panic or to wait.
 #[derive(Default)]
 struct Faulty {
     inner: MemoryStore,
     fails: AtomicBool,
+    /// Panic when a group is stored already.
+    panics: AtomicBool,
     gate: Mutex<()>,
     commits: Mutex<Vec<usize>>,
 }
@@ -33,7 +35,9 @@ impl Store for Faulty {
             return Err(Error::Storage { action: "committing events", detail: "no space left".to_owned() });
         }
         self.commits.lock().push(commit.events.len());
-        self.inner.commit(commit)
+        self.inner.commit(commit)?;
+        assert!(!self.panics.load(Ordering::SeqCst), "on purpose");
+        Ok(())
     }
     fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {
         self.inner.events(user)
@@ -247,6 +251,25 @@ fn a_damaged_log_fails_its_own_request_only() {
     assert!(matches!(error, Error::Corrupted { .. }));
     assert!(error.to_string().ends_with("restore a backup of the data directory"), "{error}");
     assert_eq!(store.state(user(1)).unwrap(), None, "nothing of the failed request is counted");
+}
+
+#[test]
+fn a_panic_fails_its_group_and_the_writer_lives_on() {
+    let engine = Arc::new(Faulty::default());
+    let store = open(&engine, 1, 100, 100);
+    engine.panics.store(true, Ordering::SeqCst);
+    let error = send(&store, purchases(1, 0..2)).unwrap().recv().unwrap().unwrap_err();
+    assert_eq!(error, Error::Panicked { detail: "on purpose".to_owned() });
+    engine.panics.store(false, Ordering::SeqCst);
+    let outcomes = send(&store, purchases(1, 1..3)).unwrap().recv().unwrap().unwrap();
+    assert_eq!(outcomes, [EventOutcome::Duplicate, EventOutcome::Accepted]);
+    let stats = store.stats();
+    assert_eq!(
+        (stats.failed_commits, stats.events_total, stats.users_total, stats.queued_events),
+        (1, 3, 1, 0)
+    );
+    assert_eq!(engine.counters().unwrap(), [(0, Counters { events: 3, users: 1 })]);
+    assert_eq!(store.verify_user(user(1)).unwrap(), Verdict::Identical { events: 3 });
 }
 
 #[test]
