@@ -19,6 +19,7 @@ const EXIT_DIFFERENT: u8 = 3;
 const EXIT_CORRUPT: u8 = 4;
 const EXIT_UNVERIFIABLE: u8 = 5;
 const EXIT_TRUNCATED: u8 = 6;
+const EXIT_EMPTY: u8 = 7;
 
 /// The worst of what was found, worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -26,6 +27,8 @@ const EXIT_TRUNCATED: u8 = 6;
 pub enum Verdict {
     /// Every record was decided again with the same bytes.
     Identical,
+    /// There was no record to decide again, so nothing was shown.
+    Empty,
     /// Some records could not be decided again: a policy or a model is missing.
     Unverifiable,
     /// Some records were decided differently.
@@ -113,6 +116,8 @@ impl VerifyReport {
             Verdict::Different
         } else if self.unverifiable > 0 {
             Verdict::Unverifiable
+        } else if self.records == 0 {
+            Verdict::Empty
         } else {
             Verdict::Identical
         };
@@ -120,6 +125,7 @@ impl VerifyReport {
             Verdict::Corrupt => EXIT_CORRUPT,
             Verdict::Different => EXIT_DIFFERENT,
             Verdict::Unverifiable => EXIT_UNVERIFIABLE,
+            Verdict::Empty => EXIT_EMPTY,
             Verdict::Identical if self.truncated_tail.is_some() => EXIT_TRUNCATED,
             Verdict::Identical => EXIT_IDENTICAL,
         };
@@ -127,7 +133,7 @@ impl VerifyReport {
     }
 
     /// 0 identical, 3 different, 4 corrupted or missing records, 5 missing policy or model, 6 identical up to an
-    /// unfinished end. [`EXIT_ERROR`] is for a replay that returned an error instead.
+    /// unfinished end, 7 nothing to verify. [`EXIT_ERROR`] is for a replay that returned an error instead.
     pub const fn exit_code(&self) -> u8 {
         self.exit_code
     }
@@ -143,9 +149,7 @@ impl VerifyReport {
     fn headline(&self) -> String {
         let records = self.records;
         match self.verdict {
-            Verdict::Identical if records == 0 => {
-                "NOTHING TO VERIFY: the log holds no whole record".to_owned()
-            }
+            Verdict::Empty => "NOTHING TO VERIFY: the log holds no whole record".to_owned(),
             Verdict::Identical => {
                 format!("IDENTICAL: all {records} decisions came out the same, byte for byte")
             }

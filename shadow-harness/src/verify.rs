@@ -4,7 +4,8 @@
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use augur_decision::ENGINE_VERSION;
@@ -64,15 +65,23 @@ pub fn verify(
     let mut reader = Reader::open(log_dir)?;
     let snapshots = Snapshots::new(source);
     let (feed, chunks) = sync_channel(threads * WAITING_CHUNKS);
-    let chunks = Mutex::new(chunks);
+    let chunks = Arc::new(Mutex::new(chunks));
     let (read, mut tally) = std::thread::scope(|scope| {
-        let workers: Vec<_> =
-            (0..threads).map(|_| scope.spawn(|| work(&chunks, Checker::new(log_dir, &snapshots)))).collect();
+        let workers: Vec<_> = (0..threads)
+            .map(|_| {
+                let (chunks, checker) = (Arc::clone(&chunks), Checker::new(log_dir, &snapshots));
+                scope.spawn(move || work(&chunks, checker))
+            })
+            .collect();
+        // Only workers hold the receiver now: should all of them die, reading fails instead of waiting for them.
+        drop(chunks);
         let read = Feeding { feed, chunk: Chunk::default(), records: 0, progress: options.progress }
             .read_log(&mut reader);
         let mut tally = Tally::default();
-        for worker in workers {
-            tally.add(worker.join().map_err(|_| Error::ThreadDied)?);
+        // All are joined before one that died is told: a scope does not forgive a panic that nobody has looked at.
+        let ended: Vec<_> = workers.into_iter().map(ScopedJoinHandle::join).collect();
+        for worker in ended {
+            tally.add(worker.map_err(|_| Error::ThreadDied)?);
         }
         Ok::<_, Error>((read?, tally))
     })?;
@@ -123,8 +132,10 @@ impl Feeding<'_> {
                     self.chunk.records.push((position, start..self.chunk.bytes.len()));
                     self.records += 1;
                     looks = 0;
-                    if self.chunk.bytes.len() >= CHUNK_BYTES || self.chunk.records.len() >= CHUNK_RECORDS {
-                        self.hand_out();
+                    let full =
+                        self.chunk.bytes.len() >= CHUNK_BYTES || self.chunk.records.len() >= CHUNK_RECORDS;
+                    if full && !self.hand_out() {
+                        break;
                     }
                     continue;
                 }
@@ -154,10 +165,11 @@ impl Feeding<'_> {
         Ok((found, truncated_tail))
     }
 
-    fn hand_out(&mut self) {
-        // A send fails only when every worker has died, which joining them will tell.
-        let _ = self.feed.send(std::mem::take(&mut self.chunk));
+    /// False when every worker has died, which joining them will tell.
+    fn hand_out(&mut self) -> bool {
+        let sent = self.feed.send(std::mem::take(&mut self.chunk)).is_ok();
         (self.progress)(self.records);
+        sent
     }
 }
 

@@ -21,7 +21,8 @@ Exit codes:
   3  some decisions came out differently; the report shows the first ones field by field
   4  the log is damaged, or records are missing from it
   5  a policy or a model that decided is no longer there
-  6  the same, up to an unfinished record at the end, as a crash leaves it";
+  6  the same, up to an unfinished record at the end, as a crash leaves it
+  7  the log holds no whole record: nothing was verified";
 
 /// Decide logged decisions again, with the policies and models that decided them.
 ///

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
+use augur_decision::PolicySnapshot;
 use augur_decision_log::{Config, Log, Reader};
-use augur_domain::{DecisionRecord, Reason, ReasonCode};
-use augur_shadow_harness::{Error, Options, Stage, Verdict, VerifyReport, verify};
+use augur_domain::{ContentHash, DecisionRecord, ModelRef, Reason, ReasonCode};
+use augur_shadow_harness::{Error, Missing, Options, SnapshotSource, Stage, Verdict, VerifyReport, verify};
 
 use crate::{copy, golden, replay, replay_on, segments};
 
@@ -223,13 +224,49 @@ fn nothing_to_verify_is_said_so() {
     let dir = copy();
     segments(dir.path()).iter().for_each(|file| std::fs::remove_file(file).unwrap());
     let report = replay(dir.path());
-    assert_eq!((report.exit_code(), report.records), (0, 0));
+    assert_eq!((report.verdict, report.exit_code(), report.records), (Verdict::Empty, 7, 0));
     assert!(report.to_string().starts_with("NOTHING TO VERIFY"), "{report}");
+    // The beginning of the first record is no record either.
+    let first = std::fs::read(&segments(&golden())[0]).unwrap();
+    std::fs::write(dir.path().join("decisions/000000000001.log"), &first[..200]).unwrap();
+    let report = replay(dir.path());
+    assert_eq!(
+        (report.verdict, report.exit_code(), report.truncated_tail.is_some()),
+        (Verdict::Empty, 7, true)
+    );
     std::fs::remove_dir_all(dir.path().join("decisions")).unwrap();
     assert!(matches!(replay_on(dir.path(), 2), Err(Error::Log(_))));
     let data = augur_shadow_harness::DataDirectory::new(dir.path());
     let asked = Options { threads: 1_000, ..Options::default() };
     assert!(matches!(verify(dir.path(), &data, asked), Err(Error::TooManyThreads { .. })));
+}
+
+/// A source with a bug.
+struct Panicking;
+
+impl SnapshotSource for Panicking {
+    #[expect(clippy::panic, reason = "what it is for")]
+    fn snapshot(&self, _: ContentHash, _: &[(Arc<str>, ModelRef)]) -> Result<PolicySnapshot, Missing> {
+        panic!("a bug of the source")
+    }
+}
+
+#[test]
+fn threads_that_die_end_the_replay() {
+    // More records than wait for two threads, so that reading has to notice.
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(Config::new(dir.path())).unwrap();
+    let (_, record) = Reader::open(&golden().join("decisions")).unwrap().next().unwrap().unwrap();
+    for _ in 0..4_000 {
+        while log.append(&record, |_| ()).is_err() {
+            std::thread::yield_now();
+        }
+    }
+    log.close().unwrap();
+    for threads in [1, 2] {
+        let outcome = verify(dir.path(), &Panicking, Options { threads, ..Options::default() });
+        assert!(matches!(outcome, Err(Error::ThreadDied)), "{outcome:?}");
+    }
 }
 
 /// CRC-32C bit by bit, so that a test can forge what only a later version would write.
