@@ -2,7 +2,7 @@
 //!
 //! Not here: reading files (`crate::import`) or checking events (the server's own path, used by both ways).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -30,10 +30,14 @@ Examples:
 
 Fields for --map: user_id, anonymous_id, message_id, timestamp, event; any other name is a number of the event, like
 value. A column after `timestamp` may say how it is spelled: ms, s, rfc3339 or a format such as %d/%m/%Y %H:%M or %Y%m%d
-(UTC unless it has an offset). Without message_id, the id of an event is made of its file's name, its row and its content:
-importing the same file again counts nothing twice.
+(UTC unless it has an offset).
 
-Exit code 3 when rows or events were set aside.";
+Without message_id, the id of an event is made of its file's name (without .gz), the number of its row and everything
+in that row: importing the same file again counts nothing twice, also under another mapping and after rows were added
+at its end. Rows behind an inserted, removed or moved one count again, though. Events stay as they were mapped first:
+to correct a mapping, import into a new directory.
+
+Exit code 3 when rows or events were set aside, or when no row had a mapped column.";
 
 /// Store events from CSV, JSON lines or Parquet files.
 ///
@@ -77,6 +81,10 @@ struct Report {
     rows: u64,
     bad_rows: u64,
     bad_row_examples: Vec<BadRow>,
+    /// Mapped columns that no row had, and what rows had instead.
+    absent_columns: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    seen_fields: BTreeSet<String>,
     #[serde(flatten)]
     totals: Totals,
     /// Of the rows that are events, whatever became of them.
@@ -110,6 +118,8 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         rows: reading.rows,
         bad_rows: reading.bad_rows,
         bad_row_examples: std::mem::take(&mut reading.examples),
+        absent_columns: std::mem::take(&mut reading.absent_columns),
+        seen_fields: std::mem::take(&mut reading.seen_fields),
         first_event_time: reading.first_event_time.map(|time| time.to_string()),
         last_event_time: reading.last_event_time.map(|time| time.to_string()),
         elapsed_seconds,
@@ -117,7 +127,8 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         totals,
     };
     output.report(&report, |report| text(report, args.data.as_deref()))?;
-    let complete = report.bad_rows == 0 && report.totals.quarantined.is_empty();
+    let complete =
+        report.bad_rows == 0 && report.totals.quarantined.is_empty() && report.absent_columns.is_empty();
     Ok(if complete { Outcome::Fine } else { Outcome::Refused })
 }
 
@@ -179,6 +190,14 @@ fn text(report: &Report, data: Option<&Path>) -> String {
     }
     for bad in &report.bad_row_examples {
         text.push_str(&format!("\n  {bad}"));
+    }
+    if !report.absent_columns.is_empty() {
+        let seen: Vec<_> = report.seen_fields.iter().map(String::as_str).collect();
+        text.push_str(&format!(
+            "\nno row has a column {}; there are {}",
+            report.absent_columns.join(", "),
+            seen.join(", ")
+        ));
     }
     for (reason, count) in &totals.quarantined {
         text.push_str(&format!("\nquarantined as {reason}: {}", grouped(*count)));

@@ -30,6 +30,8 @@ pub(crate) enum Cell {
     Boolean(bool),
     /// An instant in milliseconds since 1970.
     Instant(i64),
+    /// A list or an object, as it is written.
+    Nested(String),
 }
 
 impl Cell {
@@ -37,7 +39,7 @@ impl Cell {
     pub(crate) fn to_text(&self) -> String {
         match self {
             Self::Missing => String::new(),
-            Self::Open(text) | Self::Text(text) => text.trim().to_owned(),
+            Self::Open(text) | Self::Text(text) | Self::Nested(text) => text.trim().to_owned(),
             Self::Number(number) => number.to_string(),
             Self::Boolean(boolean) => boolean.to_string(),
             Self::Instant(unix_ms) => unix_ms.to_string(),
@@ -52,6 +54,8 @@ pub(crate) struct Row {
     pub(crate) number: u64,
     /// One per wanted column.
     pub(crate) cells: Vec<Cell>,
+    /// Of everything in the row, wanted or not.
+    pub(crate) content: ContentHash,
 }
 
 /// A row that is no event.
@@ -150,11 +154,14 @@ impl Mapping {
     }
 
     /// One row as one event. Without a mapped message id the id is a hash of the file's name, the row's number and
-    /// its cells, so that the same import run twice counts nothing twice.
+    /// all that is in it, so that the same file imported twice counts nothing twice, however it was mapped.
     pub(crate) fn event(&self, file: &Path, row: &Row) -> Result<v1::Event, RowFault> {
         let mut event =
             v1::Event { event: self.event_name.clone().unwrap_or_default(), ..v1::Event::default() };
         for ((field, column), cell) in self.fields.iter().zip(&row.cells) {
+            if let (Cell::Nested(found), false) = (cell, matches!(field, Field::Property(..))) {
+                return Err(fault(column, found, "a single value, no list or object"));
+            }
             match field {
                 Field::UserId => event.user_id = cell.to_text(),
                 Field::AnonymousId => event.anonymous_id = cell.to_text(),
@@ -196,14 +203,11 @@ impl Mapping {
 }
 
 fn stable_id(file: &Path, row: &Row) -> String {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let packed = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
+    let name = if packed { file.file_stem() } else { file.file_name() };
+    let name = name.unwrap_or_default().to_string_lossy();
     let shown: String = name.chars().take(MAX_SHOWN_NAME).collect();
-    let mut cells = String::new();
-    for cell in &row.cells {
-        cells.push_str(&cell.to_text());
-        cells.push('\u{1f}');
-    }
-    let hash = ContentHash::of(&[name.as_bytes(), &row.number.to_le_bytes(), cells.as_bytes()]);
+    let hash = ContentHash::of(&[name.as_bytes(), &row.number.to_le_bytes(), row.content.as_bytes()]);
     // Tells a person where to look when the event is set aside.
     format!("{shown}:{}:{hash}", row.number)
 }
@@ -272,7 +276,7 @@ fn property_value(cell: &Cell, property_type: PropertyType) -> Result<Option<Kin
     let number = || text.parse::<f64>().ok().filter(|number| number.is_finite());
     let boolean = || text.to_ascii_lowercase().parse::<bool>().ok();
     let kind = match (property_type, cell) {
-        (PropertyType::Text, _) | (PropertyType::Guess, Cell::Text(_)) => Kind::Text(text),
+        (PropertyType::Text, _) | (PropertyType::Guess, Cell::Text(_) | Cell::Nested(_)) => Kind::Text(text),
         (PropertyType::Number, _) => number().map(Kind::Number).ok_or("a finite number like `12.5`")?,
         (PropertyType::Boolean, _) => boolean().map(Kind::Boolean).ok_or("`true` or `false`")?,
         (PropertyType::Guess, _) => {
@@ -299,7 +303,9 @@ mod tests {
     }
 
     fn row(cells: [&str; 6]) -> Row {
-        Row { number: 7, cells: cells.iter().map(|cell| Cell::Open((*cell).to_owned())).collect() }
+        let content = ContentHash::of(&cells.map(str::as_bytes));
+        let cells = cells.iter().map(|cell| Cell::Open((*cell).to_owned())).collect();
+        Row { number: 7, cells, content }
     }
 
     #[test]
@@ -323,6 +329,12 @@ mod tests {
         let id = |path: &str, row: &Row| mapping().event(Path::new(path), row).unwrap().message_id;
         let first = id("/x/a.csv", &row(cells));
         assert_eq!(first, id("/y/a.csv", &row(cells)));
+        assert_eq!(first, id("/y/a.csv.gz", &row(cells)));
+        assert_eq!(
+            first,
+            id("/x/a.csv", &Row { content: row(cells).content, ..row(["u2", "1", "a", "", "", ""]) })
+        );
+        assert_ne!(first, id("/x/a.csv", &Row { content: ContentHash::of(&[b"other"]), ..row(cells) }));
         assert_ne!(first, id("/x/b.csv", &row(cells)));
         assert_ne!(first, id("/x/a.csv", &Row { number: 8, ..row(cells) }));
     }
@@ -338,6 +350,19 @@ mod tests {
             let fault = mapping().event(Path::new("a.csv"), &row(cells)).unwrap_err();
             assert_eq!((fault.column.as_str(), fault.found.as_str()), (column, found));
             assert!(!fault.expected.is_empty());
+        }
+    }
+
+    #[test]
+    fn lists_and_objects_are_no_names() {
+        for index in [0, 1, 2] {
+            let mut row = row(["u", "1700000000123", "order", "", "", ""]);
+            row.cells[index] = Cell::Nested("[7,8]".into());
+            let fault = mapping().event(Path::new("a.jsonl"), &row).unwrap_err();
+            assert_eq!(
+                (fault.found.as_str(), fault.expected.as_str()),
+                ("[7,8]", "a single value, no list or object")
+            );
         }
     }
 

@@ -8,6 +8,7 @@ mod parquet_rows;
 mod source;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -40,6 +41,10 @@ pub(crate) struct Reading {
     pub(crate) first_event_time: Option<Timestamp>,
     /// The latest time of an event.
     pub(crate) last_event_time: Option<Timestamp>,
+    /// Mapped columns that no row had.
+    pub(crate) absent_columns: Vec<String>,
+    /// Fields that rows had instead, the first ones by name.
+    pub(crate) seen_fields: BTreeSet<String>,
     /// What ended reading early.
     pub(crate) failure: Option<Error>,
 }
@@ -71,6 +76,8 @@ pub(crate) struct Events {
     mapping: Mapping,
     strict: bool,
     current: Option<(PathBuf, Box<dyn Rows>)>,
+    /// Whether each mapped column was there in any file so far.
+    seen: Vec<bool>,
     reading: Rc<RefCell<Reading>>,
 }
 
@@ -90,20 +97,27 @@ impl Events {
             known.push((path.clone(), format));
         }
         let reading = Rc::new(RefCell::new(Reading::default()));
-        let events =
-            Self { files: known.into_iter(), mapping, strict, current: None, reading: Rc::clone(&reading) };
+        let (seen, files) = (vec![false; mapping.columns().len()], known.into_iter());
+        let events = Self { files, mapping, strict, current: None, seen, reading: Rc::clone(&reading) };
         Ok((events, reading))
     }
 
     fn next_event(&mut self) -> Result<Option<v1::Event>, Error> {
         loop {
             if self.current.is_none() {
-                let Some((path, format)) = self.files.next() else { return Ok(None) };
+                let Some((path, format)) = self.files.next() else {
+                    self.tell_absent_columns();
+                    return Ok(None);
+                };
                 let rows = source::open(&path, format, &self.mapping.columns())?;
                 self.current = Some((path, rows));
             }
             let Some((path, rows)) = self.current.as_mut() else { continue };
             let Some(row) = rows.next_row()? else {
+                for (column, seen) in self.seen.iter_mut().enumerate() {
+                    *seen |= rows.seen().is_none_or(|seen| seen.get(column) == Some(&true));
+                }
+                self.reading.borrow_mut().seen_fields.extend(rows.names().iter().cloned());
                 self.current = None;
                 continue;
             };
@@ -118,6 +132,21 @@ impl Events {
                 }
                 Err((row, fault)) => reading.set_aside(path, row, fault, self.strict)?,
             }
+        }
+    }
+}
+
+impl Events {
+    /// Only JSON lines have no header that would have told a mistyped column beforehand.
+    fn tell_absent_columns(&mut self) {
+        let mut reading = self.reading.borrow_mut();
+        if reading.rows > 0 {
+            let columns = self.mapping.columns().into_iter().zip(&self.seen);
+            let absent: BTreeSet<_> = columns.filter(|(_, seen)| !**seen).map(|(column, _)| column).collect();
+            reading.absent_columns = absent.into_iter().map(str::to_owned).collect();
+        }
+        if reading.absent_columns.is_empty() {
+            reading.seen_fields.clear();
         }
     }
 }
@@ -195,6 +224,21 @@ mod tests {
         let shown = reading.examples[1].to_string();
         assert!(shown.ends_with("expected seconds since 1970, like `1700000000`"), "{shown}");
         assert!(shown.contains("b.csv, row 2, column `t`: found `never`"), "{shown}");
+    }
+
+    #[test]
+    fn columns_that_no_line_of_json_has_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = ["a.jsonl", "b.jsonl"].map(|name| dir.path().join(name));
+        std::fs::write(&files[0], "{\"u\":\"x\",\"t\":1,\"price\":2}\n").unwrap();
+        std::fs::write(&files[1], "{\"u\":\"x\",\"t\":1,\"coupon\":null}\n").unwrap();
+        let maps = ["user_id=u", "timestamp=t:s", "value=prize"].map(str::to_owned);
+        let mapping = Mapping::parse(&maps, &["coupon=coupon".to_owned()], Some("visit"), &[]).unwrap();
+        let (events, reading) = Events::of(&files, None, mapping, false).unwrap();
+        assert_eq!(events.count(), 2);
+        let reading = reading.borrow();
+        assert_eq!(reading.absent_columns, ["prize"]);
+        assert_eq!(Vec::from_iter(&reading.seen_fields), ["coupon", "price", "t", "u"]);
     }
 
     #[test]

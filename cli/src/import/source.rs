@@ -3,10 +3,12 @@
 //! Not here: what a row means (`mapping`). Files named `*.gz` are unpacked on the way (not Parquet, which has its
 //! own compression).
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use augur_loadtest::domain::ContentHash;
 use flate2::read::MultiGzDecoder;
 
 use super::mapping::{Cell, Row, RowFault};
@@ -16,6 +18,8 @@ use crate::Error;
 /// Longest line of JSON, and longest record of CSV, in bytes.
 const MAX_RECORD_BYTES: u64 = 16 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
+/// Names of fields remembered, to be told when a wanted one never came.
+const MAX_NAMES: usize = 100;
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -54,6 +58,16 @@ pub(crate) type ReadRow = Result<Row, (u64, RowFault)>;
 pub(crate) trait Rows {
     /// The next row, `None` at the end.
     fn next_row(&mut self) -> Result<Option<ReadRow>, Error>;
+
+    /// Whether each wanted column was there in any row so far. A file with a header has them all.
+    fn seen(&self) -> Option<&[bool]> {
+        None
+    }
+
+    /// Names of fields that were there so far.
+    fn names(&self) -> &BTreeSet<String> {
+        const { &BTreeSet::new() }
+    }
 }
 
 /// Opens a file for these columns.
@@ -106,7 +120,7 @@ struct CsvRows {
     path: PathBuf,
     reader: csv::Reader<Budgeted>,
     budget: std::rc::Rc<std::cell::Cell<u64>>,
-    indices: Vec<usize>,
+    wanted: Vec<(usize, String)>,
     width: usize,
     record: csv::ByteRecord,
     number: u64,
@@ -124,9 +138,10 @@ impl CsvRows {
         if let Some(first) = header.first_mut() {
             *first = first.trim_start_matches('\u{feff}').to_owned();
         }
-        let indices = indices(path, &header, columns)?;
+        let names = columns.iter().map(|column| (*column).to_owned());
+        let wanted = indices(path, &header, columns)?.into_iter().zip(names).collect();
         let (record, width) = (csv::ByteRecord::new(), header.len());
-        Ok(Self { path: path.to_owned(), reader, budget, indices, width, record, number: 0 })
+        Ok(Self { path: path.to_owned(), reader, budget, wanted, width, record, number: 0 })
     }
 }
 
@@ -144,11 +159,19 @@ impl Rows for CsvRows {
             let expected = format!("{} fields as in the header", self.width);
             return Ok(Some(Err((self.number, RowFault { column: String::new(), found, expected }))));
         }
-        let cells = self.indices.iter().map(|index| match self.record.get(*index) {
-            None | Some(b"") => Cell::Missing,
-            Some(bytes) => Cell::Open(String::from_utf8_lossy(bytes).into_owned()),
-        });
-        Ok(Some(Ok(Row { number: self.number, cells: cells.collect() })))
+        let cell = |(index, column): &(usize, String)| match self.record.get(*index).unwrap_or_default() {
+            b"" => Ok(Cell::Missing),
+            // Made readable by replacing bytes, ids of different people would become one.
+            bytes => str::from_utf8(bytes).map(|text| Cell::Open(text.to_owned())).map_err(|_| {
+                let found = String::from_utf8_lossy(bytes).chars().take(80).collect();
+                let expected = "text in UTF-8; convert the file with `iconv -f latin1 -t utf-8`".to_owned();
+                (self.number, RowFault { column: column.clone(), found, expected })
+            }),
+        };
+        let fields: Vec<&[u8]> = self.record.iter().collect();
+        let content = ContentHash::of(&fields);
+        let cells = self.wanted.iter().map(cell).collect::<Result<_, _>>();
+        Ok(Some(cells.map(|cells| Row { number: self.number, cells, content })))
     }
 }
 
@@ -164,6 +187,8 @@ struct JsonRows {
     path: PathBuf,
     reader: BufReader<Box<dyn Read>>,
     columns: Vec<String>,
+    seen: Vec<bool>,
+    names: BTreeSet<String>,
     line: Vec<u8>,
     number: u64,
 }
@@ -171,26 +196,47 @@ struct JsonRows {
 impl JsonRows {
     fn open(path: &Path, columns: &[&str]) -> Result<Self, Error> {
         let reader = BufReader::with_capacity(BUFFER_BYTES, unpacked(path)?);
-        let columns = columns.iter().map(|column| (*column).to_owned()).collect();
-        Ok(Self { path: path.to_owned(), reader, columns, line: Vec::new(), number: 0 })
+        let columns: Vec<_> = columns.iter().map(|column| (*column).to_owned()).collect();
+        let (seen, names) = (vec![false; columns.len()], BTreeSet::new());
+        Ok(Self { path: path.to_owned(), reader, columns, seen, names, line: Vec::new(), number: 0 })
     }
 
-    fn parse(&self) -> ReadRow {
+    fn parse(&mut self) -> ReadRow {
         let fault = |found: String| {
             let expected = "one JSON object".to_owned();
             (self.number, RowFault { column: String::new(), found, expected })
         };
         let value: serde_json::Value =
             serde_json::from_slice(&self.line).map_err(|error| fault(error.to_string()))?;
-        if !value.is_object() {
+        let Some(object) = value.as_object() else {
             return Err(fault("a value that is no object".to_owned()));
+        };
+        if self.seen.contains(&false) {
+            for name in object.keys() {
+                if self.names.len() < MAX_NAMES && !self.names.contains(name) {
+                    self.names.insert(name.clone());
+                }
+            }
         }
-        let cells = self.columns.iter().map(|column| cell(&value, column)).collect();
-        Ok(Row { number: self.number, cells })
+        let mut cells = Vec::with_capacity(self.columns.len());
+        for (column, seen) in self.columns.iter().zip(&mut self.seen) {
+            let found = field(&value, column);
+            *seen |= found.is_some();
+            cells.push(cell(found));
+        }
+        Ok(Row { number: self.number, cells, content: ContentHash::of(&[self.line.trim_ascii()]) })
     }
 }
 
 impl Rows for JsonRows {
+    fn seen(&self) -> Option<&[bool]> {
+        Some(&self.seen)
+    }
+
+    fn names(&self) -> &BTreeSet<String> {
+        &self.names
+    }
+
     fn next_row(&mut self) -> Result<Option<ReadRow>, Error> {
         loop {
             self.line.clear();
@@ -213,16 +259,18 @@ impl Rows for JsonRows {
 }
 
 /// A field by its name, or else by its path.
-fn cell(object: &serde_json::Value, column: &str) -> Cell {
-    let found =
-        object.get(column).or_else(|| column.split('.').try_fold(object, |inner, name| inner.get(name)));
+fn field<'a>(object: &'a serde_json::Value, column: &str) -> Option<&'a serde_json::Value> {
+    object.get(column).or_else(|| column.split('.').try_fold(object, |inner, name| inner.get(name)))
+}
+
+fn cell(found: Option<&serde_json::Value>) -> Cell {
     match found {
         None | Some(serde_json::Value::Null) => Cell::Missing,
         Some(serde_json::Value::Bool(boolean)) => Cell::Boolean(*boolean),
         // As written: an integer id beyond 2^53 must not be rounded on its way to a text.
         Some(serde_json::Value::Number(number)) => Cell::Open(number.to_string()),
         Some(serde_json::Value::String(text)) => Cell::Text(text.clone()),
-        Some(other) => Cell::Text(other.to_string()),
+        Some(other) => Cell::Nested(other.to_string()),
     }
 }
 
@@ -248,8 +296,11 @@ mod tests {
     fn csv_rows_have_the_wanted_columns_and_their_numbers() {
         let text = "\u{feff}a,b,c\n1,\"x, y\",\n2,z\n3,,w\n";
         let rows = rows("t.csv", text.as_bytes(), &["b", "a", "c"]).unwrap();
-        let first = Row { number: 1, cells: vec![open_cell("x, y"), open_cell("1"), Cell::Missing] };
-        assert_eq!(rows[0], Ok(first));
+        let first = rows[0].as_ref().unwrap();
+        assert_eq!(
+            (first.number, first.cells.as_slice()),
+            (1, &[open_cell("x, y"), open_cell("1"), Cell::Missing][..])
+        );
         let (number, fault) = rows[1].clone().unwrap_err();
         assert_eq!((number, fault.found.as_str()), (2, "2 fields"));
         assert_eq!(rows[2].as_ref().unwrap().number, 3);
@@ -260,7 +311,31 @@ mod tests {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packed.write_all(b"a\n5\n").unwrap();
         let rows = rows("t.csv.gz", &packed.finish().unwrap(), &["a"]).unwrap();
-        assert_eq!(rows, [Ok(Row { number: 1, cells: vec![open_cell("5")] })]);
+        assert_eq!(rows, self::rows("t.csv", b"a\n5\n", &["a"]).unwrap());
+        assert_eq!(rows[0].as_ref().unwrap().cells, [open_cell("5")]);
+    }
+
+    #[test]
+    fn the_content_is_that_of_the_whole_row() {
+        for (name, before, after) in
+            [("t.csv", "a,b\n1,2\n", "a,b\n1,3\n"), ("t.jsonl", "{\"a\":1,\"b\":2}", "{\"a\":1,\"b\":3}")]
+        {
+            let content = |text: &str, column: &str| {
+                rows(name, text.as_bytes(), &[column]).unwrap()[0].as_ref().unwrap().content
+            };
+            assert_eq!(content(before, "a"), content(before, "b"));
+            assert_ne!(content(before, "a"), content(after, "a"));
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_utf_8_is_refused_where_it_is_wanted() {
+        let text = b"who,note\nJos\xe9,a\nAnna,\xe4\n";
+        let rows = rows("t.csv", text, &["who"]).unwrap();
+        let (number, fault) = rows[0].clone().unwrap_err();
+        assert_eq!((number, fault.column.as_str()), (1, "who"));
+        assert!(fault.expected.contains("UTF-8") && fault.expected.contains("iconv"), "{fault:?}");
+        assert!(rows[1].is_ok());
     }
 
     #[test]
@@ -269,7 +344,7 @@ mod tests {
         let rows = rows("t.jsonl", text.as_bytes(), &["a.b", "n", "t", "z"]).unwrap();
         let cells =
             vec![Cell::Text("x".into()), open_cell("9007199254740993"), Cell::Boolean(true), Cell::Missing];
-        assert_eq!(rows[0], Ok(Row { number: 1, cells }));
+        assert_eq!(rows[0].as_ref().unwrap().cells, cells);
         assert_eq!(rows[1].clone().unwrap_err().0, 3);
         assert_eq!(rows[2].clone().unwrap_err().0, 4);
     }
