@@ -283,7 +283,8 @@ fn screen(table: &TrainingTable, design: &Design, convergence: &Convergence) -> 
             let late = table.part(Split::Train).filter(|row| row.time >= first_test).count();
             if late > 0 {
                 warnings.push(format!(
-                    "{late} training rows are not earlier than the first test row, {first_test}; the test is not                      out of time"
+                    "{late} training rows are not earlier than the first test row, {first_test}; the test is not \
+                     out of time"
                 ));
             }
         }
@@ -305,7 +306,8 @@ fn calibrator(
         Calibration::Platt => match calibrate::platt(out_of_fold)? {
             Calibrator::Platt { a, .. } if a >= 0.0 => {
                 warnings.push(
-                    "out-of-fold margins do not rank the classes, so calibration would turn them round; the model                      is not calibrated and probably useless"
+                    "out-of-fold margins do not rank the classes, so calibration would turn them round; the model \
+                     is not calibrated and probably useless"
                         .to_owned(),
                 );
                 Ok(Calibrator::Identity)

@@ -161,6 +161,7 @@ fn leaks_and_untimely_rows_are_warned_about() {
     let warnings = fit(&table, &options()).unwrap().report.warnings.join("\n");
     assert!(warnings.contains("feature `x` alone has ROC-AUC 1.000"), "{warnings}");
     assert!(warnings.contains("300 training rows are not earlier than the first test row"), "{warnings}");
+    assert!(!warnings.contains("  "), "{warnings}");
 }
 
 #[test]
