@@ -51,16 +51,23 @@ pub struct Question {
 struct Pending {
     record: DecisionRecord,
     logged: oneshot::Receiver<Result<u64, augur_decision_log::Error>>,
+    /// How long the answer may wait for it, if there is a bound.
+    patience: Option<Duration>,
 }
 
+/// A decision that is made waits so long for its record even when its deadline is over: a hiccup of the disk, or a
+/// request that was late before it began, must not turn a recorded decision into a failure.
+const LEAST_RECORD_WAIT: Duration = Duration::from_millis(100);
+
 impl App {
-    /// Decides and records; the record has left the process when this returns. A record with sequence 0 could not be
-    /// logged, and is the default action by the declared policy.
+    /// Decides and records; the record has left the process when this returns. A record with sequence 0 was not taken
+    /// by the log, and is the default action by the declared policy.
     ///
     /// # Errors
     /// [`Error::NotFound`] for an unknown decision point, [`Error::InvalidField`] for a subject or context that
-    /// cannot be used, [`Error::Store`] when exposures cannot be read or kept, [`Error::Log`] when the record
-    /// cannot be written and the policy is to refuse.
+    /// cannot be used, [`Error::Store`] when exposures cannot be read or kept, [`Error::Log`] when the log does not
+    /// take the record and the policy is to refuse, or took it and could not write it, [`Error::DeadlineExceeded`]
+    /// when it did not write it in time.
     pub async fn decide(&self, call: DecideCall) -> Result<DecisionRecord, Error> {
         let active = self.active();
         let question = self.question(&active, call)?;
@@ -100,19 +107,15 @@ impl App {
             Ok(pending) => pending,
             Err((record, error)) => return self.unlogged(active, record, error),
         };
-        let Pending { mut record, logged } = pending;
+        let Pending { mut record, logged, patience } = pending;
         let waited_from = self.clock.monotonic();
-        let outcome = logged.await.unwrap_or(Err(augur_decision_log::Error::Closed));
+        let outcome = written(logged, patience).await;
         self.metrics.log_seconds.record(self.clock.monotonic().saturating_sub(waited_from).as_secs_f64());
-        match outcome {
-            Ok(sequence) => {
-                record.sequence = sequence;
-                self.recent.remember(record.inputs.decision_id, sequence);
-                active.count(&record.inputs.decision_point, record.decision.rung);
-                Ok(record)
-            }
-            Err(error) => self.unlogged(active, record, error),
-        }
+        // Once the log has taken the record, another answer than the recorded one would be a lie.
+        record.sequence = outcome?;
+        self.recent.remember(record.inputs.decision_id, record.sequence);
+        active.count(&record.inputs.decision_point, record.decision.rung);
+        Ok(record)
     }
 
     /// The part between the awaits. The inner error is a record that the log did not take.
@@ -128,9 +131,12 @@ impl App {
         let cap_window_ms = policy.point(&question.decision_point).map_or(0, Point::longest_cap_window_ms);
         // Without caps, no two decisions of one user depend on each other.
         let _guard = (cap_window_ms > 0).then(|| self.store.exposure_guard(question.user));
-        let exposures = match cap_window_ms {
-            0 => Vec::new(),
-            window_ms => self.store.exposures(question.user, now.plus_millis(-window_ms))?,
+        let exposures = match policy.point(&question.decision_point).filter(|_| cap_window_ms > 0) {
+            None => Vec::new(),
+            Some(point) => {
+                let earlier = self.store.exposures(question.user, now.plus_millis(-cap_window_ms))?;
+                point.countable(&earlier, now)
+            }
         };
         let read = self.clock.monotonic();
         let (decision_id, seed) = self.entropy.decision(now);
@@ -158,6 +164,10 @@ impl App {
             decision,
             observed,
         };
+        // Before the guard goes, so that the next decision for this user sees it, and before the log has the record,
+        // so that nothing is logged when this fails. Should the log refuse the record or fail, the exposure stands:
+        // one message too few, never one too many.
+        self.record_exposure(question.user, &record.decision, now)?;
         let (told, logged) = oneshot::channel();
         let queued = self.log.append(&record, move |outcome| {
             // Nobody may be waiting any more; the record is written all the same.
@@ -166,10 +176,8 @@ impl App {
         if let Err(error) = queued {
             return Ok(Err((record, error)));
         }
-        // Before the guard goes: the next decision for this user must see it. Should the log fail after this, the
-        // exposure stands: one message too few, never one too many.
-        self.record_exposure(question.user, &record.decision, now)?;
-        Ok(Ok(Pending { record, logged }))
+        let patience = question.read_until.map(|until| until.saturating_sub(decided).max(LEAST_RECORD_WAIT));
+        Ok(Ok(Pending { record, logged, patience }))
     }
 
     fn read_features(
@@ -210,7 +218,7 @@ impl App {
         Observed { read_us: whole_us(reading), decide_us: whole_us(deciding) }
     }
 
-    /// The record could not be written: the declared policy says what is answered.
+    /// The log did not take the record: the declared policy says what is answered.
     fn unlogged(
         &self,
         active: &Active,
@@ -223,11 +231,25 @@ impl App {
         tracing::error!(%error, "the decision log cannot be written; answering the default action");
         record.decision =
             decide_default(active.policy(), &record.inputs, Reason::new(ReasonCode::LogUnavailable));
-        self.record_exposure(record.inputs.user, &record.decision, record.inputs.now)?;
         self.metrics.unlogged_decisions.increment(1);
         active.count(&record.inputs.decision_point, record.decision.rung);
         Ok(record)
     }
+}
+
+/// Waits until the log has written a record that it took, and gives up after `patience`.
+async fn written(
+    logged: oneshot::Receiver<Result<u64, augur_decision_log::Error>>,
+    patience: Option<Duration>,
+) -> Result<u64, Error> {
+    let told = match patience {
+        None => logged.await,
+        Some(patience) => {
+            let late = |_| Error::DeadlineExceeded { elapsed: patience };
+            tokio::time::timeout(patience, logged).await.map_err(late)?
+        }
+    };
+    Ok(told.unwrap_or(Err(augur_decision_log::Error::Closed))?)
 }
 
 fn whole_us(time: Duration) -> u32 {
@@ -270,4 +292,25 @@ fn check_context(point: &Point, context: &[(Arc<str>, Value)]) -> Result<(), Err
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stalled_log_ends_the_wait_and_a_failed_one_is_told() {
+        let (_stalled, logged) = oneshot::channel();
+        let late = written(logged, Some(Duration::from_millis(1))).await.unwrap_err();
+        assert_eq!(tonic::Status::from(late).code(), tonic::Code::DeadlineExceeded);
+
+        let (failed, logged) = oneshot::channel();
+        drop(failed);
+        let error = written(logged, None).await.unwrap_err();
+        assert!(matches!(error, Error::Log(augur_decision_log::Error::Closed)), "{error}");
+
+        let (told, logged) = oneshot::channel();
+        told.send(Ok(7)).unwrap();
+        assert_eq!(written(logged, Some(LEAST_RECORD_WAIT)).await.unwrap(), 7);
+    }
 }
