@@ -15,7 +15,11 @@ pub struct Config {
     pub shards: usize,
     /// Most events waiting per shard; an ingest that does not fit is refused whole.
     pub queue_events: usize,
-    /// A writer stops collecting for one commit at this many events; the last request is taken whole.
+    /// Most bytes of events waiting per shard, approximately as they are stored; an ingest that does not fit is
+    /// refused whole, unless nothing else waits: however large, it can be taken some time.
+    pub queue_bytes: usize,
+    /// A writer stops collecting for one commit at this many events, or at 16 MiB of them; the last request is taken
+    /// whole.
     pub batch_events: usize,
     /// Memory for cached blocks, indexes and filters.
     pub block_cache_bytes: usize,
@@ -28,13 +32,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults: 2 shards of 20 000 waiting events, 4 096 events per commit, 128 MiB of cache, 64 MiB of
+    /// The defaults: 2 shards of 20 000 waiting events or 64 MiB of them, 4 096 events per commit, 128 MiB of cache, 64 MiB of
     /// write buffers, 100 000 quarantined events, synced.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
             shards: 2,
             queue_events: 20_000,
+            queue_bytes: 64 << 20,
             batch_events: 4_096,
             block_cache_bytes: 128 << 20,
             write_buffer_bytes: 64 << 20,
@@ -56,6 +61,9 @@ impl Config {
         }
         if self.queue_events == 0 {
             return invalid("queue_events", 0, "at least 1");
+        }
+        if self.queue_bytes < 1 << 20 {
+            return invalid("queue_bytes", self.queue_bytes, "at least 1048576 (1 MiB)");
         }
         if self.batch_events == 0 {
             return invalid("batch_events", 0, "at least 1");

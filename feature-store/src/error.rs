@@ -12,15 +12,17 @@ use augur_domain::UserKey;
 pub enum Error {
     /// The queue of a shard is full; nothing of the request was taken.
     #[error(
-        "ingest queue of shard {shard} holds {queued} of at most {limit} events; send the same events again later"
+        "ingest queue of shard {shard} holds {queued} of at most {limit} {unit}; send the same events again later"
     )]
     QueueFull {
         /// The shard without room.
         shard: usize,
-        /// Events waiting in it.
+        /// What waits in it.
         queued: usize,
         /// Its bound.
         limit: usize,
+        /// Of what: `events` or `bytes`.
+        unit: &'static str,
     },
     /// The request could never fit, however empty the queue.
     #[error("request brings {found} events; at most {limit} fit in one ingest")]

@@ -46,6 +46,17 @@ pub(crate) fn encode(event: &Event, out: &mut Vec<u8>) {
     });
 }
 
+/// About as many bytes as the event takes in the log, without encoding it; never less than 64.
+pub(crate) fn approximate_bytes(event: &Event) -> usize {
+    const FIXED: usize = 64;
+    const NUMBER: usize = 8;
+    let properties = event.properties.iter().map(|(name, value)| {
+        let value_bytes = value.as_text().map_or(NUMBER, str::len);
+        name.len().saturating_add(value_bytes).saturating_add(NUMBER)
+    });
+    properties.fold(FIXED.saturating_add(event.name.len()), usize::saturating_add)
+}
+
 fn put_value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Boolean(false) => out.push(FALSE),

@@ -10,7 +10,7 @@ mod request;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use augur_domain::event::EventOutcome;
@@ -23,7 +23,11 @@ use crate::store::{Counters, Store};
 use crate::{Config, Error, FeatureSchema};
 use group::Group;
 pub(crate) use group::stored_state;
-use request::{Part, Request};
+use request::{Limits, Part, Request, Room, Share};
+
+/// A writer stops collecting for one commit here: a write batch is in memory twice, and the write-ahead log takes it
+/// in one piece.
+const GROUP_BYTES: usize = 16 << 20;
 
 /// Counted by all writers.
 #[derive(Debug, Default)]
@@ -41,13 +45,12 @@ pub(crate) struct Writers {
     shards: RwLock<Option<Vec<Shard>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     tally: Arc<Tally>,
-    queue_events: usize,
+    limits: Limits,
 }
 
 struct Shard {
     sender: Sender<Part>,
-    /// Events waiting or being written.
-    queued: Arc<AtomicUsize>,
+    room: Arc<Room>,
 }
 
 impl Writers {
@@ -63,9 +66,8 @@ impl Writers {
         tally.users_total.store(sum(|counters| counters.users), Ordering::Relaxed);
         let (mut shards, mut threads) = (Vec::new(), Vec::new());
         for number in 0..config.shards as u32 {
-            // The queue is bounded by `queued`, in events; the channel holds whatever that lets through.
+            // Bounded by `room`.
             let (sender, receiver) = crossbeam_channel::unbounded();
-            let queued = Arc::new(AtomicUsize::new(0));
             let counters = stored.iter().find(|(shard, _)| *shard == number).map(|(_, counters)| *counters);
             let writer = Writer {
                 shard: number,
@@ -82,11 +84,12 @@ impl Writers {
                 action: "starting a writer thread",
                 detail: error.to_string(),
             })?;
-            shards.push(Shard { sender, queued });
+            shards.push(Shard { sender, room: Arc::default() });
             threads.push(thread);
         }
         let (shards, threads) = (RwLock::new(Some(shards)), Mutex::new(threads));
-        Ok(Self { shards, threads, tally, queue_events: config.queue_events })
+        let limits = Limits { events: config.queue_events, bytes: config.queue_bytes };
+        Ok(Self { shards, threads, tally, limits })
     }
 
     pub(crate) fn ingest(
@@ -101,18 +104,18 @@ impl Writers {
         let shards = self.shards.read();
         let shards = shards.as_ref().ok_or(Error::Closed)?;
         let total = events.len();
-        let mut shares: Vec<Vec<(usize, Event)>> = shards.iter().map(|_| Vec::new()).collect();
+        let mut shares: Vec<Share> = shards.iter().map(|_| Share::default()).collect();
         for (index, event) in events.into_iter().enumerate() {
             if let Some(share) = shares.get_mut(shard_of(event.user, shards.len())) {
-                share.push((index, event));
+                share.push(index, event);
             }
         }
         self.reserve(shards, &shares)?;
-        let touched = shares.iter().filter(|share| !share.is_empty()).count();
+        let touched = shares.iter().filter(|share| !share.events.is_empty()).count();
         let request = Request::new(total, touched, Box::new(done));
         for (shard, share) in shards.iter().zip(shares) {
-            if !share.is_empty() {
-                let part = Part::new(Arc::clone(&request), share, Arc::clone(&shard.queued));
+            if !share.events.is_empty() {
+                let part = Part::new(Arc::clone(&request), share, Arc::clone(&shard.room));
                 // A writer that is gone gives the part back; dropping it reports `Closed`.
                 drop(shard.sender.send(part));
             }
@@ -121,18 +124,20 @@ impl Writers {
     }
 
     /// Takes room in every queue that is touched, or in none.
-    fn reserve(&self, shards: &[Shard], shares: &[Vec<(usize, Event)>]) -> Result<(), Error> {
-        let limit = self.queue_events;
-        if let Some(share) = shares.iter().find(|share| share.len() > limit) {
-            return Err(Error::TooManyEvents { found: share.len(), limit });
+    fn reserve(&self, shards: &[Shard], shares: &[Share]) -> Result<(), Error> {
+        let limit = self.limits.events;
+        if let Some(share) = shares.iter().find(|share| share.events.len() > limit) {
+            return Err(Error::TooManyEvents { found: share.events.len(), limit });
         }
         for (number, (shard, share)) in shards.iter().zip(shares).enumerate() {
-            let queued = shard.queued.fetch_add(share.len(), Ordering::AcqRel);
-            if queued.saturating_add(share.len()) > limit && !share.is_empty() {
-                for (shard, share) in shards.iter().zip(shares).take(number + 1) {
-                    shard.queued.fetch_sub(share.len(), Ordering::AcqRel);
+            if share.events.is_empty() {
+                continue;
+            }
+            if let Err((queued, limit, unit)) = shard.room.take(share, self.limits) {
+                for (shard, share) in shards.iter().zip(shares).take(number) {
+                    shard.room.give_back(share);
                 }
-                return Err(Error::QueueFull { shard: number, queued, limit });
+                return Err(Error::QueueFull { shard: number, queued, limit, unit });
             }
         }
         Ok(())
@@ -140,7 +145,7 @@ impl Writers {
 
     pub(crate) fn queued_events(&self) -> u64 {
         let shards = self.shards.read();
-        shards.iter().flatten().map(|shard| shard.queued.load(Ordering::Relaxed) as u64).sum()
+        shards.iter().flatten().map(|shard| shard.room.events() as u64).sum()
     }
 
     pub(crate) fn tally(&self) -> &Tally {
@@ -185,12 +190,14 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         while let Ok(first) = self.receiver.recv() {
-            let mut events = first.events.len();
+            let (mut events, mut bytes) = (first.share.events.len(), first.share.bytes);
             let mut parts = vec![first];
             while events < self.batch_events
+                && bytes < GROUP_BYTES
                 && let Ok(part) = self.receiver.try_recv()
             {
-                events += part.events.len();
+                events += part.share.events.len();
+                bytes += part.share.bytes;
                 parts.push(part);
             }
             self.write(parts);
@@ -221,7 +228,7 @@ impl Writer {
     fn store_group(&mut self, parts: &[Part]) -> Vec<Result<Vec<EventOutcome>, Error>> {
         let (store, schema) = (Arc::clone(&self.store), Arc::clone(&self.schema));
         let mut group = Group::new(&*store, &schema);
-        let answers: Vec<_> = parts.iter().map(|part| group.add(&part.events)).collect();
+        let answers: Vec<_> = parts.iter().map(|part| group.add(&part.share.events)).collect();
         match self.commit(group) {
             Ok(()) => answers,
             Err(error) => answers.into_iter().map(|answer| answer.and(Err(error.clone()))).collect(),

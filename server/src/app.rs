@@ -206,6 +206,8 @@ fn open_store(config: &Config, layout: &Layout, schema: Arc<FeatureSchema>) -> R
     let store = augur_feature_store::Config {
         shards: config.ingest.shards,
         queue_events: config.ingest.queue_events,
+        // What is let in is bounded before, as it came; the store reckons events a little larger.
+        queue_bytes: config.ingest.queue_bytes.saturating_mul(2),
         batch_events: config.ingest.batch_events,
         block_cache_bytes: config.data.block_cache_bytes,
         write_buffer_bytes: config.data.write_buffer_bytes,

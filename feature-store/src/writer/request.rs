@@ -1,4 +1,4 @@
-//! One ingest, spread over writers: collects what each says and answers once all have.
+//! One ingest, spread over writers: takes room in their queues, collects what each says and answers once all have.
 //!
 //! Not here: how events are split, or what becomes of them.
 
@@ -10,7 +10,7 @@ use augur_domain::Event;
 use augur_domain::event::EventOutcome;
 use parking_lot::Mutex;
 
-use crate::Error;
+use crate::{Error, event_record};
 
 type Done = Box<dyn FnOnce(Result<Vec<EventOutcome>, Error>) + Send>;
 
@@ -62,23 +62,74 @@ impl Request {
     }
 }
 
-/// The events of a request that belong to one shard. Dropped unfinished, it answers [`Error::Closed`], so that no
+/// What waits in one shard's queue or is being written. Bounds the queue: the channel holds whatever this lets through.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    events: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// Bounds of a [`Room`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+}
+
+impl Room {
+    /// Takes room for a share, or says what is full: how much waits, the bound and its unit.
+    pub(super) fn take(&self, share: &Share, limits: Limits) -> Result<(), (usize, usize, &'static str)> {
+        let events = self.events.fetch_add(share.events.len(), Ordering::AcqRel);
+        let bytes = self.bytes.fetch_add(share.bytes, Ordering::AcqRel);
+        let full = if events.saturating_add(share.events.len()) > limits.events {
+            (events, limits.events, "events")
+        } else if bytes.saturating_add(share.bytes) > limits.bytes && bytes > 0 {
+            (bytes, limits.bytes, "bytes")
+        } else {
+            return Ok(());
+        };
+        self.give_back(share);
+        Err(full)
+    }
+
+    pub(super) fn give_back(&self, share: &Share) {
+        self.events.fetch_sub(share.events.len(), Ordering::AcqRel);
+        self.bytes.fetch_sub(share.bytes, Ordering::AcqRel);
+    }
+
+    pub(super) fn events(&self) -> usize {
+        self.events.load(Ordering::Relaxed)
+    }
+}
+
+/// The events of a request that belong to one shard, each with its place in the request.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    pub(super) events: Vec<(usize, Event)>,
+    /// Approximately.
+    pub(super) bytes: usize,
+}
+
+impl Share {
+    pub(super) fn push(&mut self, index: usize, event: Event) {
+        self.bytes = self.bytes.saturating_add(event_record::approximate_bytes(&event));
+        self.events.push((index, event));
+    }
+}
+
+/// A share on its way. Dropped unfinished, it answers [`Error::Closed`], so that no
 /// caller waits for ever.
 pub(super) struct Part {
-    pub(super) events: Vec<(usize, Event)>,
+    pub(super) share: Share,
     request: Arc<Request>,
-    /// Gives back the room in the queue.
-    queued: Arc<AtomicUsize>,
+    /// Where it took room.
+    room: Arc<Room>,
     finished: bool,
 }
 
 impl Part {
-    pub(super) const fn new(
-        request: Arc<Request>,
-        events: Vec<(usize, Event)>,
-        queued: Arc<AtomicUsize>,
-    ) -> Self {
-        Self { events, request, queued, finished: false }
+    pub(super) const fn new(request: Arc<Request>, share: Share, room: Arc<Room>) -> Self {
+        Self { share, request, room, finished: false }
     }
 
     pub(super) fn finish(mut self, result: Result<Vec<EventOutcome>, Error>) {
@@ -87,8 +138,8 @@ impl Part {
 
     fn answer(&mut self, result: Result<Vec<EventOutcome>, Error>) {
         if !std::mem::replace(&mut self.finished, true) {
-            self.queued.fetch_sub(self.events.len(), Ordering::AcqRel);
-            self.request.finish_part(&self.events, result);
+            self.room.give_back(&self.share);
+            self.request.finish_part(&self.share.events, result);
         }
     }
 }

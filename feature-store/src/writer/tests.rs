@@ -3,8 +3,8 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 
-use augur_domain::ContentHash;
 use augur_domain::ids::MessageKey;
+use augur_domain::{ContentHash, Value};
 
 use super::*;
 use crate::store::{Commit, EventRecords, MemoryStore, NewEvent, Usage, Users};
@@ -131,7 +131,7 @@ fn a_full_queue_refuses_whole_requests_and_frees_its_room() {
     let gate = engine.gate.lock();
     let first = send(&store, purchases(1, 0..6)).unwrap();
     let full = send(&store, purchases(1, 6..11)).unwrap_err();
-    assert_eq!(full, Error::QueueFull { shard: 0, queued: 6, limit: 10 });
+    assert_eq!(full, Error::QueueFull { shard: 0, queued: 6, limit: 10, unit: "events" });
     let second = send(&store, purchases(1, 6..10)).unwrap();
     assert_eq!(send(&store, purchases(1, 0..11)).unwrap_err(), Error::TooManyEvents { found: 11, limit: 10 });
     assert_eq!(store.stats().queued_events, 10);
@@ -139,6 +139,40 @@ fn a_full_queue_refuses_whole_requests_and_frees_its_room() {
     assert!(first.recv().unwrap().is_ok() && second.recv().unwrap().is_ok());
     assert_eq!(store.stats().queued_events, 0);
     assert!(send(&store, purchases(1, 10..20)).unwrap().recv().unwrap().is_ok());
+}
+
+fn with_note(who: u8, id: u64, bytes: usize) -> Event {
+    let mut event = event(who, id, "purchase", id as i64, 1.0);
+    event.properties.insert(0, ("note".into(), Value::Text("x".repeat(bytes).into())));
+    event
+}
+
+#[test]
+fn queues_and_commits_are_bounded_in_bytes_too() {
+    const MIB: usize = 1 << 20;
+    let engine = Arc::new(Faulty::default());
+    let config = Config { shards: 1, queue_bytes: 32 * MIB, ..Config::new("unused") };
+    let shared: Arc<dyn Store> = Arc::<Faulty>::clone(&engine);
+    let store = FeatureStore::with_store(shared, &config, Arc::new(schema()), |_| {}).unwrap();
+    let gate = engine.gate.lock();
+    // Larger than the queue, and yet taken while nothing waits.
+    let large = send(&store, vec![with_note(1, 0, 33 * MIB)]).unwrap();
+    let full = send(&store, vec![with_note(1, 1, 1)]).unwrap_err();
+    assert!(matches!(full, Error::QueueFull { shard: 0, unit: "bytes", .. }), "{full}");
+    assert_eq!(store.stats().queued_events, 1);
+    drop(gate);
+    assert!(large.recv().unwrap().is_ok());
+    let gate = engine.gate.lock();
+    let waiting: Vec<_> = (1..6).map(|id| send(&store, vec![with_note(1, id, 6 * MIB)]).unwrap()).collect();
+    assert!(matches!(send(&store, vec![with_note(1, 6, 6 * MIB)]), Err(Error::QueueFull { .. })));
+    drop(gate);
+    for answer in waiting {
+        assert!(answer.recv().unwrap().is_ok());
+    }
+    let commits = engine.commits.lock().clone();
+    assert!(commits.iter().sum::<usize>() == 6 && commits.iter().all(|events| *events <= 3), "{commits:?}");
+    assert!(commits.len() >= 3);
+    assert_eq!(store.stats().queued_events, 0);
 }
 
 #[test]
