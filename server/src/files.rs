@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <data>/secret.key                     32 random bytes; without them nobody stored can be found again
+//! <data>/secret.check                   tells whether the key is the one that the pseudonyms were made with
 //! <data>/store/                         events, features, exposures, quarantine
 //! <data>/decisions/                     the decision log
 //! <data>/policies/<id>/policy.toml      every policy that ever decided here, with
@@ -22,6 +23,9 @@ use crate::{Error, entropy};
 
 /// Longest text file that is read, in bytes.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
+
+/// Hashed with the key to know it again. Its hash is no pseudonym's: those are of a kind, a zero byte and an id.
+const KEY_CHECK: &[u8] = b"augur: the key of this data directory, 1";
 
 /// Where things lie in a data directory.
 #[derive(Debug, Clone)]
@@ -60,6 +64,23 @@ impl Layout {
         self.dir.join("active_policy")
     }
 
+    fn key_check(&self) -> PathBuf {
+        self.dir.join("secret.check")
+    }
+
+    /// Whether `key` is the one that was used here before. Without anything to compare with it is, from now on.
+    fn is_the_key(&self, key: &[u8; 32]) -> Result<bool, Error> {
+        let path = self.key_check();
+        match fs::read(&path) {
+            Ok(bytes) => Ok(bytes == key_check(key).as_bytes()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                write_whole(&path, key_check(key).as_bytes(), 0o644)?;
+                Ok(true)
+            }
+            Err(error) => Err(Error::file("read", &path)(error)),
+        }
+    }
+
     /// Reads the key of the pseudonyms, making it in a directory that has no data yet.
     pub(crate) fn pseudonymiser(&self) -> Result<Pseudonymiser, Error> {
         fs::create_dir_all(&self.dir).map_err(Error::file("create", &self.dir))?;
@@ -67,11 +88,17 @@ impl Layout {
         match fs::read(&path) {
             Ok(bytes) => {
                 let problem = format!("the key has {} bytes; expected 32", bytes.len());
-                let key = <[u8; 32]>::try_from(bytes).map_err(|_| Error::DataDirectory {
-                    path,
+                let refused = |problem| Error::DataDirectory {
+                    path: path.clone(),
                     problem,
                     next_step: "restore the key from a backup",
-                })?;
+                };
+                let key = <[u8; 32]>::try_from(bytes).map_err(|_| refused(problem))?;
+                if !self.is_the_key(&key)? {
+                    return Err(refused(
+                        "this key is not the one that the pseudonyms were made with".to_owned(),
+                    ));
+                }
                 Ok(Pseudonymiser::new(key))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -84,11 +111,18 @@ impl Layout {
                 }
                 let key = entropy::system_bytes()?;
                 write_whole(&path, &key, 0o600)?;
+                // Whatever lay here was of a key that has stored nothing.
+                write_whole(&self.key_check(), key_check(&key).as_bytes(), 0o644)?;
                 Ok(Pseudonymiser::new(key))
             }
             Err(error) => Err(Error::file("read", &path)(error)),
         }
     }
+}
+
+/// What `secret.check` holds for `key`.
+fn key_check(key: &[u8; 32]) -> String {
+    format!("{}\n", blake3::keyed_hash(key, KEY_CHECK).to_hex())
 }
 
 /// Reads a text file of bounded size.
@@ -135,10 +169,23 @@ mod tests {
         let key = dir.path().join("data/secret.key");
         assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
 
+        let right = fs::read(&key).unwrap();
+        fs::write(&key, [7; 32]).unwrap();
+        let refused = layout.pseudonymiser().unwrap_err().to_string();
+        assert!(refused.contains("not the one that the pseudonyms were made with; restore"), "{refused}");
+        fs::write(&key, right).unwrap();
+        assert_eq!(layout.pseudonymiser().unwrap().user_key(Subject::User("ada")), first);
+
         fs::write(&key, b"short").unwrap();
         assert!(layout.pseudonymiser().unwrap_err().to_string().contains("5 bytes; expected 32"));
         fs::remove_file(&key).unwrap();
         fs::create_dir_all(layout.store()).unwrap();
         assert!(layout.pseudonymiser().unwrap_err().to_string().contains("the key is gone"));
+    }
+
+    #[test]
+    fn a_key_is_known_again_by_the_same_text_for_ever() {
+        let golden = "e1049f0c5c18f66e83fb3e5110c4c6dd84a547c725f3b71162dc8c4573cfb8a9\n";
+        assert_eq!(key_check(&[7; 32]), golden);
     }
 }
