@@ -46,6 +46,16 @@ pub(crate) enum Error {
         /// What would have been right.
         expected: String,
     },
+    /// A file of labels cannot be used.
+    #[error("{}: {problem}; expected {expected}", path.display())]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+        /// What would have been right.
+        expected: String,
+    },
     /// No data directory there.
     #[error("`{}` is no data directory: there is no augur.toml in it", path.display())]
     NoData {
@@ -65,6 +75,8 @@ pub(crate) enum Error {
         problem: String,
         /// What is needed.
         expected: String,
+        /// What to try.
+        next_step: &'static str,
     },
     /// A thread of this program ended before its work was done.
     #[error("{what} stopped before it was done; please report this")]
@@ -75,6 +87,9 @@ pub(crate) enum Error {
     /// A replay that came to no verdict.
     #[error(transparent)]
     Replay(#[from] augur_shadow_harness::Error),
+    /// An import into a running server that broke off.
+    #[error(transparent)]
+    Import(augur_loadtest::Error),
     /// Load, ingest or connection.
     #[error(transparent)]
     Load(#[from] augur_loadtest::Error),
@@ -98,16 +113,17 @@ impl Error {
             Self::File { .. } => Some("check that it exists and that you may use it"),
             Self::Argument { .. } | Self::Usage { .. } => Some("see `--help` of this command for examples"),
             Self::Input { .. } => Some("see `augur import --help` for formats and mappings"),
+            Self::Labels { .. } => Some("see `augur features export --help` for an example"),
             Self::NoData { .. } => {
                 Some("make one with `augur import ... --data DIR` or `augur demo --data DIR`")
             }
             Self::Load(augur_loadtest::Error::Connect { .. }) => {
                 Some("start one with `augur serve --config augur.toml`, or name another `--endpoint`")
             }
-            Self::Load(augur_loadtest::Error::Call { call, .. }) if call.starts_with("EventService") => {
-                Some("run the same command again: message ids make a retry count nothing twice")
+            Self::Import(_) => {
+                Some("run the same command again: what is stored already counts nothing twice")
             }
-            Self::TooLittle { .. } => Some("import more history, or choose a shorter horizon"),
+            Self::TooLittle { next_step, .. } => Some(*next_step),
             Self::Stopped { .. }
             | Self::Server(_)
             | Self::Models(_)

@@ -150,7 +150,7 @@ fn export(args: &Export, output: Output) -> Result<Outcome, Error> {
 fn read_labels(app: &App, path: &Path) -> Result<Vec<Label>, Error> {
     let fault = |row: usize, problem: String, expected: String| {
         let problem = if row == 0 { problem } else { format!("row {row}: {problem}") };
-        Error::Input { path: path.to_owned(), problem, expected }
+        Error::Labels { path: path.to_owned(), problem, expected }
     };
     let columns = "the columns user_id or anonymous_id, timestamp and, if wanted, label (a number)";
     let unreadable = |row: usize, error: csv::Error| fault(row, error.to_string(), columns.to_owned());

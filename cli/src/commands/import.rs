@@ -135,7 +135,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
 async fn into_server(endpoint: &str, events: Events, told: impl FnMut(&Totals)) -> Result<Totals, Error> {
     let client = Client::connect(endpoint, 1).await?;
     let plan = ingest::Plan { batch_events: 1_000, ..ingest::Plan::default() };
-    Ok(ingest::run(&client, events, &plan, told).await?.totals)
+    Ok(ingest::run(&client, events, &plan, told).await.map_err(Error::Import)?.totals)
 }
 
 async fn into_directory(

@@ -50,15 +50,15 @@ pub(crate) struct Args {
     /// The data directory.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// The event that is a conversion.
-    #[arg(long, value_name = "NAME", default_value = "purchase")]
-    event: String,
-    /// How far ahead a conversion may come.
-    #[arg(long, value_parser = parse_duration_ms, default_value = "7d")]
-    horizon: i64,
-    /// How long the silence of a churned user is.
-    #[arg(long, value_parser = parse_duration_ms, default_value = "14d")]
-    inactive: i64,
+    /// The event that is a conversion; `purchase` unless given. Only for `--task conversion`.
+    #[arg(long, value_name = "NAME")]
+    event: Option<String>,
+    /// How far ahead a conversion may come; `7d` unless given. Only for `--task conversion`.
+    #[arg(long, value_parser = parse_duration_ms)]
+    horizon: Option<i64>,
+    /// How long the silence of a churned user is; `14d` unless given. Only for `--task churn`.
+    #[arg(long, value_parser = parse_duration_ms)]
+    inactive: Option<i64>,
     /// Only users with an event within this time before the cutoff.
     #[arg(long, value_parser = parse_duration_ms, default_value = "30d")]
     active: i64,
@@ -71,6 +71,36 @@ pub(crate) struct Args {
     /// Publish the version, but leave alias `champion` where it is.
     #[arg(long)]
     no_promote: bool,
+}
+
+impl Args {
+    /// The model's name and its task; options of the other task are refused, not ignored.
+    fn task(&self) -> Result<(&'static str, Task), Error> {
+        let foreign = |option: &str, task: &str, expected| {
+            Err(Error::Usage { problem: format!("{option} does not belong to --task {task}"), expected })
+        };
+        match self.task {
+            TaskName::Conversion => {
+                if self.inactive.is_some() {
+                    return foreign("--inactive", "conversion", "`--horizon`, e.g. `--horizon 7d`");
+                }
+                let event = self.event.clone().unwrap_or_else(|| "purchase".to_owned());
+                let horizon_ms = self.horizon.unwrap_or(7 * DAY_MS);
+                Ok(("conversion", Task::Conversion { event, horizon_ms }))
+            }
+            TaskName::Churn => {
+                let expected = "`--inactive`, e.g. `--inactive 14d`: churn is that nothing at all comes";
+                if self.horizon.is_some() {
+                    return foreign("--horizon", "churn", expected);
+                }
+                if self.event.is_some() {
+                    return foreign("--event", "churn", expected);
+                }
+                let horizon_ms = self.inactive.unwrap_or(14 * DAY_MS);
+                Ok(("churn", Task::Churn { event: None, horizon_ms }))
+            }
+        }
+    }
 }
 
 /// A training to be done.
@@ -106,12 +136,7 @@ pub(crate) struct Report {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
-    let (name, task) = match args.task {
-        TaskName::Conversion => {
-            ("conversion", Task::Conversion { event: args.event.clone(), horizon_ms: args.horizon })
-        }
-        TaskName::Churn => ("churn", Task::Churn { event: None, horizon_ms: args.inactive }),
-    };
+    let (name, task) = args.task()?;
     let order = Order {
         name,
         task,
@@ -175,9 +200,14 @@ fn held_back(cutoffs: &[Timestamp]) -> Option<(usize, Timestamp)> {
 
 fn too_short(span: Option<Span>, task: &Task) -> Error {
     let days = span.map_or(0, |span| span.last.millis_since(span.first) / DAY_MS);
+    let (what, next_step) = match task {
+        Task::Conversion { .. } => ("horizon", "import more history, or choose a shorter `--horizon`"),
+        Task::Churn { .. } => ("time of inactivity", "import more history, or choose a shorter `--inactive`"),
+    };
     Error::TooLittle {
         problem: format!("the stored events span {days} days"),
-        expected: format!("more than twice the horizon of {}", format_duration_ms(task.horizon_ms())),
+        expected: format!("more than twice the {what} of {}", format_duration_ms(task.horizon_ms())),
+        next_step,
     }
 }
 
@@ -255,4 +285,45 @@ fn metrics_row(name: &str, metrics: &Metrics) -> Vec<String> {
         figure(Some(metrics.ece)),
         metrics.top_decile_lift.map_or("-".to_owned(), |lift| format!("{lift:.2}")),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn task(words: &str) -> Result<(&'static str, Task), Error> {
+        let line = format!("augur --data d {words}");
+        Line::try_parse_from(line.split(' ')).unwrap().args.task()
+    }
+
+    #[test]
+    fn options_of_the_other_task_are_refused() {
+        for (words, option) in [
+            ("--task churn --horizon 7d", "--horizon"),
+            ("--task churn --event purchase", "--event"),
+            ("--task conversion --inactive 7d", "--inactive"),
+        ] {
+            let error = task(words).unwrap_err().to_string();
+            assert!(error.starts_with(option), "{error}");
+        }
+        assert_eq!(task("--task churn").unwrap().1.horizon_ms(), 14 * DAY_MS);
+        let (name, conversion) = task("--task conversion --horizon 2d").unwrap();
+        assert_eq!((name, conversion.horizon_ms()), ("conversion", 2 * DAY_MS));
+    }
+
+    #[test]
+    fn too_little_history_names_the_option_of_the_task() {
+        for (words, option) in [("--task churn", "--inactive"), ("--task conversion", "--horizon")] {
+            let error = too_short(None, &task(words).unwrap().1);
+            assert!(error.next_step().unwrap().contains(option), "{error}");
+        }
+    }
 }
