@@ -54,6 +54,13 @@ fn the_demo_tells_a_true_story_and_leaves_data_that_other_commands_use() {
     let verified = augur(&["features", "verify", "--sample", "40", "--json"], &data);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
     assert_eq!(json(&verified)["different"], 0);
+
+    for entry in std::fs::read_dir(data.join("data/models/churn/versions")).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let listed = json(&augur(&["models", "list", "--json"], &data));
+    assert_eq!(listed[0]["aliases"], serde_json::json!(["champion"]));
+    assert_eq!((&listed[0]["model"], &listed[0]["missing"]), (&"churn".into(), &true.into()));
 }
 
 #[test]

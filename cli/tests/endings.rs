@@ -1,4 +1,4 @@
-//! Commands that fail once a server runs in this process still end in order: an error and a code, never a signal.
+//! How commands end: with an error that helps and the documented code, never a signal, also once a server runs.
 //!
 //! Not here: what is kept when the process is killed (`kill`).
 
@@ -72,4 +72,36 @@ fn an_impossible_rate_is_told_before_anything_is_made() {
     let output =
         augur(&["loadtest", "decide", "--endpoint", nobody, "--point", "p", "--rate", "0"]).output().unwrap();
     refused(&output, "`rate` is 0");
+}
+
+#[test]
+fn a_checked_configuration_with_faults_is_answered_by_code_3() {
+    let dir = tempfile::tempdir().unwrap();
+    quiet_data(dir.path());
+    let check = ["serve", "--check-config", "--json", "--data", dir.path().to_str().unwrap()];
+    assert_eq!(augur(&check).output().unwrap().status.code(), Some(0));
+    std::fs::write(dir.path().join("policy.toml"), "nonsense = 1\n").unwrap();
+    for _ in ["a faulty policy", "a faulty configuration"] {
+        let output = augur(&check).output().unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&answer["valid"], &answer["faults"][0]["line"]), (&false.into(), &1.into()), "{answer}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(":1:1: "));
+        std::fs::write(dir.path().join("augur.toml"), "nonsense = 1\n").unwrap();
+    }
+}
+
+#[test]
+fn faulty_labels_point_at_the_help_of_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    quiet_data(dir.path());
+    let made = augur(&["serve", "--check-config", "--data", dir.path().to_str().unwrap()]).output().unwrap();
+    assert_eq!(made.status.code(), Some(0));
+    let labels = dir.path().join("labels.csv");
+    std::fs::write(&labels, "user_id,timestamp\nanna,20231114\n").unwrap();
+    let (data, out) = (dir.path().to_str().unwrap(), dir.path().join("rows.parquet"));
+    let export = ["features", "export", "--data", data, "--labels"];
+    let output = augur(&export).arg(&labels).arg("--out").arg(&out).output().unwrap();
+    refused(&output, "timestamp `20231114`");
+    refused(&output, "augur features export --help");
 }

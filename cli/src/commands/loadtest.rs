@@ -26,6 +26,9 @@ Example:
       --context cart_value=59.9")]
     Decide(Decide),
     /// Send the events of a simulated shop as fast as they are acknowledged.
+    ///
+    /// Its days end now, so every run sends events of its own, also with the same seed: a second run is no retry.
+    /// Exit code 3 when events were set aside.
     #[command(after_help = "\
 Example:
   augur loadtest ingest --endpoint http://127.0.0.1:7401 --users 2000 --in-flight 16")]
@@ -95,7 +98,7 @@ pub(crate) struct Ingest {
     /// One call per batch in place of one stream.
     #[arg(long)]
     unary: bool,
-    /// Another seed is another shop; the same seed again is all duplicates.
+    /// Another seed is another shop.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }

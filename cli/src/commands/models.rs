@@ -2,6 +2,7 @@
 //!
 //! Works on a data directory, also while a server uses it, or through a running server. Not here: training.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use augur_loadtest::{Client, v1};
@@ -59,9 +60,11 @@ struct Version {
     model: String,
     version: u32,
     artifact: String,
-    task: String,
-    published_by: String,
-    published_at: String,
+    /// An alias points at it, but its file is gone.
+    missing: bool,
+    task: Option<String>,
+    published_by: Option<String>,
+    published_at: Option<String>,
     aliases: Vec<String>,
     out_of_time: serde_json::Value,
 }
@@ -104,50 +107,76 @@ fn registry(data: &std::path::Path) -> Result<Registry, Error> {
 fn list(registry: &Registry, output: Output) -> Result<(), Error> {
     let mut versions = Vec::new();
     for name in registry.names()? {
-        let mut aliases: Vec<(String, u32)> = Vec::new();
-        for change in registry.history(&name)? {
-            aliases.retain(|(alias, _)| *alias != change.alias);
-            aliases.push((change.alias, change.version));
-        }
-        for model in registry.versions(&name)? {
-            let card = registry.card(&name, model.version)?;
-            let pointing = aliases.iter().filter(|(_, version)| *version == model.version);
-            versions.push(Version {
-                model: name.clone(),
+        versions.extend(versions_of(registry, &name)?);
+    }
+    output.report(&versions, |versions| list_text(versions))
+}
+
+/// Every version that is there, and those that an alias points at although they are gone, oldest first.
+fn versions_of(registry: &Registry, name: &str) -> Result<Vec<Version>, Error> {
+    let aliases = registry.aliases(name)?;
+    let aliases_of = |version: u32| {
+        let pointing = aliases.iter().filter(|(_, target)| target.version == version);
+        pointing.map(|(alias, _)| alias.clone()).collect()
+    };
+    let mut versions = BTreeMap::new();
+    for (_, target) in &aliases {
+        versions.insert(
+            target.version,
+            Version {
+                model: name.to_owned(),
+                version: target.version,
+                artifact: target.artifact.to_string(),
+                missing: true,
+                task: None,
+                published_by: None,
+                published_at: None,
+                aliases: aliases_of(target.version),
+                out_of_time: serde_json::Value::Null,
+            },
+        );
+    }
+    for model in registry.versions(name)? {
+        let card = registry.card(name, model.version)?;
+        versions.insert(
+            model.version,
+            Version {
+                model: name.to_owned(),
                 version: model.version,
                 artifact: model.artifact.to_string(),
-                task: card.task,
-                published_by: card.card.published_by,
-                published_at: card.card.published_at.to_string(),
-                aliases: pointing.map(|(alias, _)| alias.clone()).collect(),
+                missing: false,
+                task: Some(card.task),
+                published_by: Some(card.card.published_by),
+                published_at: Some(card.card.published_at.to_string()),
+                aliases: aliases_of(model.version),
                 out_of_time: card.report.get("out_of_time").cloned().unwrap_or_default(),
-            });
-        }
+            },
+        );
     }
-    output.report(&versions, |versions| {
-        if versions.is_empty() {
-            return "no models yet; next: augur train --task conversion --data DIR".to_owned();
-        }
-        let figure = |version: &Version, name: &str| {
-            let figure = version.out_of_time.get(name).and_then(serde_json::Value::as_f64);
-            figure.map_or("-".to_owned(), |figure| format!("{figure:.3}"))
-        };
-        let rows: Vec<Vec<String>> = versions
-            .iter()
-            .map(|version| {
-                vec![
-                    version.model.clone(),
-                    version.version.to_string(),
-                    version.aliases.join(" "),
-                    figure(version, "roc_auc"),
-                    figure(version, "ece"),
-                    version.published_at.clone(),
-                    version.artifact.chars().take(12).collect(),
-                ]
-            })
-            .collect();
-        table(&["model", "version", "aliases", "ROC-AUC", "ECE", "published", "artifact"], &rows)
-    })
+    Ok(versions.into_values().collect())
+}
+
+fn list_text(versions: &[Version]) -> String {
+    if versions.is_empty() {
+        return "no models yet; next: augur train --task conversion --data DIR".to_owned();
+    }
+    let figure = |version: &Version, name: &str| {
+        let figure = version.out_of_time.get(name).and_then(serde_json::Value::as_f64);
+        figure.map_or("-".to_owned(), |figure| format!("{figure:.3}"))
+    };
+    let row = |version: &Version| {
+        vec![
+            version.model.clone(),
+            version.version.to_string(),
+            version.aliases.join(" "),
+            figure(version, "roc_auc"),
+            figure(version, "ece"),
+            version.published_at.clone().unwrap_or_else(|| "its file is gone".to_owned()),
+            version.artifact.chars().take(12).collect(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = versions.iter().map(row).collect();
+    table(&["model", "version", "aliases", "ROC-AUC", "ECE", "published", "artifact"], &rows)
 }
 
 fn move_alias(args: &Alias) -> Result<Option<u32>, Error> {

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use augur_loadtest::domain::Diagnostic;
 use augur_server::Config;
 use clap::Subcommand;
 use serde::Serialize;
@@ -41,14 +42,22 @@ struct Report {
     faults: Vec<Fault>,
 }
 
+/// One fault of a file, with its place.
 #[derive(Debug, Serialize)]
-struct Fault {
+pub(super) struct Fault {
     file: String,
     line: usize,
     column: usize,
     message: String,
     expected: String,
     hint: String,
+}
+
+impl From<Diagnostic> for Fault {
+    fn from(complaint: Diagnostic) -> Self {
+        let Diagnostic { file, line, column, message, expected, hint } = complaint;
+        Self { file, line, column, message, expected, hint }
+    }
 }
 
 /// Runs the command.
@@ -80,14 +89,7 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
         }
         Err(augur_server::Error::Diagnostics(complaints)) => {
             let lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
-            let faults = complaints.into_iter().map(|complaint| Fault {
-                file: complaint.file,
-                line: complaint.line,
-                column: complaint.column,
-                message: complaint.message,
-                expected: complaint.expected,
-                hint: complaint.hint,
-            });
+            let faults = complaints.into_iter().map(Fault::from);
             let report = Report {
                 valid: false,
                 policy_id: None,

@@ -7,13 +7,15 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use augur_loadtest::domain::Diagnostic;
 use augur_server::{Config, Running};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
+use super::policy::Fault;
 use crate::data::Directory;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::{Error, Outcome};
 
 const EXAMPLES: &str = "\
@@ -25,7 +27,7 @@ Examples:
 
 Once it listens, one line on standard output says where; with --json that line is
 {\"endpoint\":\"http://127.0.0.1:7401\",\"http_endpoint\":\"http://127.0.0.1:7402\",\"process_id\":4711}.
-The first interrupt (Ctrl-C) or termination signal drains and closes; the second ends at once.";
+The first interrupt (Ctrl-C) or termination signal drains and closes; the second ends at once, with exit code 130.";
 
 /// Take events and decide, over gRPC, until a signal ends it.
 #[derive(Debug, clap::Args)]
@@ -37,7 +39,7 @@ pub(crate) struct Args {
     /// A directory with its own augur.toml; missing files are made with a shop's definitions.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Check the configuration, the feature definitions and the policy, and leave.
+    /// Check the configuration, the feature definitions and the policy, and leave; exit code 3 when any has faults.
     #[arg(long)]
     check_config: bool,
     /// Print the shipped configuration, every setting with its default, and leave.
@@ -64,23 +66,25 @@ struct Checked {
     data_dir: PathBuf,
 }
 
+#[derive(Debug, Serialize)]
+struct Faulty {
+    valid: bool,
+    faults: Vec<Fault>,
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
     if args.print_config {
         output.report(&augur_server::config::SHIPPED, |text| (*text).to_owned())?;
         return Ok(Outcome::Fine);
     }
-    let config = match (&args.config, &args.data) {
-        (_, Some(data)) => Directory::open_or_create(data)?.config()?,
-        (Some(file), None) => Config::load(Some(file))?,
-        (None, None) => {
-            let problem = "no configuration is named".to_owned();
-            return Err(Error::Usage { problem, expected: "`--config FILE` or `--data DIR`" });
-        }
-    };
     if args.check_config {
-        return check(&config, output);
+        return match config(args).and_then(|config| check(&config, output)) {
+            Err(Error::Server(augur_server::Error::Diagnostics(faults))) => refuse(faults, output),
+            checked => checked,
+        };
     }
+    let config = config(args)?;
     let ready_file = args.ready_file.as_deref().map(ReadyFile::prepare).transpose()?;
     let _telemetry = augur_server::telemetry::start(&config.telemetry)?;
     super::block_on(async {
@@ -94,6 +98,17 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         })
         .await
     })
+}
+
+fn config(args: &Args) -> Result<Config, Error> {
+    match (&args.config, &args.data) {
+        (_, Some(data)) => Directory::open_or_create(data)?.config(),
+        (Some(file), None) => Ok(Config::load(Some(file))?),
+        (None, None) => {
+            let problem = "no configuration is named".to_owned();
+            Err(Error::Usage { problem, expected: "`--config FILE` or `--data DIR`" })
+        }
+    }
 }
 
 /// The file that says where the server listens: its text is written beside it and moved there in one step.
@@ -145,6 +160,16 @@ fn check(config: &Config, output: Output) -> Result<Outcome, Error> {
         )
     })?;
     Ok(Outcome::Fine)
+}
+
+/// Faults go to standard error, as at a start; with --json they are the answer, too.
+fn refuse(faults: Vec<Diagnostic>, output: Output) -> Result<Outcome, Error> {
+    output::complain(&augur_server::Error::Diagnostics(faults.clone()).to_string(), None);
+    if output.json {
+        let faults = faults.into_iter().map(Fault::from).collect();
+        output.report(&Faulty { valid: false, faults }, |_| String::new())?;
+    }
+    Ok(Outcome::Refused)
 }
 
 fn tell_ready(running: &Running, ready_file: Option<ReadyFile>, output: Output) -> Result<(), Error> {
