@@ -9,7 +9,7 @@ use std::fmt;
 pub struct Diagnostic {
     /// The file as the reader knows it.
     pub file: String,
-    /// Counted from 1.
+    /// Counted from 1; 0 when `file` says the whole place, as for an environment variable.
     pub line: usize,
     /// In characters, counted from 1.
     pub column: usize,
@@ -51,7 +51,10 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
+        match self.line {
+            0 => write!(formatter, "{}: {}", self.file, self.message)?,
+            line => write!(formatter, "{}:{line}:{}: {}", self.file, self.column, self.message)?,
+        }
         if !self.expected.is_empty() {
             write!(formatter, "; expected {}", self.expected)?;
         }
@@ -86,5 +89,7 @@ mod tests {
             "f.toml:2:6: `x` is not a number; expected a number; did you mean `1`?"
         );
         assert_eq!(line_and_column(text, 10_000), (3, 1));
+        let nowhere = Diagnostic { file: "variable A".to_owned(), line: 0, column: 0, ..diagnostic };
+        assert!(nowhere.to_string().starts_with("variable A: `x` is not"));
     }
 }

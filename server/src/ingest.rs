@@ -311,17 +311,17 @@ mod tests {
     #[test]
     fn waiting_bytes_are_bounded_and_no_more_is_kept_than_the_quarantine_keeps() {
         let dir = tempfile::tempdir().unwrap();
-        let app = open(dir.path(), |config| config.ingest.queue_bytes = 256 << 10);
+        let app = open(dir.path(), |config| config.ingest.queue_bytes = 1 << 20);
         slow_runtime().block_on(async {
             let held = hold_up_blocking_work();
             let bad = |bytes| vec![v1::Event { event: "e".repeat(bytes), ..v1::Event::default() }];
-            let waiting = app.submit(bad(200 << 10), None).unwrap();
-            let refused = app.submit(bad(100 << 10), None).unwrap_err().to_string();
-            assert!(refused.contains("in bytes, is at its limit of 262144"), "{refused}");
+            let waiting = app.submit(bad(800 << 10), None).unwrap();
+            let refused = app.submit(bad(400 << 10), None).unwrap_err().to_string();
+            assert!(refused.contains("in bytes, is at its limit of 1048576"), "{refused}");
             drop(held);
             waiting.outcomes().await.unwrap();
             // Larger than all the room there is: it waits for all of it.
-            app.submit_when_room(bad(300 << 10), None).await.unwrap().outcomes().await.unwrap();
+            app.submit_when_room(bad(1_200 << 10), None).await.unwrap().outcomes().await.unwrap();
         });
         let reason = augur_domain::event::QuarantineReason::ALL[0];
         let quarantine = Quarantine { reason, field: String::new(), detail: String::new() };

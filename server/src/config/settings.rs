@@ -55,6 +55,10 @@ pub(super) const SECTIONS: [(&str, &[&str]); 5] = [
     ("decision_log", &["segment_bytes", "queue_bytes", "sync_interval", "durability", "on_unavailable"]),
     ("telemetry", &["log_level", "log_format", "otlp_endpoint", "otlp_sample_ratio"]),
 ];
+/// What a decision's record holds besides its request, which stands in it twice: as received and as read.
+const RECORD_HEADROOM_BYTES: usize = 256 << 10;
+/// Largest request whose record still fits the decision log, which takes records of up to 16 MiB.
+const MAX_REQUEST_BYTES: usize = 7 << 20;
 /// Longest value quoted in a complaint, in characters.
 const MAX_QUOTED: usize = 80;
 
@@ -180,7 +184,7 @@ fn set_server(server: &mut super::Server, key: &str, value: &Written<'_>) -> Res
         }
         "max_requests_in_flight" => server.max_requests_in_flight = value.size(1, 1_000_000)?,
         "max_ingest_request_bytes" => server.max_ingest_request_bytes = value.size(1_024, 64 << 20)?,
-        "max_request_bytes" => server.max_request_bytes = value.size(1_024, 64 << 20)?,
+        "max_request_bytes" => server.max_request_bytes = value.size(1_024, MAX_REQUEST_BYTES)?,
         "max_deadline" => server.max_deadline = value.length("10m")?,
         "drain_timeout" => server.drain_timeout = value.length("10m")?,
         "keepalive_interval" => server.keepalive_interval = value.length("1h")?,
@@ -224,7 +228,7 @@ fn set_ingest(ingest: &mut super::Ingest, key: &str, value: &Written<'_>) -> Res
 fn set_decision_log(log: &mut super::DecisionLog, key: &str, value: &Written<'_>) -> Result<(), Problem> {
     match key {
         "segment_bytes" => log.segment_bytes = value.whole(4 << 10, 1 << 30)?,
-        "queue_bytes" => log.queue_bytes = value.size(4 << 10, 1 << 30)?,
+        "queue_bytes" => log.queue_bytes = value.size(1 << 20, 1 << 30)?,
         "sync_interval" => log.sync_interval = value.length("60s")?,
         "durability" => {
             log.durability =
@@ -265,6 +269,12 @@ fn set_telemetry(telemetry: &mut super::Telemetry, key: &str, value: &Written<'_
     Ok(())
 }
 
+/// What is expected of a value, said of one that needs no quotes.
+fn unquoted(expected: &str) -> String {
+    let plain = expected.replace(", in quotes", "").replace(", without quotes", "");
+    plain.replace("`\"", "`").replace("\"`", "`")
+}
+
 /// Where a setting was written.
 #[derive(Clone)]
 enum Place {
@@ -287,13 +297,14 @@ impl Reading<'_> {
             Place::Offset(offset) => {
                 Diagnostic::at_offset(self.file, self.text, *offset, problem.message, problem.expected)
             }
-            Place::Variable(name) => Diagnostic::at_offset(
-                &format!("environment variable {name}"),
-                "",
-                0,
-                problem.message,
-                problem.expected,
-            ),
+            Place::Variable(name) => Diagnostic {
+                file: format!("environment variable {name}"),
+                line: 0,
+                column: 0,
+                message: problem.message,
+                expected: unquoted(&problem.expected),
+                hint: String::new(),
+            },
         };
         self.complaints.push(complaint.with_hint(problem.hint));
     }
@@ -413,6 +424,24 @@ impl Reading<'_> {
                 hint: "set `allow_insecure = true` if the network itself is trusted".to_owned(),
             };
             self.complain(&self.place("server", key), problem);
+        }
+        let (request, queue) = (server.max_request_bytes, self.config.decision_log.queue_bytes);
+        let record = 2 * request + RECORD_HEADROOM_BYTES;
+        if record > queue {
+            let problem = Problem {
+                message: format!(
+                    "`queue_bytes` is {queue}, but a record may need {record} with `max_request_bytes` at {request}"
+                ),
+                expected: format!("at least {record}"),
+                hint: "or a smaller `max_request_bytes` in [server]".to_owned(),
+            };
+            let placed = self.places.contains_key(&("decision_log".to_owned(), "queue_bytes".to_owned()));
+            let place = if placed {
+                self.place("decision_log", "queue_bytes")
+            } else {
+                self.place("server", "max_request_bytes")
+            };
+            self.complain(&place, problem);
         }
         if server.http_listen == Some(server.listen) && server.listen.port() != 0 {
             let problem = Problem {

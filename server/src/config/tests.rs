@@ -98,7 +98,7 @@ fn every_mistake_is_told_with_place_value_and_expectation() {
         ("[server]\nhttp_listen = \"127.0.0.1:7401\"\n", &["the same as `listen`"]),
         (
             "[server]\nmax_request_bytes = 0\n",
-            &["2:21: `0` is not in range for `max_request_bytes`", "from 1024 to 67108864"],
+            &["2:21: `0` is not in range for `max_request_bytes`", "from 1024 to 7340032"],
         ),
         ("[server]\nmax_request_bytes = \"1MB\"\n", &["`1MB` is not a whole number"]),
         ("[server]\nmax_connections = -1\n", &["`-1` is not a whole number"]),
@@ -118,6 +118,15 @@ fn every_mistake_is_told_with_place_value_and_expectation() {
         ),
         ("[decision_log]\non_unavailable = true\n", &["`true` is not text", "`\"refuse\"`, `\"default\"`"]),
         ("[decision_log]\nsegment_bytes = 1\n", &["from 4096 to 1073741824"]),
+        ("[decision_log]\nqueue_bytes = 4096\n", &["from 1048576 to"]),
+        (
+            "[server]\nmax_request_bytes = 1048576\n[decision_log]\nqueue_bytes = 1048576\n",
+            &[
+                "4:15: `queue_bytes` is 1048576, but a record may need 2359296",
+                "a smaller `max_request_bytes`",
+            ],
+        ),
+        ("[server]\nmax_request_bytes = 7340032\n[decision_log]\nqueue_bytes = 1048576\n", &["4:15:"]),
         ("[telemetry]\nlog_level = \"loud\"\n", &["2:13:", "`loud` is not a log level"]),
         (
             "[telemetry]\notlp_endpoint = \"collector:4317\"\n",
@@ -137,13 +146,26 @@ fn every_mistake_is_told_with_place_value_and_expectation() {
 fn mistakes_in_the_environment_name_the_variable() {
     let told = refused("", &[("AUGUR_SERVER_LISTN", "x"), ("AUGUR_INGEST_SHARDS", "many")]);
     assert!(
-        told.contains("environment variable AUGUR_SERVER_LISTN:1:1: unknown key in [server] `listn`"),
+        told.contains("environment variable AUGUR_SERVER_LISTN: unknown key in [server] `listn`"),
         "{told}"
     );
     assert!(
-        told.contains("environment variable AUGUR_INGEST_SHARDS:1:1: `many` is not a whole number"),
+        told.contains("environment variable AUGUR_INGEST_SHARDS: `many` is not a whole number"),
         "{told}"
     );
+}
+
+#[test]
+fn values_of_the_environment_are_not_asked_for_in_quotes() {
+    for (name, value, expected) in [
+        ("AUGUR_SERVER_LISTEN", "x", "an IP address and a port, like `127.0.0.1:7401`"),
+        ("AUGUR_SERVER_REFLECTION", "x", "`true` or `false`"),
+        ("AUGUR_DECISION_LOG_DURABILITY", "x", "one of `written`, `synced`"),
+        ("AUGUR_SERVER_MAX_DEADLINE", "x", "up to `10m`, like `30s`"),
+    ] {
+        let told = refused("", &[(name, value)]);
+        assert!(told.ends_with(expected), "{told}");
+    }
 }
 
 #[test]

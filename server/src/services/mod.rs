@@ -125,16 +125,68 @@ async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use prost::Message as _;
+
     use super::*;
+
+    // The few fields of `google/protobuf/descriptor.proto` that are read here.
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Files {
+        #[prost(message, repeated, tag = "1")]
+        files: Vec<File>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct File {
+        #[prost(string, tag = "2")]
+        package: String,
+        #[prost(message, repeated, tag = "6")]
+        services: Vec<Service>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Service {
+        #[prost(string, tag = "1")]
+        name: String,
+        #[prost(message, repeated, tag = "2")]
+        methods: Vec<Method>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Method {
+        #[prost(string, tag = "1")]
+        name: String,
+        #[prost(bool, tag = "6")]
+        server_streaming: bool,
+    }
+
+    /// The methods, and those that answer with a stream, of every service in a descriptor set.
+    fn described(descriptors: &[u8]) -> (BTreeSet<String>, BTreeSet<String>) {
+        let (mut methods, mut streaming) = (BTreeSet::new(), BTreeSet::new());
+        for file in &Files::decode(descriptors).unwrap().files {
+            for service in &file.services {
+                for method in &service.methods {
+                    let path = format!("/{}.{}/{}", file.package, service.name, method.name);
+                    if method.server_streaming {
+                        streaming.insert(path.clone());
+                    }
+                    methods.insert(path);
+                }
+            }
+        }
+        (methods, streaming)
+    }
 
     #[test]
     fn the_list_of_methods_is_that_of_the_descriptors() {
-        // Names stand in the descriptor set as plain bytes.
-        let descriptors = augur_proto::DESCRIPTOR_SET;
-        let holds = |word: &str| descriptors.windows(word.len()).any(|bytes| bytes == word.as_bytes());
-        for method in METHODS.iter().filter(|method| method.starts_with("/augur.v1.")) {
-            let (service, name) = method.trim_start_matches("/augur.v1.").split_once('/').unwrap();
-            assert!(holds(service) && holds(name), "{method}");
-        }
+        let (methods, streaming) = described(augur_proto::DESCRIPTOR_SET);
+        let ours = |list: &[&str]| -> BTreeSet<String> {
+            let ours = list.iter().filter(|method| method.starts_with("/augur.v1."));
+            ours.map(|method| (*method).to_owned()).collect()
+        };
+        assert_eq!(ours(&METHODS), methods);
+        assert_eq!(ours(&STREAMING), streaming);
     }
 }

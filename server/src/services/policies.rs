@@ -5,19 +5,37 @@ use std::sync::Arc;
 use augur_domain::Diagnostic;
 use augur_proto::v1;
 use augur_proto::v1::policy_service_server::PolicyService;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::blocking;
 use crate::{App, Error};
 
+/// Policies that are loaded at once: a large one with many faults costs seconds and tens of megabytes.
+const MAX_LOADING: usize = 2;
+
 #[derive(Debug)]
 pub(super) struct Policies {
     app: Arc<App>,
+    loading: Arc<Semaphore>,
 }
 
 impl Policies {
     pub(super) fn new(app: Arc<App>) -> Self {
-        Self { app }
+        Self { app, loading: Arc::new(Semaphore::new(MAX_LOADING)) }
+    }
+
+    /// Runs what loads a policy when its turn has come. A caller that goes away makes no room before that is done.
+    async fn load<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&App) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let turn = Arc::clone(&self.loading).acquire_owned().await.map_err(|_| Error::ShuttingDown)?;
+        blocking(&self.app, move |app| {
+            let _turn = turn;
+            work(app)
+        })
+        .await
     }
 }
 
@@ -42,7 +60,7 @@ impl PolicyService for Policies {
         request: Request<v1::CheckPolicyRequest>,
     ) -> Result<Response<v1::CheckPolicyResponse>, Status> {
         let text = request.into_inner().policy_toml;
-        let response = match blocking(&self.app, move |app| app.check_policy(text)).await {
+        let response = match self.load(move |app| app.check_policy(text)).await {
             Ok(id) => v1::CheckPolicyResponse { policy_id: id.to_string(), faults: Vec::new() },
             Err(error) => v1::CheckPolicyResponse { faults: faults(error)?, ..Default::default() },
         };
@@ -54,7 +72,7 @@ impl PolicyService for Policies {
         request: Request<v1::ActivatePolicyRequest>,
     ) -> Result<Response<v1::ActivatePolicyResponse>, Status> {
         let text = request.into_inner().policy_toml;
-        let response = match blocking(&self.app, move |app| app.activate_policy(text)).await {
+        let response = match self.load(move |app| app.activate_policy(text)).await {
             Ok((id, previous)) => v1::ActivatePolicyResponse {
                 policy_id: id.to_string(),
                 previous_policy_id: previous.to_string(),
