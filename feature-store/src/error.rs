@@ -166,6 +166,14 @@ pub enum DecodeError {
         /// Which field.
         field: &'static str,
     },
+    /// The storage engine found bytes that it did not write.
+    #[error("{action} met damage: {detail}")]
+    Engine {
+        /// What was being done.
+        action: &'static str,
+        /// What the storage engine said.
+        detail: String,
+    },
     /// The record was made for other feature definitions.
     #[error("state was made for other feature definitions")]
     OtherDefinitions,

@@ -63,8 +63,7 @@ pub(crate) fn decode(record: &[u8]) -> Result<QuarantinedEvent, DecodeError> {
     let received_at = Timestamp::from_unix_ms(reader.signed("receipt")?);
     let user = take_key(&mut reader)?.map(UserKey::from_bytes);
     let message_key = take_key(&mut reader)?.map(MessageKey::from_bytes);
-    let number = reader.byte("reason")?;
-    let reason = QuarantineReason::ALL.into_iter().find(|reason| *reason as u8 == number);
+    let reason = QuarantineReason::from_u8(reader.byte("reason")?);
     let reason = reason.ok_or(DecodeError::Invalid { field: "reason" })?;
     let field = reader.text("field")?.to_owned();
     let detail = reader.text("detail")?.to_owned();

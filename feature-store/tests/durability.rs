@@ -205,6 +205,69 @@ fn lost_files_refuse_to_open() {
 }
 
 #[test]
+fn a_damaged_block_asks_for_a_backup() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    send(&store, (0..200).map(|id| purchase(id % 7, id)).collect());
+    store.close().unwrap();
+    drop(store);
+    let mut found_by_reading = 0;
+    for table in 0..files(dir.path(), ".sst").len() {
+        let copy = copy_of(dir.path());
+        let table = files(copy.path(), ".sst").remove(table);
+        let mut bytes = std::fs::read(&table).unwrap();
+        bytes[10] ^= 0x5a;
+        std::fs::write(&table, bytes).unwrap();
+        let read = open(copy.path()).map(|store| store.features(user(1), at(0)));
+        let error = match read {
+            Ok(Ok(_)) => continue,
+            Ok(Err(error)) => {
+                found_by_reading += 1;
+                assert!(matches!(error, Error::Corrupted { .. }), "{error:?}");
+                error
+            }
+            Err(error) => error,
+        };
+        assert!(error.to_string().contains("restore a backup"), "{error}");
+    }
+    assert_eq!(found_by_reading, 1);
+}
+
+/// Names and sizes of all files but the engine's own notes.
+fn listing(dir: &Path) -> Vec<(PathBuf, u64)> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    let data = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with("LOG"));
+    let mut listing: Vec<_> = data.map(|entry| (entry.path(), entry.metadata().unwrap().len())).collect();
+    listing.sort();
+    listing
+}
+
+#[test]
+fn data_without_a_format_is_refused_and_left_alone() {
+    let foreign = tempfile::tempdir().unwrap();
+    rocksdb::DB::open_default(foreign.path()).unwrap().put("key", "value").unwrap();
+    let ours = tempfile::tempdir().unwrap();
+    let store = open(ours.path()).unwrap();
+    send(&store, vec![purchase(1, 1)]);
+    drop(store);
+    let options = rocksdb::Options::default();
+    let families = rocksdb::DB::list_cf(&options, ours.path()).unwrap();
+    let db = rocksdb::DB::open_cf(&options, ours.path(), families).unwrap();
+    db.delete_cf(db.cf_handle("meta").unwrap(), "format").unwrap();
+    drop(db);
+    for dir in [foreign.path(), ours.path()] {
+        let before = listing(dir);
+        let error = open(dir).unwrap_err();
+        assert!(matches!(&error, Error::Damaged { detail, .. } if detail.contains("format")), "{error:?}");
+        assert_eq!(listing(dir), before);
+    }
+
+    let empty = tempfile::tempdir().unwrap();
+    drop(rocksdb::DB::open_default(empty.path()));
+    assert!(open(empty.path()).is_ok(), "a first start that was cut off");
+}
+
+#[test]
 fn a_directory_in_use_and_a_newer_one_are_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
@@ -216,11 +279,14 @@ fn a_directory_in_use_and_a_newer_one_are_told_apart() {
     options.create_missing_column_families(true);
     let families = rocksdb::DB::list_cf(&options, dir.path()).unwrap();
     let families = families.into_iter().chain(["from_the_future".to_owned()]);
-    let db = rocksdb::DB::open_cf(&options, dir.path(), families).unwrap();
+    let mut db = rocksdb::DB::open_cf(&options, dir.path(), families).unwrap();
     db.put_cf(db.cf_handle("meta").unwrap(), "format", 2_u32.to_le_bytes()).unwrap();
+    db.drop_cf("exposures").unwrap();
     drop(db);
+    let before = listing(dir.path());
     let error = open(dir.path()).unwrap_err();
     assert_eq!(error, Error::NewerFormat { dir: dir.path().to_owned(), found: 2, supported: 1 });
+    assert_eq!(listing(dir.path()), before, "a family that the newer version has no more is not made again");
 }
 
 #[test]

@@ -29,8 +29,10 @@ fn keeps_the_contract<S: Store>(store: &S) {
     definitions_are_remembered(store);
     exposures_are_replaced_whole(store);
     quarantine_is_bounded_and_newest_first(store);
+    quarantine_may_lose_many_at_once(store);
     store.flush().unwrap();
     events_come_back_in_order(store);
+    iterators_show_what_was_there_at_their_start(store);
     let _ = store.usage();
 }
 
@@ -110,4 +112,22 @@ fn quarantine_is_bounded_and_newest_first(store: &impl Store) {
     assert_eq!(store.quarantine_len(), 4);
     assert_eq!(store.newest_quarantined(2).unwrap(), [vec![10], vec![9]]);
     assert_eq!(store.newest_quarantined(99).unwrap().len(), 4);
+}
+
+fn quarantine_may_lose_many_at_once(store: &impl Store) {
+    let records: Vec<Vec<u8>> = (0..5_000_u32).map(|number| number.to_be_bytes().to_vec()).collect();
+    store.append_quarantine(&records, 1_000_000).unwrap();
+    assert_eq!(store.quarantine_len(), 5_004);
+    store.append_quarantine(&[vec![1]], 3).unwrap();
+    assert_eq!(store.quarantine_len(), 3);
+    let kept = [vec![1], 4_999_u32.to_be_bytes().to_vec(), 4_998_u32.to_be_bytes().to_vec()];
+    assert_eq!(store.newest_quarantined(99).unwrap(), kept);
+}
+
+fn iterators_show_what_was_there_at_their_start(store: &impl Store) {
+    let (all, one) = (store.all_events().unwrap(), store.events(user(2)).unwrap());
+    let events = vec![new_event(2, 300, 255), new_event(3, 1, 1)];
+    store.commit(&Commit { shard: 3, events, ..Commit::default() }).unwrap();
+    assert_eq!((all.count(), one.count()), (300, 299));
+    assert_eq!(store.all_events().unwrap().count(), 302);
 }

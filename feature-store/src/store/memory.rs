@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use super::{Commit, Counters, EventRecord, EventRecords, Store, Usage, Users};
 use crate::Error;
 
-/// A [`Store`] in memory. Iterators copy what they need when they start.
+/// A [`Store`] in memory. Iterators copy one user's records at a time.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     tables: RwLock<Tables>,
@@ -64,9 +64,15 @@ impl Store for MemoryStore {
     }
 
     fn all_events(&self) -> Result<EventRecords<'_>, Error> {
-        let users: Vec<UserKey> = self.tables.read().events.keys().copied().collect();
-        let events = move |user| self.tables.read().events.get(&user).cloned().unwrap_or_default();
-        Ok(Box::new(users.into_iter().flat_map(events).map(Ok)))
+        // One user's events at a time; as logs only grow, their lengths now tell what is there now.
+        let lengths: Vec<(UserKey, usize)> =
+            self.tables.read().events.iter().map(|(user, events)| (*user, events.len())).collect();
+        let events = move |(user, length)| {
+            let mut events = self.tables.read().events.get(&user).cloned().unwrap_or_default();
+            events.truncate(length);
+            events
+        };
+        Ok(Box::new(lengths.into_iter().flat_map(events).map(Ok)))
     }
 
     fn users(&self) -> Result<Users<'_>, Error> {

@@ -77,7 +77,7 @@ pub struct EventRecord {
     pub record: Vec<u8>,
 }
 
-/// Event records one after another; holds what it reads from as of its start.
+/// Event records one after another: those that were there at its start, whatever is committed meanwhile.
 pub type EventRecords<'a> = Box<dyn Iterator<Item = Result<EventRecord, Error>> + 'a>;
 /// Users one after another.
 pub type Users<'a> = Box<dyn Iterator<Item = Result<UserKey, Error>> + 'a>;

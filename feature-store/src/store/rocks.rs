@@ -8,7 +8,8 @@ use augur_domain::ids::MessageKey;
 use augur_domain::{ContentHash, UserKey};
 use parking_lot::Mutex;
 use rocksdb::{
-    Cache, ColumnFamily, DB, Direction, FlushOptions, IteratorMode, ReadOptions, WriteBatch, WriteOptions,
+    Cache, ColumnFamily, DB, Direction, ErrorKind, FlushOptions, IteratorMode, ReadOptions, WriteBatch,
+    WriteOptions,
 };
 
 use super::rocks_open::{self, EVENTS, EXPOSURES, MESSAGES, META, QUARANTINE, STATES};
@@ -21,6 +22,9 @@ const FEATURE_SET_KEY: &[u8] = b"feature_set";
 const COUNTERS_PREFIX: &[u8] = b"counters/";
 const COUNTERS_MAGIC: u8 = b'C';
 const COUNTERS_VERSION: u8 = 1;
+/// Entries that leave the quarantine one by one. More of them, as when its bound was lowered, go as one range; ranges
+/// slow down reads, so they are not for every write.
+const MAX_SINGLE_DELETES: u64 = 1_000;
 /// Scans read ahead this far and leave the cache to point reads.
 const READAHEAD_BYTES: usize = 1 << 20;
 
@@ -43,7 +47,13 @@ impl std::fmt::Debug for RocksStore {
 }
 
 fn failed(action: &'static str) -> impl Fn(rocksdb::Error) -> Error {
-    move |error| Error::Storage { action, detail: error.to_string() }
+    move |error| match error.kind() {
+        ErrorKind::Corruption => {
+            let source = DecodeError::Engine { action, detail: error.to_string() };
+            Error::corrupted("data", source)
+        }
+        _ => Error::Storage { action, detail: error.to_string() },
+    }
 }
 
 fn event_key(user: UserKey, sequence: u64) -> [u8; 24] {
@@ -260,10 +270,15 @@ impl Store for RocksStore {
             batch.put_cf(family, next.to_be_bytes(), record);
             next = next.saturating_add(1);
         }
-        while next.saturating_sub(first) > keep {
-            batch.delete_cf(family, first.to_be_bytes());
-            first = first.saturating_add(1);
+        let kept_from = first.max(next.saturating_sub(keep));
+        if kept_from - first > MAX_SINGLE_DELETES {
+            batch.delete_range_cf(family, first.to_be_bytes(), kept_from.to_be_bytes());
+        } else {
+            for surplus in first..kept_from {
+                batch.delete_cf(family, surplus.to_be_bytes());
+            }
         }
+        first = kept_from;
         self.write(batch, self.sync, "writing the quarantine")?;
         *bounds = (first, next);
         Ok(())

@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Options,
-    WriteBufferManager,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, IteratorMode,
+    Options, WriteBufferManager,
 };
 
 use crate::{Config, Error};
@@ -34,22 +34,64 @@ const FAMILIES: [&str; 7] = [STATES, EVENTS, MESSAGES, EXPOSURES, QUARANTINE, ME
 /// Open files cost memory outside the block cache.
 const MAX_OPEN_FILES: i32 = 512;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
+/// A write cut short by a crash is dropped; anything else unreadable refuses to open instead of losing what was
+/// acknowledged.
+const WAL_RECOVERY: DBRecoveryMode = DBRecoveryMode::TolerateCorruptedTailRecords;
 const INFO_LOGS_KEPT: usize = 4;
 
 pub(super) fn open(config: &Config) -> Result<(DB, Cache), Error> {
     let stored = stored_families(&config.dir)?;
     refuse_incomplete(&config.dir, &stored)?;
+    refuse_other_formats(&config.dir, &stored)?;
     let cache = Cache::new_lru_cache(config.block_cache_bytes);
     let options = database_options(config);
     let family = |name: String| ColumnFamilyDescriptor::new(name, family_options(config, &cache));
     // Ours and whatever a newer version may have added: an engine that is not asked for all opens none.
     let mut names: Vec<String> = FAMILIES.map(str::to_owned).into();
     names.extend(stored.into_iter().filter(|name| !FAMILIES.contains(&name.as_str())));
-    let families = names.into_iter().map(family);
+    let families = names.iter().cloned().map(family);
     let db = DB::open_cf_descriptors(&options, &config.dir, families)
         .map_err(|error| opening_error(&config.dir, &error))?;
-    check_format(&db, &config.dir)?;
+    if !has_known_format(&db, &config.dir)? {
+        refuse_data(&db, &config.dir, &names)?;
+        write_format(&db)?;
+    }
     Ok((db, cache))
+}
+
+/// Looks at the format before anything is changed. What cannot be read here is left to the real opening, which tells a
+/// directory in use from a damaged one.
+fn refuse_other_formats(dir: &Path, families: &[String]) -> Result<(), Error> {
+    if families.is_empty() {
+        return Ok(());
+    }
+    let mut options = Options::default();
+    options.set_wal_recovery_mode(WAL_RECOVERY);
+    let open = |names: &[&str]| DB::open_cf_for_read_only(&options, dir, names, false);
+    // Only the family that tells, since the others' part of the write-ahead log would be read twice.
+    if families.iter().any(|name| name == META) {
+        let Ok(db) = open(&[META]) else { return Ok(()) };
+        match has_known_format(&db, dir) {
+            Ok(false) => {}
+            Err(error @ Error::NewerFormat { .. }) => return Err(error),
+            Ok(true) | Err(_) => return Ok(()),
+        }
+    }
+    let names: Vec<&str> = families.iter().map(String::as_str).collect();
+    open(&names).map_or(Ok(()), |db| refuse_data(&db, dir, families))
+}
+
+/// Data without a format is not ours, or is ours and damaged. A first start that was cut off leaves neither.
+fn refuse_data(db: &DB, dir: &Path, families: &[String]) -> Result<(), Error> {
+    for name in families {
+        let Some(family) = db.cf_handle(name) else { continue };
+        let first = db.iterator_cf(family, IteratorMode::Start).next().transpose();
+        if first.map_err(|error| opening_error(dir, &error))?.is_some() {
+            let detail = format!("its column family `{name}` has data, but nothing tells its format");
+            return Err(Error::Damaged { dir: dir.to_owned(), detail });
+        }
+    }
+    Ok(())
 }
 
 /// Files that the engine would not miss. Without `CURRENT` it takes a full directory for an empty one; without any
@@ -95,9 +137,8 @@ fn database_options(config: &Config) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
-    // A write cut short by a crash is dropped; anything else unreadable refuses to open instead of losing what
-    // was acknowledged, and so does a log that the manifest knows and the directory lacks.
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_wal_recovery_mode(WAL_RECOVERY);
+    // Refuses a log that the manifest knows and the directory lacks.
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_paranoid_checks(true);
     let buffers = WriteBufferManager::new_write_buffer_manager(config.write_buffer_bytes, false);
@@ -122,24 +163,27 @@ fn family_options(config: &Config, cache: &Cache) -> Options {
     options
 }
 
-fn check_format(db: &DB, dir: &Path) -> Result<(), Error> {
-    let failed =
-        |error: rocksdb::Error| Error::Storage { action: "reading the format", detail: error.to_string() };
-    let meta = db.cf_handle(META).ok_or_else(|| Error::Damaged {
-        dir: dir.to_owned(),
-        detail: format!("column family `{META}` is missing"),
-    })?;
-    match db.get_cf(meta, FORMAT_KEY).map_err(failed)? {
-        None => db.put_cf(meta, FORMAT_KEY, FORMAT.to_le_bytes()).map_err(failed),
-        Some(bytes) => match bytes.as_slice().try_into().map(u32::from_le_bytes) {
-            Ok(found) if (1..=FORMAT).contains(&found) => Ok(()),
-            Ok(found) => Err(Error::NewerFormat { dir: dir.to_owned(), found, supported: FORMAT }),
-            Err(_) => Err(Error::Damaged {
-                dir: dir.to_owned(),
-                detail: format!("its format number has {} bytes instead of 4", bytes.len()),
-            }),
-        },
+/// Whether the directory says its format; fails for one that is not known here.
+fn has_known_format(db: &DB, dir: &Path) -> Result<bool, Error> {
+    let damaged = |detail: String| Error::Damaged { dir: dir.to_owned(), detail };
+    let meta = db.cf_handle(META).ok_or_else(|| damaged(format!("column family `{META}` is missing")))?;
+    let stored = db.get_cf(meta, FORMAT_KEY).map_err(|error| opening_error(dir, &error))?;
+    let Some(bytes) = stored else { return Ok(false) };
+    match bytes.as_slice().try_into().map(u32::from_le_bytes) {
+        Ok(found) if (1..=FORMAT).contains(&found) => Ok(true),
+        Ok(found) => Err(Error::NewerFormat { dir: dir.to_owned(), found, supported: FORMAT }),
+        Err(_) => Err(damaged(format!("its format number has {} bytes instead of 4", bytes.len()))),
     }
+}
+
+fn write_format(db: &DB) -> Result<(), Error> {
+    let failed =
+        |error: rocksdb::Error| Error::Storage { action: "writing the format", detail: error.to_string() };
+    let meta = db.cf_handle(META).ok_or_else(|| Error::Storage {
+        action: "writing the format",
+        detail: format!("column family `{META}` is not open"),
+    })?;
+    db.put_cf(meta, FORMAT_KEY, FORMAT.to_le_bytes()).map_err(failed)
 }
 
 fn opening_error(dir: &Path, error: &rocksdb::Error) -> Error {
