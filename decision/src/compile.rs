@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use augur_domain::{ContentHash, Diagnostic, FeatureSet, ValueType};
-use augur_expression::{CompileError, Expression, Names};
+use augur_expression::{CompileError, Names, Parsed};
 
 use crate::check::{applies, check, has_channel_cap};
 use crate::file::{Complaints, Effect, PointEntry, Policy, RuleEntry, Written, offset_in_file, parse};
@@ -200,6 +200,7 @@ impl Compiler<'_> {
         let Some(written) = written else { return questions };
         let mut failures: Vec<Failure<'_>> = Vec::new();
         let mut compiled: Vec<Arc<Question>> = Vec::new();
+        let parsed = Parsed::new(&written.source);
         for (index, point) in points.iter().filter_map(|index| Some((*index, self.points.get(*index)?))) {
             let names = PointNames { inputs: self.inputs, models: &point.models, context: &point.context };
             let serves = |question: &&Arc<Question>| question.slots().iter().all(|slot| names.offers(*slot));
@@ -207,7 +208,11 @@ impl Compiler<'_> {
                 questions.insert(index, Arc::clone(question));
                 continue;
             }
-            match Expression::compile(&written.source, &names, expected) {
+            let expression = match &parsed {
+                Ok(parsed) => parsed.compile(&names, expected),
+                Err(error) => Err(error.clone()),
+            };
+            match expression {
                 Ok(expression) => {
                     let question = Question::new(expression, place.into(), |slot| self.inputs.path(slot));
                     let question = Arc::new(question);

@@ -41,6 +41,38 @@ pub struct Expression {
     tree: Tree,
 }
 
+/// A source that follows the grammar. Parsing is the dear part: whoever compiles one source against several name
+/// tables parses it once.
+#[derive(Debug)]
+pub struct Parsed<'a> {
+    source: &'a str,
+    written: syntax::Node,
+}
+
+impl<'a> Parsed<'a> {
+    /// Parses `source`.
+    ///
+    /// # Errors
+    /// The first thing wrong, with its place: syntax, anything outside the subset, or a source, nesting or node count
+    /// past its bound.
+    pub fn new(source: &'a str) -> Result<Self, CompileError> {
+        Ok(Self { source, written: parse::parse(source)? })
+    }
+
+    /// Type-checks and lowers it; it must come to a value of type `expected`.
+    ///
+    /// # Errors
+    /// The first unknown name, or types that do not go together, with its place.
+    pub fn compile(&self, names: &dyn Names, expected: ValueType) -> Result<Expression, CompileError> {
+        let mut checker = Checker { names, slots: Vec::new() };
+        let tree = checker.check_root(&self.written, expected)?;
+        let mut slots = checker.slots;
+        slots.sort_unstable();
+        slots.dedup();
+        Ok(Expression { source: self.source.into(), slots: slots.into(), tree })
+    }
+}
+
 impl Expression {
     /// Parses, type-checks and lowers `source`, which must come to a value of type `expected`.
     ///
@@ -48,13 +80,7 @@ impl Expression {
     /// The first thing wrong, with its place: syntax, anything outside the subset, an unknown name, types that do
     /// not go together, or a source, nesting or node count past its bound.
     pub fn compile(source: &str, names: &dyn Names, expected: ValueType) -> Result<Self, CompileError> {
-        let written = parse::parse(source)?;
-        let mut checker = Checker { names, slots: Vec::new() };
-        let tree = checker.check_root(&written, expected)?;
-        let mut slots = checker.slots;
-        slots.sort_unstable();
-        slots.dedup();
-        Ok(Self { source: source.into(), slots: slots.into(), tree })
+        Parsed::new(source)?.compile(names, expected)
     }
 
     /// The value of the expression on `row`. Never NaN or infinite, never allocates, never panics.

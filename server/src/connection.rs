@@ -14,7 +14,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
@@ -49,7 +48,7 @@ impl Accepted {
         let given_up = Box::pin(async move {
             tokio::select! {
                 // sleep: the only sign of a peer that never speaks is that time passes.
-                () = sleep(preface) => {}
+                () = tokio::time::sleep(preface) => {}
                 () = stop.cancelled() => {}
             }
         });
