@@ -45,6 +45,12 @@ fn the_demo_tells_a_true_story_and_leaves_data_that_other_commands_use() {
     let replay = augur(&["replay", "--verify", "--json"], &data);
     assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
     assert_eq!(json(&replay)["verdict"], "identical");
+    let replay = Command::new(env!("CARGO_BIN_EXE_augur"))
+        .args(["replay", "--verify", "--decisions", "."])
+        .current_dir(data.join("data/decisions"))
+        .output()
+        .unwrap();
+    assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
 
     let listed = json(&augur(&["models", "list", "--json"], &data));
     let names: Vec<_> =

@@ -48,7 +48,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
     let stored = match (&args.data, &args.decisions) {
         (Some(data), _) => stored_in(data)?,
-        (None, Some(decisions)) => decisions.parent().unwrap_or(Path::new("..")).to_owned(),
+        (None, Some(decisions)) => {
+            // `.` has no directory above it until it has its name.
+            let named = decisions.canonicalize().map_err(Error::file("read", decisions))?;
+            named.parent().unwrap_or(&named).to_owned()
+        }
         (None, None) => PathBuf::new(),
     };
     let report = verified(&stored, args.decisions.as_deref(), args.threads)?;

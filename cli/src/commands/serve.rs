@@ -45,7 +45,7 @@ pub(crate) struct Args {
     /// Print the shipped configuration, every setting with its default, and leave.
     #[arg(long)]
     print_config: bool,
-    /// Once it listens, write what --json prints to this file, whole or not at all.
+    /// Once it listens, write what --json prints to this file, whole or not at all; an earlier one is removed first.
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
 }
