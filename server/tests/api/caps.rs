@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use augur_domain::time::{DAY_MS, HOUR_MS};
 use augur_proto::v1;
 
-use crate::served::{NOW, Served, subject};
+use crate::served::{NOW, Served, subject, text};
 
 /// Two actions of one channel with caps, so dear that both are given as long as they may be.
 const POLICY: &str = r#"
@@ -102,5 +102,25 @@ async fn caps_survive_a_restart() {
     let served = served.restart_with(|_, _| {}).await;
     served.clock.set(NOW.plus_millis(HOUR_MS));
     assert_eq!(served.decide(here("ada")).await.action, "banner");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_record_that_the_log_refuses_costs_one_exposure_and_no_more() {
+    // A record larger than the whole queue of the log is never taken.
+    let served = Served::start_with(|config| config.decision_log.queue_bytes = 4 << 10).await;
+    let context = "deadline = \"10s\"\ncontext = { note = \"text\" }";
+    let policy_toml = POLICY.replace("deadline = \"10s\"", context);
+    served.policies().activate_policy(v1::ActivatePolicyRequest { policy_toml }).await.unwrap();
+    let mut too_long = here("ada");
+    too_long.context.insert("note".to_owned(), text(&"x".repeat(8_000)));
+    let status = served.decisions().decide(too_long).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+
+    let mut given = Vec::new();
+    for _ in 0..5 {
+        given.push(served.decide(here("ada")).await.action);
+    }
+    assert_eq!(given, ["offer", "offer", "banner", "banner", "none"]);
     served.stop().await;
 }
