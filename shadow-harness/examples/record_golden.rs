@@ -3,8 +3,9 @@
 //!
 //! `cargo run -p augur-shadow-harness --example record_golden -- shadow-harness/testdata/golden`
 //!
-//! To be run again only when the decision engine's version was raised on purpose: the log in the repository proves
-//! that decisions made yesterday still come out the same, and recording it anew gives that proof away. Not here:
+//! To be run again only when the decision engine's version, or the meaning of feature definitions (both are part of a
+//! policy's id), was raised on purpose: the log in the repository proves that decisions made yesterday still come out
+//! the same, and recording it anew gives that proof away. Not here:
 //! the replay, which is `tests/golden.rs`.
 #![expect(clippy::print_stdout, reason = "a program for the command line")]
 
