@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use augur_decision::{Point, decide, decide_default};
+use augur_decision_log::Durability;
 use augur_domain::decision::{Availability, DecisionInputs, DecisionRecord, Exposure, Observed};
 use augur_domain::value::Value;
 use augur_domain::{Decision, FeatureVector, Reason, ReasonCode, Timestamp, UserKey};
@@ -60,14 +61,14 @@ struct Pending {
 const LEAST_RECORD_WAIT: Duration = Duration::from_millis(100);
 
 impl App {
-    /// Decides and records; the record has left the process when this returns. A record with sequence 0 was not taken
-    /// by the log, and is the default action by the declared policy.
+    /// Decides and records; the record has left the process when this returns. A record with sequence 0 is not in
+    /// the log, and is the default action by the declared policy.
     ///
     /// # Errors
     /// [`Error::NotFound`] for an unknown decision point, [`Error::InvalidField`] for a subject or context that
-    /// cannot be used, [`Error::Store`] when exposures cannot be read or kept, [`Error::Log`] when the log does not
-    /// take the record and the policy is to refuse, or took it and could not write it, [`Error::DeadlineExceeded`]
-    /// when it did not write it in time.
+    /// cannot be used, [`Error::Store`] when exposures cannot be read or kept, [`Error::Log`] when the record
+    /// cannot be written and the policy is to refuse, or may be in the log though its sync failed,
+    /// [`Error::DeadlineExceeded`] when it was not written in time.
     pub async fn decide(&self, call: DecideCall) -> Result<DecisionRecord, Error> {
         let active = self.active();
         let question = self.question(&active, call)?;
@@ -111,8 +112,15 @@ impl App {
         let waited_from = self.clock.monotonic();
         let outcome = written(logged, patience).await;
         self.metrics.log_seconds.record(self.clock.monotonic().saturating_sub(waited_from).as_secs_f64());
-        // Once the log has taken the record, another answer than the recorded one would be a lie.
-        record.sequence = outcome?;
+        record.sequence = match outcome {
+            Ok(sequence) => sequence,
+            // Nothing of a failed write stays in the log. After a failed sync the record may be there, as it may when
+            // the time is over: another answer than the recorded one would then be a lie.
+            Err(Error::Log(error)) if self.config.decision_log.durability == Durability::Written => {
+                return self.unlogged(active, record, error);
+            }
+            Err(error) => return Err(error),
+        };
         self.recent.remember(record.inputs.decision_id, record.sequence);
         active.count(&record.inputs.decision_point, record.decision.rung);
         Ok(record)
@@ -218,7 +226,7 @@ impl App {
         Observed { read_us: whole_us(reading), decide_us: whole_us(deciding) }
     }
 
-    /// The log did not take the record: the declared policy says what is answered.
+    /// The record is not in the log: the declared policy says what is answered.
     fn unlogged(
         &self,
         active: &Active,

@@ -29,11 +29,16 @@ use augur_server::{App, Config, DecideCall, FixedClock};
 const NOW: Timestamp = Timestamp::from_unix_ms(1_795_366_965_000);
 
 fn open(dir: &Path) -> App {
+    open_with(dir, |_| {})
+}
+
+fn open_with(dir: &Path, change: impl FnOnce(&mut Config)) -> App {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
     let mut config = Config::default();
     config.data.dir = dir.join("data");
     config.data.features = shipped.join("features.toml");
     config.data.policy = shipped.join("policy.toml");
+    change(&mut config);
     App::open(config, FixedClock::new(NOW)).unwrap()
 }
 
@@ -87,6 +92,37 @@ async fn features_are_not_read_after_the_deadline() {
     assert_eq!(in_time.inputs.features_availability, Availability::Available);
     assert_ne!(in_time.inputs.seed, late.inputs.seed);
     app.close().unwrap();
+}
+
+#[tokio::test]
+async fn a_record_that_could_not_be_written_is_answered_by_default_if_so_declared() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = open_with(dir.path(), |config| {
+        config.decision_log.segment_bytes = 4 << 10;
+        config.decision_log.on_unavailable = augur_server::config::OnUnavailable::Default;
+    });
+    let ask = |user: String| DecideCall {
+        bytes: Vec::new(),
+        request: v1::DecideRequest {
+            subject: Some(v1::Subject { id: Some(v1::subject::Id::UserId(user)) }),
+            decision_point: "weekly_email".to_owned(),
+            context: BTreeMap::new(),
+        },
+        arrived: app.clock().monotonic(),
+        allowed: None,
+    };
+    // The next segment has nowhere to go.
+    std::fs::remove_dir_all(app.layout().decisions()).unwrap();
+    for user in 0..100 {
+        let record = app.decide(ask(format!("u{user}"))).await.unwrap();
+        if record.sequence == 0 {
+            assert_eq!(record.decision.rung, Rung::DefaultAction);
+            assert_eq!(record.decision.reasons[0].code, ReasonCode::LogUnavailable);
+            let _ = app.close();
+            return;
+        }
+    }
+    panic!("a segment of 4 KiB cannot hold 100 records");
 }
 
 #[tokio::test]
