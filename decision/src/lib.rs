@@ -28,4 +28,4 @@ mod source;
 pub use decide::{MAX_REASONS, decide, decide_default};
 pub use snapshot::{ENGINE_VERSION, PolicySnapshot, WhenFeaturesUnavailable};
 pub use snapshot::{Model, Point};
-pub use source::{ModelSource, PolicyFiles, SourceFile};
+pub use source::{DefinitionsSeal, ModelSource, SourceFile};

@@ -2,9 +2,10 @@
 //!
 //! Not here: reading files or the registry. The caller does both.
 
+use std::fmt;
 use std::sync::Arc;
 
-use augur_domain::{FeatureSet, ModelRef};
+use augur_domain::{ContentHash, FeatureSet, ModelRef};
 use augur_models::Scorer;
 
 /// A file as it was read.
@@ -16,13 +17,46 @@ pub struct SourceFile {
     pub text: String,
 }
 
-/// The two files that together say how decisions are made. They are loaded together or not at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PolicyFiles {
-    /// Decision points, models, actions and rules.
-    pub policy: SourceFile,
-    /// The features that the policy's expressions read.
-    pub features: SourceFile,
+/// What is archived beside a policy's `features.toml`: which feature set that text made when the policy decided.
+///
+/// A later release may give the same text another hash, because it reckons a feature differently. Decisions were made
+/// from logged values, so they can be made again all the same; without this their policy's id could not be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DefinitionsSeal {
+    /// The feature set's hash then.
+    pub feature_set: ContentHash,
+    /// The hash of the archived text, so that a changed one is not taken for it.
+    pub features_text: ContentHash,
+}
+
+impl DefinitionsSeal {
+    /// The file's name in a policy's archive.
+    pub const FILE: &str = "definitions.seal";
+
+    /// The seal of `features_text`, which made the set `feature_set`.
+    pub fn new(feature_set: ContentHash, features_text: &str) -> Self {
+        Self { feature_set, features_text: ContentHash::of(&[features_text.as_bytes()]) }
+    }
+
+    /// Whether `features_text` is the text that was archived.
+    pub fn covers(&self, features_text: &str) -> bool {
+        *self == Self::new(self.feature_set, features_text)
+    }
+
+    /// Reads what [`Display`](fmt::Display) wrote; `None` if that is something else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (first, second) = text.strip_suffix('\n')?.split_once('\n')?;
+        Some(Self {
+            feature_set: first.strip_prefix("feature_set ")?.parse().ok()?,
+            features_text: second.strip_prefix("features.toml ")?.parse().ok()?,
+        })
+    }
+}
+
+impl fmt::Display for DefinitionsSeal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "feature_set {}\nfeatures.toml {}", self.feature_set, self.features_text)
+    }
 }
 
 /// Finds the model that an alias stands for at this moment.
@@ -38,4 +72,20 @@ pub trait ModelSource {
         alias: &str,
         features: &FeatureSet,
     ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seal_is_read_as_it_was_written() {
+        let seal = DefinitionsSeal::new(ContentHash::from_bytes([7; 32]), "version = 1");
+        let text = seal.to_string();
+        assert_eq!(DefinitionsSeal::parse(&text), Some(seal));
+        assert!(seal.covers("version = 1") && !seal.covers("version = 2"));
+        for bad in ["", "feature_set", &text[1..], text.trim_end(), &text.replace("07", "zz")] {
+            assert_eq!(DefinitionsSeal::parse(bad), None, "{bad}");
+        }
+    }
 }

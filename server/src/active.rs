@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use augur_decision::{ModelSource, PolicySnapshot, SourceFile};
+use augur_decision::{DefinitionsSeal, ModelSource, PolicySnapshot, SourceFile};
 use augur_domain::decision::{Availability, Rung};
 use augur_domain::{ContentHash, FeatureSet, ModelRef};
 use augur_feature_store::FeatureSchema;
@@ -273,7 +273,10 @@ pub(crate) fn save_bundle(layout: &Layout, active: &Active, features: &SourceFil
         FeatureSchema::parse("features.toml", kept).is_ok_and(|kept| kept.feature_set().hash() == definitions)
     };
     keep(&dir.join("policy.toml"), &active.source.text, |kept| kept == active.source.text)?;
-    keep(&dir.join("features.toml"), &features.text, same_definitions)
+    let kept_features = dir.join("features.toml");
+    keep(&kept_features, &features.text, same_definitions)?;
+    let seal = DefinitionsSeal::new(definitions, &files::read_text(&kept_features)?).to_string();
+    keep(&dir.join(DefinitionsSeal::FILE), &seal, |kept| kept == seal)
 }
 
 fn keep(path: &Path, text: &str, same: impl FnOnce(&str) -> bool) -> Result<(), Error> {

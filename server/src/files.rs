@@ -6,7 +6,8 @@
 //! <data>/store/                         events, features, exposures, quarantine
 //! <data>/decisions/                     the decision log
 //! <data>/policies/<id>/policy.toml      every policy that ever decided here, with
-//! <data>/policies/<id>/features.toml    the definitions it was compiled against
+//! <data>/policies/<id>/features.toml    the definitions it was compiled against, and
+//! <data>/policies/<id>/definitions.seal the feature set that they made then
 //! <data>/active_policy                  which one decides, and what the configured file was then
 //! <data>/models/                        the registry
 //! ```

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use augur_decision::{ENGINE_VERSION, ModelSource, PolicySnapshot, SourceFile};
+use augur_decision::{DefinitionsSeal, ENGINE_VERSION, ModelSource, PolicySnapshot, SourceFile};
 use augur_domain::{ContentHash, Diagnostic, FeatureSet, ModelRef};
 use augur_feature_store::FeatureSchema;
 use augur_models::{Registry, Scorer};
@@ -68,6 +68,7 @@ impl Missing {
 ///
 /// ```text
 /// <data>/policies/<policy id>/policy.toml, features.toml     every policy that ever decided
+/// <data>/policies/<policy id>/definitions.seal               which feature set that features.toml made then
 /// <data>/models/                                             the model registry
 /// <data>/decisions/                                          the decision log
 /// ```
@@ -110,7 +111,17 @@ impl DataDirectory {
         let (policy_file, features_file) = (read("policy.toml")?, read("features.toml")?);
         let schema = FeatureSchema::parse(&features_file.name, &features_file.text)
             .map_err(|complaints| Missing::policy(policy, joined(&complaints)))?;
-        Ok((Arc::clone(schema.feature_set()), policy_file))
+        let features = schema.feature_set();
+        // Without a seal, or with one of another text, the definitions speak for themselves.
+        let seal = read(DefinitionsSeal::FILE).ok().and_then(|file| DefinitionsSeal::parse(&file.text));
+        let sealed = seal.filter(|seal| seal.covers(&features_file.text)).map(|seal| seal.feature_set);
+        let features = match sealed {
+            Some(hash) if hash != features.hash() => {
+                Arc::new(FeatureSet::new(hash, features.features().to_vec()))
+            }
+            _ => Arc::clone(features),
+        };
+        Ok((features, policy_file))
     }
 
     fn scorer(&self, model: &ModelRef, features: &FeatureSet) -> Result<Scorer, Missing> {

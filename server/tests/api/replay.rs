@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use augur_decision::{ModelSource, PolicySnapshot, SourceFile, decide};
+use augur_decision::{DefinitionsSeal, ModelSource, PolicySnapshot, SourceFile, decide};
 use augur_decision_log::{Reader, codec};
 use augur_domain::{DecisionRecord, FeatureSet, ModelRef};
 use augur_feature_store::FeatureSchema;
@@ -41,6 +41,9 @@ fn read(path: &Path) -> SourceFile {
 fn decide_again(data: &Path, record: &DecisionRecord) -> augur_domain::Decision {
     let bundle = data.join("policies").join(record.policy.to_string());
     let features = read(&bundle.join("features.toml"));
+    let seal = DefinitionsSeal::parse(&read(&bundle.join(DefinitionsSeal::FILE)).text).unwrap();
+    assert!(seal.covers(&features.text));
+    assert_eq!(seal.feature_set, record.inputs.features.feature_set);
     let schema = FeatureSchema::parse(&features.name, &features.text).unwrap();
     let registry = Registry::open(data.join("models")).unwrap();
     let models = Recorded { registry: &registry, record };

@@ -1,12 +1,15 @@
 //! Each fault gives its own answer and its own exit code.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-use augur_decision::PolicySnapshot;
+use augur_decision::{DefinitionsSeal, ModelSource, PolicySnapshot, SourceFile};
 use augur_decision_log::{Config, Log, Reader};
-use augur_domain::{ContentHash, DecisionRecord, ModelRef, Reason, ReasonCode};
+use augur_domain::{ContentHash, DecisionRecord, FeatureSet, ModelRef, Reason, ReasonCode};
+use augur_feature_store::FeatureSchema;
+use augur_models::Scorer;
 use augur_shadow_harness::{Error, Missing, Options, SnapshotSource, Stage, Verdict, VerifyReport, verify};
 
 use crate::{copy, golden, replay, replay_on, segments};
@@ -20,7 +23,13 @@ fn damage(file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
 /// Replays the golden decisions after `change` was made to each record.
 fn replay_changed(change: impl Fn(&mut DecisionRecord)) -> VerifyReport {
     let dir = copy();
-    let decisions = dir.path().join("decisions");
+    rewrite(dir.path(), change);
+    replay(dir.path())
+}
+
+/// Writes the golden log into `dir` anew after `change` was made to each record.
+fn rewrite(dir: &Path, change: impl Fn(&mut DecisionRecord)) {
+    let decisions = dir.join("decisions");
     std::fs::remove_dir_all(&decisions).unwrap();
     let (log, _) = Log::open(Config::new(&decisions)).unwrap();
     for item in Reader::open(&golden().join("decisions")).unwrap() {
@@ -31,7 +40,6 @@ fn replay_changed(change: impl Fn(&mut DecisionRecord)) -> VerifyReport {
         answer.recv().unwrap().unwrap();
     }
     log.close().unwrap();
-    replay(dir.path())
 }
 
 #[test]
@@ -189,6 +197,57 @@ fn an_edited_policy_is_not_taken_for_the_logged_one() {
         assert_eq!((report.exit_code(), report.unverifiable), (5, 300), "{file}");
         assert!(report.missing[0].message.contains("they were changed"), "{report}");
     }
+}
+
+/// A log from before a release that reckons a feature differently: same texts, other feature set, other policy id.
+fn log_of_other_meaning(seal_covers: &str) -> tempfile::TempDir {
+    struct NoModels;
+    impl ModelSource for NoModels {
+        fn scorer(
+            &self,
+            _: &str,
+            _: &str,
+            _: &FeatureSet,
+        ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
+            Ok(None)
+        }
+    }
+    let dir = copy();
+    let other = ContentHash::from_bytes([9; 32]);
+    let mut ids = BTreeMap::new();
+    for entry in std::fs::read_dir(dir.path().join("policies")).unwrap() {
+        let old = entry.unwrap().path();
+        let text = |name: &str| std::fs::read_to_string(old.join(name)).unwrap();
+        let schema = FeatureSchema::parse("features.toml", &text("features.toml")).unwrap();
+        let features = Arc::new(FeatureSet::new(other, schema.feature_set().features().to_vec()));
+        let source = SourceFile { name: "policy.toml".to_owned(), text: text("policy.toml") };
+        let id = PolicySnapshot::load(&source, features, &NoModels).unwrap().id();
+        let seal = DefinitionsSeal::new(other, &(text("features.toml") + seal_covers));
+        std::fs::write(old.join(DefinitionsSeal::FILE), seal.to_string()).unwrap();
+        ids.insert(old.file_name().unwrap().to_str().unwrap().parse::<ContentHash>().unwrap(), id);
+        std::fs::rename(&old, old.with_file_name(id.to_string())).unwrap();
+    }
+    rewrite(dir.path(), |record| {
+        record.policy = *ids.get(&record.policy).unwrap();
+        if record.inputs.features.feature_set != ContentHash::default() {
+            record.inputs.features.feature_set = other;
+        }
+    });
+    dir
+}
+
+#[test]
+fn a_changed_meaning_of_features_does_not_take_old_logs_away() {
+    let report = replay(log_of_other_meaning("").path());
+    assert_eq!(report.missing, [], "{report}");
+    assert!(report.equal > 250, "{report}");
+
+    let report = replay(log_of_other_meaning("# another text").path());
+    assert_eq!(
+        (report.exit_code(), report.unverifiable),
+        (5, 300),
+        "a seal of another text counts for nothing"
+    );
 }
 
 #[test]
