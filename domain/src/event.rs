@@ -34,6 +34,10 @@ pub enum EventKind {
     Page = 3,
     /// An app screen was seen.
     Screen = 4,
+    /// Two ids name one person.
+    Alias = 5,
+    /// Takes back an earlier event, of which it repeats the name, the properties and the event time.
+    Retract = 6,
 }
 
 impl EventKind {
@@ -44,6 +48,8 @@ impl EventKind {
             2 => Some(Self::Identify),
             3 => Some(Self::Page),
             4 => Some(Self::Screen),
+            5 => Some(Self::Alias),
+            6 => Some(Self::Retract),
             _ => None,
         }
     }

@@ -236,8 +236,8 @@ impl FeatureStore {
         self.store.events(user)?.map(|record| rebuild::decode(record?)).collect()
     }
 
-    /// The features of each label as of its instant: only events with `event_time` strictly before it are seen.
-    /// Rows come grouped by user, ascending in time; one user's events are in memory at a time.
+    /// The features of each label as of its instant: only events visible strictly before it
+    /// ([`StoredEvent::visible_at`]) are seen. Rows come grouped by user, ascending in time; one user's events are in memory at a time.
     ///
     /// # Errors
     /// [`Error::InvalidLabel`]; from the iterator, [`Error::Storage`] or [`Error::Corrupted`].

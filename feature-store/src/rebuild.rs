@@ -123,7 +123,6 @@ pub(crate) fn encoded(state: &UserState, schema: &FeatureSchema) -> Vec<u8> {
 
 pub(crate) fn decode(record: EventRecord) -> Result<StoredEvent, Error> {
     let EventRecord { user, sequence, record } = record;
-    let event = event_record::decode(user, &record)
-        .map_err(|source| Error::corrupted(format!("event {sequence} of user {user}"), source))?;
-    Ok(StoredEvent { sequence, event })
+    event_record::decode(user, sequence, &record)
+        .map_err(|source| Error::corrupted(format!("event {sequence} of user {user}"), source))
 }

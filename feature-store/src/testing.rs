@@ -105,7 +105,7 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
         any::<String>().prop_map(|text| Value::Text(text.into())),
     ];
     let properties = prop::collection::btree_map(any::<String>(), value, 0..6);
-    (any::<[u8; 16]>(), 1..=4_u8, any::<String>(), any::<i64>(), 0..DAY_MS, properties).prop_map(
+    (any::<[u8; 16]>(), 1..=6_u8, any::<String>(), any::<i64>(), 0..DAY_MS, properties).prop_map(
         |(key, kind, name, event_ms, delay_ms, properties)| {
             let event_time = Timestamp::from_unix_ms(event_ms);
             Event {

@@ -1,9 +1,10 @@
 //! Point-in-time-correct rows for training: for each (user, instant) the features as a read at that instant would
 //! have given them, by the same `apply` and `read`.
 //!
-//! The rule: only events with `event_time` strictly before the instant are seen, in the order of their arrival.
-//! So the event that made the label, at the very instant, cannot leak into it. A late event counts from its
-//! event time on, although a live read between the two could not have known it. Not here: files (`export`).
+//! The rule: only events visible strictly before the instant are seen, in the order of their arrival. So the event
+//! that made the label, at the very instant, cannot leak into it. An event is visible from its event time on,
+//! although a live read could not have known a late one so early; one that came from a linked id, from the time of
+//! the link on; a retraction, from when it was made ([`StoredEvent::visible_at`]). Not here: files (`export`).
 
 use augur_domain::{FeatureVector, Timestamp, UserKey};
 
@@ -17,7 +18,7 @@ use crate::{Error, FeatureSchema, StoredEvent};
 pub struct Label {
     /// Whose features.
     pub user: UserKey,
-    /// As of when: only events with `event_time` strictly before it are seen.
+    /// As of when: only events visible strictly before it are seen.
     pub at: Timestamp,
     /// What came to pass, carried into the row; `None` when only features are wanted.
     pub outcome: Option<f64>,
@@ -100,7 +101,7 @@ struct Past {
     user: UserKey,
     /// In the order of their sequence.
     events: Vec<StoredEvent>,
-    /// Events before `until`, in the order of their sequence, are in it.
+    /// Events visible before `until`, in the order of their sequence, are in it.
     state: UserState,
     until: Timestamp,
     /// The highest sequence in `state`.
@@ -116,7 +117,7 @@ impl Past {
 
     fn advance(&mut self, at: Timestamp, schema: &FeatureSchema) {
         let until = self.until;
-        let is_new = |stored: &&StoredEvent| (until..at).contains(&stored.event.event_time);
+        let is_new = |stored: &&StoredEvent| (until..at).contains(&stored.visible_at());
         // Sums are added in the order of arrival. Events that came late, before some that are in the state
         // already, mean starting over, so that the bits are those of a state that grew up in that order.
         let first_new = self.events.iter().find(is_new).map(|stored| stored.sequence);
@@ -125,8 +126,8 @@ impl Past {
             self.state = UserState::new(schema);
         }
         for stored in &self.events {
-            let event_time = stored.event.event_time;
-            if event_time < at && (start_over || event_time >= until) {
+            let visible_at = stored.visible_at();
+            if visible_at < at && (start_over || visible_at >= until) {
                 let changes = apply(&self.state, &stored.event, schema);
                 self.state.commit(changes);
                 self.last_sequence = self.last_sequence.max(stored.sequence);

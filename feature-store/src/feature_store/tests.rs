@@ -83,7 +83,10 @@ fn what_is_acknowledged_is_visible_and_logged_whole() {
     assert_eq!(send(&store, std::slice::from_ref(&sent)), [EventOutcome::Accepted]);
     let slot = store.schema().feature_set().slot("spend_1d").unwrap();
     assert_eq!(store.features(user(1), at(0)).unwrap().usable(slot), Some(12.5));
-    assert_eq!(store.events_of(user(1)).unwrap(), [StoredEvent { sequence: 1, event: sent }]);
+    assert_eq!(
+        store.events_of(user(1)).unwrap(),
+        [StoredEvent { sequence: 1, event: sent, origin: None, visible_from: None }]
+    );
     assert_eq!(store.users().unwrap().map(Result::unwrap).collect::<Vec<_>>(), [user(1)]);
 }
 

@@ -82,7 +82,7 @@ impl<'a> Group<'a> {
             let changes = apply(&loaded.state, event, self.schema);
             loaded.state.commit(changes);
             let mut record = Vec::new();
-            event_record::encode(event, &mut record);
+            event_record::encode(event, None, None, &mut record);
             let (user, message_key) = (event.user, event.message_key);
             self.events.push(NewEvent { user, sequence: loaded.state.watermark(), message_key, record });
         }

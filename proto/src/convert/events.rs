@@ -157,7 +157,8 @@ fn canonical_name(kind: EventKind, given: &str) -> Result<Cow<'static, str>, Qua
         EventKind::Page => return Ok("page_view".into()),
         EventKind::Screen => return Ok("screen_view".into()),
         EventKind::Identify => return Ok("identify".into()),
-        EventKind::Track => {}
+        EventKind::Alias => return Ok("alias".into()),
+        EventKind::Track | EventKind::Retract => {}
     }
     if given.is_empty() {
         return Err(quarantine(
