@@ -54,6 +54,7 @@ fn record() -> DecisionRecord {
                 feature_set: ContentHash::default(),
                 watermark: 42,
                 values: (0..40).map(feature).collect(),
+                texts: Vec::new(),
             },
             models: aliases.iter().map(|alias| (Arc::clone(alias), Availability::Available)).collect(),
             exposures: Vec::new(),

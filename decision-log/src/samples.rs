@@ -13,8 +13,18 @@ use augur_domain::{
 };
 use proptest::prelude::*;
 
-/// A record with every kind of field in use. Its bytes are pinned by `testdata/v1/record.bin`.
+/// A record with every kind of field in use. Its bytes are pinned by `testdata/v2/record.bin`.
 pub(crate) fn full_record() -> DecisionRecord {
+    let mut record = record_without_texts();
+    let features = &mut record.inputs.features;
+    let text = FeatureValue { value: 0.0, status: FeatureStatus::Present, event_time: None };
+    features.values.extend([text; 2]);
+    features.texts = vec![(3, Arc::from("garden")), (4, Arc::from("Küche"))];
+    record
+}
+
+/// Everything that version 1 can hold. Its bytes are pinned by `testdata/v1/record.bin`.
+pub(crate) fn record_without_texts() -> DecisionRecord {
     let model =
         ModelRef { name: Arc::from("churn"), version: 3, artifact: ContentHash::from_bytes([0xab; 32]) };
     let now = Timestamp::from_unix_ms(1_795_366_965_123);
@@ -43,6 +53,7 @@ pub(crate) fn full_record() -> DecisionRecord {
                     FeatureValue { value: 0.0, status: FeatureStatus::NotFound, event_time: None },
                     FeatureValue { value: -1.0, status: FeatureStatus::Defaulted, event_time: None },
                 ],
+                texts: Vec::new(),
             },
             models: vec![
                 (Arc::from("churn"), Availability::Available),
@@ -102,7 +113,7 @@ fn full_decision(model: ModelRef, now: Timestamp) -> Decision {
 
 /// A small record whose `sequence` and size differ from others by `number`.
 pub(crate) fn numbered_record(number: u64) -> DecisionRecord {
-    let mut record = full_record();
+    let mut record = record_without_texts();
     record.sequence = number;
     record.request = number.to_string().into_bytes();
     record
@@ -148,10 +159,15 @@ fn reason() -> impl Strategy<Value = Reason> {
 
 fn features() -> impl Strategy<Value = FeatureVector> {
     let status = (1_u8..=5).prop_map(|number| FeatureStatus::from_u8(number).unwrap());
-    let feature = (float(), status, prop::option::of(instant()))
-        .prop_map(|(value, status, event_time)| FeatureValue { value, status, event_time });
-    (hash(), any::<u64>(), prop::collection::vec(feature, 0..8))
-        .prop_map(|(feature_set, watermark, values)| FeatureVector { feature_set, watermark, values })
+    let feature = (float(), status, prop::option::of(instant()), prop::option::weighted(0.2, text()))
+        .prop_map(|(value, status, event_time, text)| (FeatureValue { value, status, event_time }, text));
+    (hash(), any::<u64>(), prop::collection::vec(feature, 0..8)).prop_map(
+        |(feature_set, watermark, features)| {
+            let (values, texts): (Vec<_>, Vec<_>) = features.into_iter().unzip();
+            let texts = (0..).zip(texts).filter_map(|(slot, text)| Some((slot, text?))).collect();
+            FeatureVector { feature_set, watermark, values, texts }
+        },
+    )
 }
 
 fn inputs() -> impl Strategy<Value = DecisionInputs> {

@@ -142,7 +142,7 @@ fn person(features: &FeatureSet, rng: &mut Rng) -> DecisionInputs {
             ("country".into(), Value::Text(if rng.next_f64() < 0.5 { "DE".into() } else { "US".into() })),
         ],
         features_availability: Availability::Available,
-        features: FeatureVector { feature_set: features.hash(), watermark: 9, values },
+        features: FeatureVector { feature_set: features.hash(), watermark: 9, values, texts: Vec::new() },
         models: vec![
             ("conversion".into(), Availability::Available),
             ("churn".into(), Availability::Available),

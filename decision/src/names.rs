@@ -118,9 +118,9 @@ impl PointNames<'_> {
     }
 }
 
-/// Feature vectors carry numbers: what a number can stand for can be read.
+/// Feature vectors carry no instants.
 fn is_readable(value_type: ValueType) -> bool {
-    matches!(value_type, ValueType::Number | ValueType::Boolean | ValueType::Duration)
+    value_type != ValueType::Timestamp
 }
 
 impl Names for PointNames<'_> {

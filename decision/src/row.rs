@@ -23,13 +23,17 @@ pub(crate) struct DecisionRow<'a> {
 impl DecisionRow<'_> {
     #[inline]
     fn feature(&self, slot: usize, value_type: ValueType) -> Option<Operand<'_>> {
-        let usable = if self.features_usable { self.inputs.features.usable(slot) } else { None };
-        let value = usable.filter(|value| value.is_finite())?;
+        if !self.features_usable {
+            return None;
+        }
+        let features = &self.inputs.features;
+        let number = || features.usable(slot).filter(|value| value.is_finite());
         match value_type {
-            ValueType::Number => Some(Operand::Number(value)),
-            ValueType::Boolean => Some(Operand::Boolean(value != 0.0)),
-            ValueType::Duration => Some(Operand::Duration(value as i64)),
-            ValueType::Text | ValueType::Timestamp => None,
+            ValueType::Number => number().map(Operand::Number),
+            ValueType::Boolean => number().map(|value| Operand::Boolean(value != 0.0)),
+            ValueType::Duration => number().map(|value| Operand::Duration(value as i64)),
+            ValueType::Text => features.usable_text(slot).map(|text| Operand::Text(text)),
+            ValueType::Timestamp => None,
         }
     }
 

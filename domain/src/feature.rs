@@ -99,7 +99,8 @@ impl FeatureStatus {
 /// One feature's value at one instant.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FeatureValue {
-    /// The number; 0 unless the status says that there is one. Always finite.
+    /// The number; 0 unless the status says that there is one. Always finite. A boolean is 0 or 1, a duration is
+    /// milliseconds; of a text it is 0, and the text is in [`FeatureVector::texts`].
     pub value: f64,
     /// How to understand it.
     pub status: FeatureStatus,
@@ -123,6 +124,8 @@ pub struct FeatureVector {
     pub watermark: u64,
     /// One per feature, in slot order.
     pub values: Vec<FeatureValue>,
+    /// The values of text features that have one, ascending by slot, each slot once.
+    pub texts: Vec<(u32, Arc<str>)>,
 }
 
 impl FeatureVector {
@@ -133,11 +136,24 @@ impl FeatureVector {
             feature_set: feature_set.hash(),
             watermark: 0,
             values: vec![unknown; feature_set.features().len()],
+            texts: Vec::new(),
         }
     }
 
     /// The value in `slot` when rules and models may use it.
     pub fn usable(&self, slot: usize) -> Option<f64> {
         self.values.get(slot).and_then(FeatureValue::usable)
+    }
+
+    /// The text in `slot`, whatever its status; `None` for features that hold no text.
+    pub fn text(&self, slot: usize) -> Option<&Arc<str>> {
+        let slot = u32::try_from(slot).ok()?;
+        let place = self.texts.binary_search_by_key(&slot, |(known, _)| *known).ok()?;
+        self.texts.get(place).map(|(_, text)| text)
+    }
+
+    /// The text in `slot` when rules may use it.
+    pub fn usable_text(&self, slot: usize) -> Option<&Arc<str>> {
+        if self.values.get(slot)?.status.is_usable() { self.text(slot) } else { None }
     }
 }

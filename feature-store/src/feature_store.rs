@@ -261,12 +261,14 @@ impl FeatureStore {
         let now = stored.last_event_time().max(recomputed.last_event_time()).unwrap_or_default();
         let (left, right) = (stored.read(now, &self.schema), recomputed.read(now, &self.schema));
         let names = self.schema.feature_set().features().iter();
-        let pairs = names.zip(left.values.iter().zip(&right.values));
-        let different = pairs.filter(|(_, (left, right))| left != right);
+        let pairs = names.enumerate().zip(left.values.iter().zip(&right.values));
+        let different = pairs
+            .filter(|((slot, _), (one, other))| one != other || left.text(*slot) != right.text(*slot))
+            .map(|((_, feature), _)| Arc::clone(&feature.name));
         Ok(Verdict::Different {
             events: stored.watermark(),
             logged_events: recomputed.watermark(),
-            features: different.map(|(feature, _)| Arc::clone(&feature.name)).collect(),
+            features: different.collect(),
         })
     }
 

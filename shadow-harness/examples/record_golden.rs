@@ -258,7 +258,7 @@ fn random_features(features: &FeatureSet, now: Timestamp, rng: &mut Rng) -> Feat
         let value = if status.is_usable() { rng.next_f64() * largest } else { 0.0 };
         FeatureValue { value, status, event_time: event_time.filter(|_| status == FeatureStatus::Present) }
     });
-    FeatureVector { feature_set: features.hash(), watermark, values: values.collect() }
+    FeatureVector { feature_set: features.hash(), watermark, values: values.collect(), texts: Vec::new() }
 }
 
 fn random_exposures(now: Timestamp, rng: &mut Rng) -> Vec<Exposure> {

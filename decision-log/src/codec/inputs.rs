@@ -9,6 +9,9 @@
 //!   when it has an event time), then one f64 per feature, then the event times of those that have one;
 //! - `models` is a list of (alias text, availability u8);
 //! - `exposures` is a list of (action text, channel text, at).
+//!
+//! From version 2 on follows `texts`, a list of (slot u32, text) in ascending order that is not empty: the values of
+//! text features.
 
 use std::sync::Arc;
 
@@ -53,6 +56,13 @@ pub(super) fn encode(inputs: &DecisionInputs, out: &mut Vec<u8>) {
         out.put_text(&exposure.channel);
         out.put_i64(exposure.at.unix_ms());
     }
+    if !inputs.features.texts.is_empty() {
+        out.put_count(inputs.features.texts.len());
+        for (slot, text) in &inputs.features.texts {
+            out.put_u32(*slot);
+            out.put_text(text);
+        }
+    }
 }
 
 fn encode_value(value: &Value, out: &mut Vec<u8>) {
@@ -88,7 +98,15 @@ fn encode_features(features: &FeatureVector, out: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<DecisionInputs, Error> {
+pub(super) fn decode(cursor: &mut Cursor<'_>, with_texts: bool) -> Result<DecisionInputs, Error> {
+    let mut inputs = decode_without_texts(cursor)?;
+    if with_texts {
+        inputs.features.texts = decode_texts(cursor, inputs.features.values.len())?;
+    }
+    Ok(inputs)
+}
+
+fn decode_without_texts(cursor: &mut Cursor<'_>) -> Result<DecisionInputs, Error> {
     Ok(DecisionInputs {
         decision_id: DecisionId::from_bytes(cursor.array("inputs.decision_id")?),
         now: cursor.timestamp("inputs.now")?,
@@ -157,5 +175,26 @@ fn decode_features(cursor: &mut Cursor<'_>) -> Result<FeatureVector, Error> {
             timed.then(|| cursor.timestamp("inputs.features.event_time")).transpose()?;
         values.push(FeatureValue { value, status, event_time });
     }
-    Ok(FeatureVector { feature_set, watermark, values })
+    Ok(FeatureVector { feature_set, watermark, values, texts: Vec::new() })
+}
+
+/// At least one text, each of a slot there is, in ascending order.
+fn decode_texts(cursor: &mut Cursor<'_>, slots: usize) -> Result<Vec<(u32, Arc<str>)>, Error> {
+    let offset = cursor.offset();
+    let mut free_from = 0;
+    let texts = cursor.list("inputs.texts", 8, |cursor| {
+        let offset = cursor.offset();
+        let slot = cursor.u32("inputs.texts.slot")?;
+        if slot < free_from || slot as usize >= slots {
+            let reason = format!("slot {slot} is out of place; expected {free_from} to below {slots}");
+            return Err(malformed("inputs.texts.slot", offset, reason));
+        }
+        free_from = slot.saturating_add(1);
+        Ok((slot, cursor.text("inputs.texts.text")?))
+    })?;
+    if texts.is_empty() {
+        let reason = "an empty list; expected at least one text in this version".to_owned();
+        return Err(malformed("inputs.texts", offset, reason));
+    }
+    Ok(texts)
 }

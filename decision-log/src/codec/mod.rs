@@ -3,8 +3,8 @@
 //!
 //! Not here: frames and checksums (`segment`), or the meaning of the fields (`augur_domain::decision`).
 //!
-//! Everything is little-endian. A record of any version begins with `version u16 | sequence u64`; version 1 goes
-//! on with `policy [32]` and five sections, each a `length u32` and that many bytes:
+//! Everything is little-endian. A record of any version begins with `version u16 | sequence u64`; versions 1 and 2
+//! go on with `policy [32]` and five sections, each a `length u32` and that many bytes:
 //!
 //! | section | content |
 //! | --- | --- |
@@ -17,6 +17,9 @@
 //! A text is `length u32` and UTF-8; a list is `count u32` and its items; an optional is `0`, or `1` and the value;
 //! floats are their IEEE 754 bits; instants are `i64` milliseconds since the epoch. Nothing may follow the last
 //! field of a section or of the record. Sections let a replay compare `decision` bytes without decoding them.
+//!
+//! Version 2 has texts among the features, version 1 has none: a record is written in the lowest version that can
+//! hold it, so that equal records have equal bytes.
 
 mod decision;
 mod inputs;
@@ -32,8 +35,10 @@ use crate::error::Error;
 use read::Cursor;
 use write::{Put, SectionStart};
 
-/// The version written.
-pub const RECORD_VERSION: u16 = 1;
+/// The latest version. Records are written in the lowest version that can hold them.
+pub const RECORD_VERSION: u16 = 2;
+/// The version without texts among the features.
+const WITHOUT_TEXTS: u16 = 1;
 /// Bytes before the first field whose place depends on the version: `version`, `sequence`.
 pub(crate) const PREFIX_BYTES: usize = 10;
 /// Where the sequence lies.
@@ -41,7 +46,7 @@ const SEQUENCE_AT: usize = 2;
 
 /// Appends the bytes of `record` to `out`.
 pub fn encode_record(record: &DecisionRecord, out: &mut Vec<u8>) {
-    out.put_u16(RECORD_VERSION);
+    out.put_u16(version_of(&record.inputs));
     out.put_u64(record.sequence);
     out.put_bytes(record.policy.as_bytes());
     section(out, |out| encode_models(&record.models, out));
@@ -52,6 +57,10 @@ pub fn encode_record(record: &DecisionRecord, out: &mut Vec<u8>) {
         out.put_u32(record.observed.read_us);
         out.put_u32(record.observed.decide_us);
     });
+}
+
+fn version_of(inputs: &DecisionInputs) -> u16 {
+    if inputs.features.texts.is_empty() { WITHOUT_TEXTS } else { RECORD_VERSION }
 }
 
 /// Appends the bytes of `inputs` to `out`: the `inputs` section of a record.
@@ -83,12 +92,12 @@ pub fn decode_record(bytes: &[u8]) -> Result<DecisionRecord, Error> {
     RecordView::parse(bytes)?.decode()
 }
 
-/// Reads the `inputs` section of a record.
+/// Reads the `inputs` section of a record of this `version`.
 ///
 /// # Errors
 /// [`Error::Malformed`], its offset counted from the start of the section.
-pub fn decode_inputs(bytes: &[u8]) -> Result<DecisionInputs, Error> {
-    Cursor::new(bytes, 0).whole("inputs", inputs::decode)
+pub fn decode_inputs(version: u16, bytes: &[u8]) -> Result<DecisionInputs, Error> {
+    Cursor::new(bytes, 0).whole("inputs", |cursor| inputs::decode(cursor, version > WITHOUT_TEXTS))
 }
 
 /// Reads the `decision` section of a record.
@@ -114,6 +123,7 @@ pub struct RecordView<'a> {
     pub sequence: u64,
     /// The policy that decided.
     pub policy: ContentHash,
+    version: u16,
     models: Section<'a>,
     request: Section<'a>,
     inputs: Section<'a>,
@@ -142,12 +152,13 @@ impl<'a> RecordView<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         let mut cursor = Cursor::new(bytes, 0);
         let version = cursor.u16("version")?;
-        if version != RECORD_VERSION {
+        if !(WITHOUT_TEXTS..=RECORD_VERSION).contains(&version) {
             return Err(Error::RecordVersion { found: version, supported: RECORD_VERSION });
         }
         let view = Self {
             sequence: cursor.u64("sequence")?,
             policy: ContentHash::from_bytes(cursor.array("policy")?),
+            version,
             models: take_section(&mut cursor, "models")?,
             request: take_section(&mut cursor, "request")?,
             inputs: take_section(&mut cursor, "inputs")?,
@@ -191,7 +202,7 @@ impl<'a> RecordView<'a> {
     /// # Errors
     /// [`Error::Malformed`].
     pub fn inputs(&self) -> Result<DecisionInputs, Error> {
-        self.inputs.cursor().whole("inputs", inputs::decode)
+        self.inputs.cursor().whole("inputs", |cursor| inputs::decode(cursor, self.version > WITHOUT_TEXTS))
     }
 
     /// The answer.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::samples::{any_record, full_record};
+use crate::samples::{any_record, full_record, record_without_texts};
 
 fn encoded(record: &DecisionRecord) -> Vec<u8> {
     let mut out = Vec::new();
@@ -66,7 +66,7 @@ fn sections_are_what_the_parts_encode_to() {
     assert_eq!(view.decision_bytes(), decision);
     assert_eq!(view.models_bytes(), models);
     assert_eq!(view.request(), record.request);
-    assert_eq!(decode_inputs(&inputs).unwrap(), record.inputs);
+    assert_eq!(decode_inputs(RECORD_VERSION, &inputs).unwrap(), record.inputs);
     assert_eq!(decode_decision(&decision).unwrap(), record.decision);
     assert_eq!(decode_models(&models).unwrap(), record.models);
     assert_eq!(sequence_of(&bytes), Some(record.sequence));
@@ -82,8 +82,13 @@ fn a_sequence_is_set_in_place() {
 #[test]
 fn unknown_versions_and_numbers_are_named() {
     let mut bytes = encoded(&full_record());
-    bytes[0] = 2;
-    assert!(matches!(decode_record(&bytes), Err(Error::RecordVersion { found: 2, supported: 1 })));
+    for unknown in [0, 3] {
+        bytes[0] = unknown;
+        let refused = decode_record(&bytes);
+        assert!(
+            matches!(refused, Err(Error::RecordVersion { found, supported: 2 }) if found == u16::from(unknown))
+        );
+    }
 
     let mut decision = Vec::new();
     encode_decision(&full_record().decision, &mut decision);
@@ -115,7 +120,7 @@ fn what_no_encoder_writes_is_refused() {
         encode_inputs(&inputs, &mut bytes);
         let value_at = 16 + 8 + 8 + 4 + inputs.decision_point.len() + 16 + 4 + 4 + 1 + 1;
         bytes[value_at..value_at + 8].copy_from_slice(&bits.to_le_bytes());
-        let message = decode_inputs(&bytes).unwrap_err().to_string();
+        let message = decode_inputs(RECORD_VERSION, &bytes).unwrap_err().to_string();
         assert!(message.contains("inputs.context.value"), "{message}");
     }
 }
@@ -126,7 +131,7 @@ fn instants_out_of_range_are_refused() {
     let mut bytes = Vec::new();
     encode_inputs(&record.inputs, &mut bytes);
     bytes[16..24].copy_from_slice(&i64::MAX.to_le_bytes());
-    let message = decode_inputs(&bytes).unwrap_err().to_string();
+    let message = decode_inputs(RECORD_VERSION, &bytes).unwrap_err().to_string();
     assert!(
         message.starts_with("record byte 16: inputs.now: 9223372036854775807 ms is outside"),
         "{message}"
@@ -138,8 +143,38 @@ fn instants_out_of_range_are_refused() {
 fn golden_bytes_of_version_1() {
     let golden = include_bytes!("../../testdata/v1/record.bin");
     let text = include_str!("../../testdata/v1/record.txt");
+    assert_eq!(encoded(&record_without_texts()), golden);
+    assert_eq!(format!("{:#?}\n", decode_record(golden).unwrap()), text);
+}
+
+#[test]
+fn golden_bytes_of_version_2() {
+    let golden = include_bytes!("../../testdata/v2/record.bin");
+    let text = include_str!("../../testdata/v2/record.txt");
     assert_eq!(encoded(&full_record()), golden);
     assert_eq!(format!("{:#?}\n", decode_record(golden).unwrap()), text);
+}
+
+#[test]
+fn texts_are_of_version_2_and_in_order() {
+    let record = full_record();
+    let mut inputs = Vec::new();
+    encode_inputs(&record.inputs, &mut inputs);
+    // Version 1 ends before the texts.
+    let message = decode_inputs(1, &inputs).unwrap_err().to_string();
+    assert!(message.contains("follow its end"), "{message}");
+    let mut bare = Vec::new();
+    encode_inputs(&record_without_texts().inputs, &mut bare);
+    assert!(decode_inputs(2, &bare).is_err());
+    bare.extend(0_u32.to_le_bytes());
+    let message = decode_inputs(2, &bare).unwrap_err().to_string();
+    assert!(message.contains("at least one text"), "{message}");
+    for texts in [vec![(4, "b"), (3, "a")], vec![(3, "a"), (3, "a")], vec![(5, "beyond")]] {
+        let mut wrong = record.clone();
+        wrong.inputs.features.texts = texts.into_iter().map(|(slot, text)| (slot, Arc::from(text))).collect();
+        let message = decode_record(&encoded(&wrong)).unwrap_err().to_string();
+        assert!(message.contains("out of place"), "{message}");
+    }
 }
 
 #[test]

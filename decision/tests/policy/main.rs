@@ -16,3 +16,4 @@ mod cases;
 mod loading;
 mod properties;
 mod support;
+mod typed_features;

@@ -63,7 +63,7 @@ prop_compose! {
             now: Timestamp::from_unix_ms(now_ms),
             context: context.into_iter().map(|(name, value)| (name.into(), value)).collect(),
             features_availability,
-            features: FeatureVector { feature_set, watermark: 1, values },
+            features: FeatureVector { feature_set, watermark: 1, values, texts: Vec::new() },
             models: models.into_iter().map(|(alias, availability)| (alias.into(), availability)).collect(),
             exposures,
             ..inputs(point)

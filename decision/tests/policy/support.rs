@@ -125,6 +125,7 @@ pub(crate) fn inputs(point: &str) -> DecisionInputs {
             feature_set: features.hash(),
             watermark: 4,
             values: vec![zero; FEATURES.len()],
+            texts: Vec::new(),
         },
         models: vec![
             ("conversion".into(), Availability::Available),

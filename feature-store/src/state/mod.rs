@@ -88,7 +88,8 @@ impl UserState {
             return FeatureVector::not_found(schema.feature_set());
         }
         let values = schema.outputs().iter().map(|output| self.value(output, now)).collect();
-        FeatureVector { feature_set: schema.feature_set().hash(), watermark: self.watermark, values }
+        let (feature_set, watermark) = (schema.feature_set().hash(), self.watermark);
+        FeatureVector { feature_set, watermark, values, texts: Vec::new() }
     }
 
     fn value(&self, output: &Output, now: Timestamp) -> FeatureValue {

@@ -39,6 +39,7 @@ fn vector(values: &[Option<f64>]) -> FeatureVector {
         feature_set: ContentHash::from_bytes([7; 32]),
         watermark: 0,
         values: values.iter().map(value).collect(),
+        texts: Vec::new(),
     }
 }
 

@@ -40,8 +40,8 @@ pub fn record_to_wire(record: &DecisionRecord, feature_set: Option<&FeatureSet>)
     let features = feature_set
         .filter(|set| set.hash() == inputs.features.feature_set)
         .map(|set| {
-            let named = set.features().iter().zip(&inputs.features.values);
-            named.map(|(info, value)| feature_to_wire(info, value, None)).collect()
+            let slots = 0..set.features().len();
+            slots.filter_map(|slot| feature_to_wire(set, &inputs.features, slot, None)).collect()
         })
         .unwrap_or_default();
     v1::DecisionRecord {

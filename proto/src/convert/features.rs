@@ -2,27 +2,32 @@
 //!
 //! Not here: which features a caller asked for (`server` selects).
 
-use augur_domain::feature::{FeatureInfo, FeatureStatus, FeatureValue};
-use augur_domain::{FeatureSet, Timestamp};
+use augur_domain::feature::FeatureStatus;
+use augur_domain::{FeatureSet, FeatureVector, Timestamp, ValueType};
 
 use super::timestamp_to_wire;
 use crate::v1;
 
-/// The wire form of one feature's value.
+/// The wire form of the value in `slot`; `None` when the set or the vector has no such slot.
 pub fn feature_to_wire(
-    info: &FeatureInfo,
-    value: &FeatureValue,
+    feature_set: &FeatureSet,
+    vector: &FeatureVector,
+    slot: usize,
     window_start: Option<Timestamp>,
-) -> v1::FeatureValue {
+) -> Option<v1::FeatureValue> {
+    let (info, value) = (feature_set.features().get(slot)?, vector.values.get(slot)?);
     let told = value.status.is_usable() || value.status == FeatureStatus::OutsideMaxAge;
-    v1::FeatureValue {
+    let number = told.then_some(value.value).filter(|_| info.value_type != ValueType::Text);
+    Some(v1::FeatureValue {
         name: info.name.to_string(),
-        value: told.then_some(value.value),
+        value: number,
+        text_value: vector.text(slot).filter(|_| told).map(ToString::to_string),
+        bool_value: number.filter(|_| info.value_type == ValueType::Boolean).map(|number| number != 0.0),
         // Domain and wire share their numbers.
         status: i32::from(value.status as u8),
         event_time: value.event_time.map(timestamp_to_wire),
         window_start: window_start.map(timestamp_to_wire),
-    }
+    })
 }
 
 /// The wire form of the definitions.
@@ -44,7 +49,39 @@ pub fn feature_set_to_wire(feature_set: &FeatureSet) -> v1::DescribeFeaturesResp
 
 #[cfg(test)]
 mod tests {
+    use augur_domain::ContentHash;
+    use augur_domain::feature::{FeatureInfo, FeatureValue};
+
     use super::*;
+
+    #[test]
+    fn values_are_told_by_their_type() {
+        let info = |(name, value_type): (&str, ValueType)| FeatureInfo {
+            name: name.into(),
+            value_type,
+            description: "".into(),
+            events: Vec::new(),
+        };
+        let typed = [("n", ValueType::Number), ("t", ValueType::Text), ("b", ValueType::Boolean)];
+        let set = FeatureSet::new(ContentHash::default(), typed.map(info).to_vec());
+        let told = |status, slot| {
+            let value = FeatureValue { value: if slot == 1 { 0.0 } else { 1.0 }, status, event_time: None };
+            let mut vector = FeatureVector::not_found(&set);
+            vector.values = vec![value; 3];
+            vector.texts = vec![(1, "garden".into())];
+            let wire = feature_to_wire(&set, &vector, slot, None).unwrap();
+            (wire.value, wire.text_value, wire.bool_value)
+        };
+        for status in [FeatureStatus::Present, FeatureStatus::Defaulted, FeatureStatus::OutsideMaxAge] {
+            assert_eq!(told(status, 0), (Some(1.0), None, None));
+            assert_eq!(told(status, 1), (None, Some("garden".to_owned()), None));
+            assert_eq!(told(status, 2), (Some(1.0), None, Some(true)));
+        }
+        for slot in 0..3 {
+            assert_eq!(told(FeatureStatus::NullValue, slot), (None, None, None));
+        }
+        assert_eq!(feature_to_wire(&set, &FeatureVector::not_found(&set), 3, None), None);
+    }
 
     #[test]
     fn statuses_share_their_numbers() {

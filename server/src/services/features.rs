@@ -78,10 +78,10 @@ fn user(app: &App, subject: Option<&v1::Subject>, field: &str) -> Result<UserKey
 }
 
 fn to_wire(app: &App, features: &read::Features, slots: &[usize]) -> v1::GetFeaturesResponse {
-    let described = app.feature_set().features();
+    let described = app.feature_set();
     let values = slots.iter().filter_map(|slot| {
         let window_start = features.windows.get(*slot).copied().flatten();
-        Some(feature_to_wire(described.get(*slot)?, features.vector.values.get(*slot)?, window_start))
+        feature_to_wire(described, &features.vector, *slot, window_start)
     });
     v1::GetFeaturesResponse {
         features: values.collect(),
