@@ -35,19 +35,22 @@ impl Aggregate {
     pub(crate) fn add(&mut self, at: Timestamp, amount: f64, spec: &AggregateSpec) {
         if let Self::Empty = self {
             *self = match &spec.kind {
-                AggregateKind::Decayed { half_lives_ms } => {
+                AggregateKind::Decayed { half_lives_ms, .. } => {
                     Self::Decayed(Decayed::new(at, half_lives_ms.len()))
                 }
-                AggregateKind::Windowed { rings } => Self::Windowed(Windowed::new(at, rings.len())),
+                AggregateKind::Windowed { rings, .. } => Self::Windowed(Windowed::new(at, rings.len())),
                 AggregateKind::Recency => Self::Recency(Recency::new(at)),
                 AggregateKind::Sessions { .. } => Self::Sessions(Sessions::new(at)),
+                _ => return,
             };
         }
         match (self, &spec.kind) {
-            (Self::Decayed(decayed), AggregateKind::Decayed { half_lives_ms }) => {
+            (Self::Decayed(decayed), AggregateKind::Decayed { half_lives_ms, .. }) => {
                 decayed.add(at, amount, half_lives_ms);
             }
-            (Self::Windowed(windowed), AggregateKind::Windowed { rings }) => windowed.add(at, amount, rings),
+            (Self::Windowed(windowed), AggregateKind::Windowed { rings, .. }) => {
+                windowed.add(at, amount, rings)
+            }
             (Self::Recency(recency), _) => recency.add(at),
             (Self::Sessions(sessions), AggregateKind::Sessions { gap_ms }) => sessions.add(at, *gap_ms),
             // A state is only ever used with the schema that made it; `decode` checks the fingerprint.
@@ -69,7 +72,7 @@ impl Aggregate {
             (Self::Decayed(decayed), Measure::Decayed { index, half_life_ms }) => {
                 Some(decayed.value(index, half_life_ms, now))
             }
-            (Self::Windowed(windowed), Measure::Window { ring, window_ms, hop_ms }) => {
+            (Self::Windowed(windowed), Measure::Window { ring, window_ms, hop_ms, .. }) => {
                 Some(windowed.value(ring, window_ms, hop_ms, now))
             }
             (Self::Recency(recency), Measure::SinceLast) => Some(seconds(now.millis_since(recency.last))),
@@ -104,7 +107,7 @@ impl Aggregate {
         match self {
             Self::Empty => {}
             Self::Decayed(decayed) => decayed.encode(out),
-            Self::Windowed(windowed) => windowed.encode(spec.property.is_none(), out),
+            Self::Windowed(windowed) => windowed.encode(spec.counts(), out),
             Self::Recency(recency) => recency.encode(out),
             Self::Sessions(sessions) => sessions.encode(out),
         }
@@ -117,14 +120,15 @@ impl Aggregate {
             _ => return Err(DecodeError::Invalid { field: "aggregate presence" }),
         }
         Ok(match &spec.kind {
-            AggregateKind::Decayed { half_lives_ms } => {
+            AggregateKind::Decayed { half_lives_ms, .. } => {
                 Self::Decayed(Decayed::decode(reader, half_lives_ms.len())?)
             }
-            AggregateKind::Windowed { rings } => {
-                Self::Windowed(Windowed::decode(reader, rings.len(), spec.property.is_none())?)
+            AggregateKind::Windowed { rings, .. } => {
+                Self::Windowed(Windowed::decode(reader, rings.len(), spec.counts())?)
             }
             AggregateKind::Recency => Self::Recency(Recency::decode(reader)?),
             AggregateKind::Sessions { .. } => Self::Sessions(Sessions::decode(reader)?),
+            _ => return Err(DecodeError::Invalid { field: "aggregate presence" }),
         })
     }
 }

@@ -11,7 +11,9 @@ use augur_domain::{ContentHash, FeatureSet, ValueType};
 
 use super::complaints::Complaints;
 use super::document::{Declaration, Kind};
-use super::{AggregateKind, AggregateSpec, FeatureSchema, Measure, Output, RingSpec};
+use super::{
+    AggregateKind, AggregateSpec, FeatureSchema, Measure, Output, RingSpec, Statistic, WindowStatistic,
+};
 use crate::bytes;
 
 /// Most features in a set, after expansion.
@@ -117,6 +119,8 @@ impl Compiler {
             Measure::CurrentEvents { gap_ms } => (6, gap_ms, 0),
             Measure::CurrentLength { gap_ms } => (7, gap_ms, 0),
             Measure::MeanLength { gap_ms } => (8, gap_ms, 0),
+            // Not declared by any kind of feature yet.
+            _ => (0, 0, 0),
         };
         out.push(tag);
         for number in [first, second, declaration.max_age_ms.unwrap_or(0)] {
@@ -168,9 +172,10 @@ fn expand(declaration: &Declaration) -> (AggregateKind, Vec<(String, String, Mea
                 (format!("_{length}"), meaning, Measure::Decayed { index, half_life_ms })
             });
             let measures = measures.collect();
-            (AggregateKind::Decayed { half_lives_ms: declaration.lengths.clone() }, measures)
+            (AggregateKind::Decayed { half_lives_ms: declaration.lengths.clone(), exact: false }, measures)
         }
-        Kind::WindowedCount | Kind::WindowedSum => expand_windows(&declaration.lengths),
+        Kind::WindowedCount => expand_windows(&declaration.lengths, WindowStatistic::Count),
+        Kind::WindowedSum => expand_windows(&declaration.lengths, WindowStatistic::Sum),
         Kind::TimeSinceLast => {
             let meaning = "seconds since the last such event".to_owned();
             (AggregateKind::Recency, vec![(String::new(), meaning, Measure::SinceLast)])
@@ -204,7 +209,10 @@ fn expand(declaration: &Declaration) -> (AggregateKind, Vec<(String, String, Mea
 }
 
 /// Windows whose tiles have the same length share one ring, which keeps what the longest of them needs.
-fn expand_windows(windows_ms: &[i64]) -> (AggregateKind, Vec<(String, String, Measure)>) {
+fn expand_windows(
+    windows_ms: &[i64],
+    what: WindowStatistic,
+) -> (AggregateKind, Vec<(String, String, Measure)>) {
     let mut longest: BTreeMap<i64, i64> = BTreeMap::new();
     for &window_ms in windows_ms {
         let entry = longest.entry(hop_ms(window_ms)).or_insert(window_ms);
@@ -219,10 +227,11 @@ fn expand_windows(windows_ms: &[i64]) -> (AggregateKind, Vec<(String, String, Me
         let ring = rings.iter().position(|ring| ring.hop_ms == hop_ms).unwrap_or(0);
         let (length, hop) = (format_duration_ms(window_ms), format_duration_ms(hop_ms));
         let meaning = format!("over the last {length}, begun on a border of {hop}");
-        (format!("_{length}"), meaning, Measure::Window { ring, window_ms, hop_ms })
+        (format!("_{length}"), meaning, Measure::Window { ring, window_ms, hop_ms, what })
     });
     let measures = measures.collect();
-    (AggregateKind::Windowed { rings }, measures)
+    let kind = AggregateKind::Windowed { rings, statistic: Statistic::Sum, exact_events: 0, exact: false };
+    (kind, measures)
 }
 
 #[cfg(test)]

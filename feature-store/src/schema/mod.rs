@@ -70,12 +70,65 @@ pub(crate) struct AggregateSpec {
     pub(crate) kind: AggregateKind,
 }
 
+/// What an aggregate keeps of its events.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(dead_code, reason = "not every kind can be declared yet")]
 pub(crate) enum AggregateKind {
-    Decayed { half_lives_ms: Vec<i64> },
-    Windowed { rings: Vec<RingSpec> },
+    /// Sums that halve with every half-life.
+    Decayed {
+        half_lives_ms: Vec<i64>,
+        /// In fixed-point cells: the same bits in any order, and events can be taken back.
+        exact: bool,
+    },
+    /// Tiles of one or more lengths.
+    Windowed {
+        rings: Vec<RingSpec>,
+        statistic: Statistic,
+        /// The latest so many events are kept one by one, so that windows that hold no more are exact; 0 keeps tiles only.
+        exact_events: u32,
+        /// Sums in fixed point: the same bits in any order, and events can be taken back.
+        exact: bool,
+    },
+    /// Since ever.
+    Total {
+        /// In fixed point, as above.
+        exact: bool,
+    },
+    /// First and last time.
     Recency,
+    /// The first or the last value of the property.
+    Edge { last: bool },
+    /// Runs of events with no silence longer than the gap.
     Sessions { gap_ms: i64 },
+    /// Different values of the property.
+    Distinct {
+        /// Empty means since ever.
+        rings: Vec<RingSpec>,
+        /// So many values are kept one by one; beyond them the count is an estimate.
+        exact_values: u32,
+        /// 2^precision registers of a sketch stand for the rest.
+        precision: u8,
+    },
+    /// The most frequent values of the property.
+    TopK {
+        k: u32,
+        /// So many values are counted; beyond them counts are upper bounds.
+        capacity: u32,
+        /// Older occurrences weigh less, if given.
+        half_life_ms: Option<i64>,
+    },
+}
+
+/// What a tile holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(dead_code, reason = "not every kind can be declared yet")]
+pub(crate) enum Statistic {
+    /// The sum, or the count where there is no property.
+    Sum,
+    /// Count, mean and sum of squared deviations.
+    Moments,
+    /// Least and greatest.
+    Extremes,
 }
 
 /// Tiles of one length.
@@ -96,15 +149,72 @@ pub(crate) struct Output {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(dead_code, reason = "not every kind can be declared yet")]
 pub(crate) enum Measure {
     Decayed { index: usize, half_life_ms: i64 },
-    Window { ring: usize, window_ms: i64, hop_ms: i64 },
+    Window { ring: usize, window_ms: i64, hop_ms: i64, what: WindowStatistic },
+    Total,
     SinceLast,
     SinceFirst,
+    FirstValue,
+    LastValue,
     SessionCount { gap_ms: i64 },
     CurrentEvents { gap_ms: i64 },
     CurrentLength { gap_ms: i64 },
+    CurrentPages { gap_ms: i64 },
     MeanLength { gap_ms: i64 },
+    BounceShare { gap_ms: i64 },
+    EventsPerSession { gap_ms: i64 },
+    Distinct,
+    DistinctWindow { ring: usize, window_ms: i64, hop_ms: i64 },
+    TopValue { rank: u32 },
+    TopShare { rank: u32 },
+    TopCount { rank: u32 },
+}
+
+/// What is read of a window. Which ones there are depends on the [`Statistic`] kept: `Sum` gives counts (without a
+/// property) or sums, `Moments` all but the extremes, `Extremes` these two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(dead_code, reason = "not every kind can be declared yet")]
+pub(crate) enum WindowStatistic {
+    Count,
+    Sum,
+    /// `None` of no event, as the four below.
+    Mean,
+    Min,
+    Max,
+    /// Of the events in the window, divided by their number.
+    Variance,
+    StandardDeviation,
+}
+
+impl AggregateKind {
+    /// Whether an event can be taken back exactly. Counts in windows and since ever can also without `exact`: see
+    /// [`AggregateSpec::can_retract`].
+    pub(crate) const fn retractable(&self) -> bool {
+        match *self {
+            Self::Decayed { exact, .. } | Self::Total { exact } => exact,
+            Self::Windowed { statistic: Statistic::Sum, exact_events: 0, exact, .. } => exact,
+            _ => false,
+        }
+    }
+}
+
+impl AggregateSpec {
+    /// Whether every event adds 1.
+    pub(crate) const fn counts(&self) -> bool {
+        self.property.is_none()
+    }
+
+    /// Whether an event can be taken back exactly.
+    pub(crate) const fn can_retract(&self) -> bool {
+        let whole = matches!(
+            self.kind,
+            AggregateKind::Total { .. }
+                | AggregateKind::Windowed { statistic: Statistic::Sum, exact_events: 0, .. }
+        );
+        self.kind.retractable() || (whole && self.counts())
+    }
 }
 
 impl FeatureSchema {

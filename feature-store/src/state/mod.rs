@@ -7,6 +7,7 @@ mod codec;
 #[cfg(test)]
 mod tests;
 
+use augur_domain::event::EventKind;
 use augur_domain::feature::FeatureValue;
 use augur_domain::{Event, FeatureStatus, FeatureVector, Timestamp};
 
@@ -45,7 +46,13 @@ pub fn apply(state: &UserState, event: &Event, schema: &FeatureSchema) -> Change
     let mut aggregates = Vec::new();
     for &index in schema.touched_by(&event.name) {
         let (Some(spec), Some(aggregate)) = (specs.get(index), state.aggregates.get(index)) else { continue };
-        let Some(amount) = amount(event, spec) else { continue };
+        let Some(mut amount) = amount(event, spec) else { continue };
+        if event.kind == EventKind::Retract {
+            if !spec.can_retract() {
+                continue;
+            }
+            amount = -amount;
+        }
         let mut aggregate = aggregate.clone();
         aggregate.add(at, amount, spec);
         aggregates.push((index, aggregate));
