@@ -91,9 +91,11 @@ pub enum EventOutcome {
     Duplicate,
     /// Not usable; kept aside with the reason, so that it can be fixed and replayed.
     Quarantined(Quarantine),
+    /// Refused by the declared taxonomy; not kept anywhere.
+    Rejected(Quarantine),
 }
 
-/// Why an event was set aside.
+/// Why an event was set aside or rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantine {
     /// The closed reason.
@@ -122,11 +124,23 @@ pub enum QuarantineReason {
     UnsupportedKind = 6,
     /// A name does not follow the naming rule.
     InvalidName = 7,
+    /// The taxonomy declares no such event.
+    UnknownEvent = 8,
+    /// The taxonomy declares no such property on this event.
+    UnknownProperty = 9,
+    /// A property has another type than the taxonomy declares.
+    WrongType = 10,
+    /// A property lies outside its declared bounds or choices.
+    OutOfBounds = 11,
+    /// A retraction names an event that is not stored for this user.
+    UnknownOriginal = 12,
+    /// A retraction names an event that must not be retracted.
+    NotRetractable = 13,
 }
 
 impl QuarantineReason {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::MissingField,
         Self::TooLarge,
         Self::InvalidValue,
@@ -134,6 +148,12 @@ impl QuarantineReason {
         Self::TooLate,
         Self::UnsupportedKind,
         Self::InvalidName,
+        Self::UnknownEvent,
+        Self::UnknownProperty,
+        Self::WrongType,
+        Self::OutOfBounds,
+        Self::UnknownOriginal,
+        Self::NotRetractable,
     ];
 
     /// The word used on the wire, in metrics and in logs.
@@ -146,6 +166,12 @@ impl QuarantineReason {
             Self::TooLate => "TOO_LATE",
             Self::UnsupportedKind => "UNSUPPORTED_KIND",
             Self::InvalidName => "INVALID_NAME",
+            Self::UnknownEvent => "UNKNOWN_EVENT",
+            Self::UnknownProperty => "UNKNOWN_PROPERTY",
+            Self::WrongType => "WRONG_TYPE",
+            Self::OutOfBounds => "OUT_OF_BOUNDS",
+            Self::UnknownOriginal => "UNKNOWN_ORIGINAL",
+            Self::NotRetractable => "NOT_RETRACTABLE",
         }
     }
 

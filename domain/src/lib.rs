@@ -9,6 +9,7 @@
 pub mod decision;
 pub mod diagnostic;
 pub mod event;
+pub mod event_name;
 pub mod feature;
 pub mod ids;
 pub mod math;

@@ -80,11 +80,13 @@ pub struct Totals {
     pub duplicates: u64,
     /// Set aside, by reason.
     pub quarantined: BTreeMap<String, u64>,
+    /// Refused by the declared taxonomy and not kept, by reason.
+    pub rejected: BTreeMap<String, u64>,
     /// The first few of each reason.
     pub examples: Vec<Example>,
 }
 
-/// One event that was set aside.
+/// One event that was set aside or rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Example {
     /// The sender's id of it.
@@ -105,7 +107,8 @@ impl Totals {
             match result.outcome() {
                 v1::EventOutcome::Accepted => self.accepted += 1,
                 v1::EventOutcome::Duplicate => self.duplicates += 1,
-                v1::EventOutcome::Quarantined | v1::EventOutcome::Unspecified => self.set_aside(result),
+                v1::EventOutcome::Rejected => self.refuse(result, true),
+                v1::EventOutcome::Quarantined | v1::EventOutcome::Unspecified => self.refuse(result, false),
             }
         }
     }
@@ -117,19 +120,23 @@ impl Totals {
             EventOutcome::Accepted => self.accepted += 1,
             EventOutcome::Duplicate => self.duplicates += 1,
             EventOutcome::Quarantined(Quarantine { reason, field, detail }) => {
-                self.quarantine(reason.as_str(), message_id, field, detail);
+                self.example(false, reason.as_str(), message_id, field, detail);
+            }
+            EventOutcome::Rejected(Quarantine { reason, field, detail }) => {
+                self.example(true, reason.as_str(), message_id, field, detail);
             }
         }
     }
 
-    fn set_aside(&mut self, result: &v1::EventResult) {
+    fn refuse(&mut self, result: &v1::EventResult, rejected: bool) {
         let name = result.reason().as_str_name();
         let reason = name.strip_prefix("QUARANTINE_REASON_").unwrap_or(name);
-        self.quarantine(reason, &result.message_id, &result.field, &result.detail);
+        self.example(rejected, reason, &result.message_id, &result.field, &result.detail);
     }
 
-    fn quarantine(&mut self, reason: &str, message_id: &str, field: &str, detail: &str) {
-        let count = self.quarantined.entry(reason.to_owned()).or_default();
+    fn example(&mut self, rejected: bool, reason: &str, message_id: &str, field: &str, detail: &str) {
+        let counts = if rejected { &mut self.rejected } else { &mut self.quarantined };
+        let count = counts.entry(reason.to_owned()).or_default();
         *count += 1;
         if *count <= EXAMPLES_PER_REASON as u64 {
             self.examples.push(Example {
@@ -144,6 +151,16 @@ impl Totals {
     /// Events set aside, for whatever reason.
     pub fn quarantined_total(&self) -> u64 {
         self.quarantined.values().sum()
+    }
+
+    /// Rejected events of all reasons.
+    pub fn rejected_total(&self) -> u64 {
+        self.rejected.values().sum()
+    }
+
+    /// Whether every event was stored, now or before.
+    pub fn complete(&self) -> bool {
+        self.quarantined.is_empty() && self.rejected.is_empty()
     }
 }
 

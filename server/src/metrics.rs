@@ -96,6 +96,7 @@ pub struct Metrics {
     accepted: Counter,
     duplicate: Counter,
     quarantined: Counter,
+    rejected: Counter,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -133,6 +134,7 @@ impl Metrics {
             accepted: metrics::counter!(EVENTS, "outcome" => "ACCEPTED"),
             duplicate: metrics::counter!(EVENTS, "outcome" => "DUPLICATE"),
             quarantined: metrics::counter!(EVENTS, "outcome" => "QUARANTINED"),
+            rejected: metrics::counter!(EVENTS, "outcome" => "REJECTED"),
         }))
     }
 
@@ -148,17 +150,19 @@ impl Metrics {
 
     /// Counts what became of events.
     pub fn count_events(&self, outcomes: &[EventOutcome]) {
-        let (mut accepted, mut duplicate, mut quarantined) = (0, 0, 0);
+        let (mut accepted, mut duplicate, mut quarantined, mut rejected) = (0, 0, 0, 0);
         for outcome in outcomes {
             match outcome {
                 EventOutcome::Accepted => accepted += 1,
                 EventOutcome::Duplicate => duplicate += 1,
                 EventOutcome::Quarantined(_) => quarantined += 1,
+                EventOutcome::Rejected(_) => rejected += 1,
             }
         }
         self.accepted.increment(accepted);
         self.duplicate.increment(duplicate);
         self.quarantined.increment(quarantined);
+        self.rejected.increment(rejected);
     }
 
     /// The counters of one decision point, one per rung.

@@ -127,8 +127,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         totals,
     };
     output.report(&report, |report| text(report, args.data.as_deref()))?;
-    let complete =
-        report.bad_rows == 0 && report.totals.quarantined.is_empty() && report.absent_columns.is_empty();
+    let complete = report.bad_rows == 0 && report.totals.complete() && report.absent_columns.is_empty();
     Ok(if complete { Outcome::Fine } else { Outcome::Refused })
 }
 
@@ -176,13 +175,14 @@ fn text(report: &Report, data: Option<&Path>) -> String {
     let totals = &report.totals;
     let mut text = format!(
         "{} rows in {:.1} s, {} events per second\n\
-         {} accepted, {} duplicates, {} quarantined, {} rows that are no event",
+         {} accepted, {} duplicates, {} quarantined, {} rejected, {} rows that are no event",
         grouped(report.rows),
         report.elapsed_seconds,
         rounded(report.events_per_second),
         grouped(totals.accepted),
         grouped(totals.duplicates),
         grouped(totals.quarantined_total()),
+        grouped(totals.rejected_total()),
         grouped(report.bad_rows),
     );
     if let (Some(first), Some(last)) = (&report.first_event_time, &report.last_event_time) {
@@ -199,8 +199,10 @@ fn text(report: &Report, data: Option<&Path>) -> String {
             seen.join(", ")
         ));
     }
-    for (reason, count) in &totals.quarantined {
-        text.push_str(&format!("\nquarantined as {reason}: {}", grouped(*count)));
+    let refused = totals.quarantined.iter().map(|refused| ("quarantined", refused));
+    let refused = refused.chain(totals.rejected.iter().map(|refused| ("rejected", refused)));
+    for (what, (reason, count)) in refused {
+        text.push_str(&format!("\n{what} as {reason}: {}", grouped(*count)));
         for example in totals.examples.iter().filter(|example| example.reason == *reason) {
             text.push_str(&format!("\n  {}: {}: {}", example.message_id, example.field, example.detail));
         }

@@ -187,7 +187,7 @@ async fn ingest(args: &Ingest, output: Output) -> Result<Outcome, Error> {
     let report = ingest::run(&client, events, &plan, |totals| bar.set_position(totals.events)).await?;
     bar.finish_and_clear();
     output.report(&report, ingest_text)?;
-    Ok(if report.totals.quarantined.is_empty() { Outcome::Fine } else { Outcome::Refused })
+    Ok(if report.totals.complete() { Outcome::Fine } else { Outcome::Refused })
 }
 
 fn ingest_text(report: &ingest::Report) -> String {

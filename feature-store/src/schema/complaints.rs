@@ -9,22 +9,22 @@ use augur_domain::Diagnostic;
 /// Most complaints reported for one file; a file with more is another kind of file.
 const MAX_COMPLAINTS: usize = 100;
 
-pub(super) struct Complaints<'a> {
+pub(crate) struct Complaints<'a> {
     file: &'a str,
     text: &'a str,
     found: Vec<(usize, Diagnostic)>,
 }
 
 impl<'a> Complaints<'a> {
-    pub(super) const fn new(file: &'a str, text: &'a str) -> Self {
+    pub(crate) const fn new(file: &'a str, text: &'a str) -> Self {
         Self { file, text, found: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, place: usize, message: impl Into<String>, expected: impl Into<String>) {
+    pub(crate) fn add(&mut self, place: usize, message: impl Into<String>, expected: impl Into<String>) {
         self.add_with_hint(place, message, expected, String::new());
     }
 
-    pub(super) fn add_with_hint(
+    pub(crate) fn add_with_hint(
         &mut self,
         place: usize,
         message: impl Into<String>,
@@ -39,26 +39,26 @@ impl<'a> Complaints<'a> {
     }
 
     /// The source text of `span`, shortened, for quoting a bad value.
-    pub(super) fn quote(&self, span: Range<usize>) -> String {
+    pub(crate) fn quote(&self, span: Range<usize>) -> String {
         let source = self.text.get(span).unwrap_or_default();
         let line = source.lines().next().unwrap_or_default();
         let short: String = line.chars().take(60).collect();
         if short.len() < source.len() { format!("{short}…") } else { short }
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
     /// The complaints in the order of their places.
-    pub(super) fn into_sorted(mut self) -> Vec<Diagnostic> {
+    pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.found.sort_by_key(|(place, _)| *place);
         self.found.into_iter().map(|(_, complaint)| complaint).collect()
     }
 }
 
 /// ``did you mean `x`?`` for the candidate nearest to `word`, or nothing when none is near.
-pub(super) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let nearest = candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))

@@ -3,7 +3,7 @@
 //! Not here: aggregates (`aggregate`), or a user's values (`state`).
 
 mod compile;
-mod complaints;
+pub(crate) mod complaints;
 mod document;
 #[cfg(test)]
 mod tests;

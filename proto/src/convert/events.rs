@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use augur_domain::event::{EventKind, MAX_EVENT_NAME_BYTES, MAX_ID_BYTES, Quarantine, QuarantineReason};
 use augur_domain::ids::{Pseudonymiser, Subject};
 use augur_domain::time::format_duration_ms;
-use augur_domain::{Event, Timestamp};
+use augur_domain::{Event, Timestamp, event_name};
 
 use super::value::{Fault, ValueError, values_from_wire};
 use super::{FieldError, timestamp_from_wire};
@@ -25,26 +25,6 @@ pub struct Arrival {
     /// Events older than this are set aside.
     pub max_lateness_ms: i64,
 }
-
-/// Canonical names (GA4's) for the event names of Segment's e-commerce spec.
-const ALIASES: &[(&str, &str)] = &[
-    ("Cart Viewed", "view_cart"),
-    ("Checkout Started", "begin_checkout"),
-    ("Coupon Applied", "select_promotion"),
-    ("Order Cancelled", "cancel_order"),
-    ("Order Completed", "purchase"),
-    ("Order Refunded", "refund"),
-    ("Payment Info Entered", "add_payment_info"),
-    ("Product Added", "add_to_cart"),
-    ("Product Added to Wishlist", "add_to_wishlist"),
-    ("Product Clicked", "select_item"),
-    ("Product List Viewed", "view_item_list"),
-    ("Product Removed", "remove_from_cart"),
-    ("Product Viewed", "view_item"),
-    ("Products Searched", "search"),
-    ("Signed In", "login"),
-    ("Signed Up", "sign_up"),
-];
 
 /// Turns one wire event into a domain event, or says why it must be set aside.
 ///
@@ -152,7 +132,7 @@ fn subject_of(wire: &v1::Event) -> Result<Subject<'_>, Quarantine> {
 
 /// The name that features are declared on: fixed for page, screen and identify; for track the alias table, then
 /// lower case with `_` for spaces and dashes.
-fn canonical_name(kind: EventKind, given: &str) -> Result<Cow<'static, str>, Quarantine> {
+fn canonical_name(kind: EventKind, given: &str) -> Result<Cow<'_, str>, Quarantine> {
     match kind {
         EventKind::Page => return Ok("page_view".into()),
         EventKind::Screen => return Ok("screen_view".into()),
@@ -173,17 +153,10 @@ fn canonical_name(kind: EventKind, given: &str) -> Result<Cow<'static, str>, Qua
         let expected = format!("at most {MAX_EVENT_NAME_BYTES} bytes");
         return Err(quarantine(QuarantineReason::TooLarge, "event", problem, expected));
     }
-    if let Some((_, canonical)) = ALIASES.iter().find(|(alias, _)| *alias == given) {
-        return Ok((*canonical).into());
-    }
-    let name: String =
-        given.chars().map(|c| if matches!(c, ' ' | '-') { '_' } else { c.to_ascii_lowercase() }).collect();
-    if name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.' | ':')) {
-        Ok(name.into())
-    } else {
+    event_name::canonical(given).ok_or_else(|| {
         let expected = "letters, digits, spaces, `_`, `-`, `.` or `:`";
-        Err(quarantine(QuarantineReason::InvalidName, "event", format!("the name {given:?}"), expected))
-    }
+        quarantine(QuarantineReason::InvalidName, "event", format!("the name {given:?}"), expected)
+    })
 }
 
 fn event_time(wire: Option<&prost_types::Timestamp>, arrival: &Arrival) -> Result<Timestamp, Quarantine> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use augur_domain::Timestamp;
-use augur_domain::event::{EventOutcome, QuarantineReason};
+use augur_domain::event::{EventOutcome, Quarantine, QuarantineReason};
 use augur_feature_store::QuarantinedEvent;
 use augur_proto::convert::{timestamp_from_wire, timestamp_to_wire};
 use augur_proto::v1;
@@ -171,14 +171,15 @@ fn result(message_id: String, outcome: EventOutcome) -> v1::EventResult {
     let result = match outcome {
         EventOutcome::Accepted => plain(v1::EventOutcome::Accepted),
         EventOutcome::Duplicate => plain(v1::EventOutcome::Duplicate),
-        EventOutcome::Quarantined(quarantine) => v1::EventResult {
-            reason: reason(quarantine.reason),
-            field: quarantine.field,
-            detail: quarantine.detail,
-            ..plain(v1::EventOutcome::Quarantined)
-        },
+        EventOutcome::Quarantined(why) => refused(v1::EventOutcome::Quarantined, why),
+        EventOutcome::Rejected(why) => refused(v1::EventOutcome::Rejected, why),
     };
     v1::EventResult { message_id, ..result }
+}
+
+fn refused(outcome: v1::EventOutcome, why: Quarantine) -> v1::EventResult {
+    let Quarantine { reason: why, field, detail } = why;
+    v1::EventResult { outcome: outcome as i32, reason: reason(why), field, detail, ..Default::default() }
 }
 
 /// Domain and wire share their numbers.

@@ -53,9 +53,7 @@ impl Replay {
 impl Story {
     /// Nothing was set aside, nothing failed, and the replay gave the same bytes.
     pub(super) fn all_went_well(&self) -> bool {
-        self.ingest.totals.quarantined.is_empty()
-            && self.decide.errors.is_empty()
-            && self.replay.exit_code == 0
+        self.ingest.totals.complete() && self.decide.errors.is_empty() && self.replay.exit_code == 0
     }
 
     /// The story in words.
