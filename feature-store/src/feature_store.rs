@@ -250,11 +250,11 @@ impl FeatureStore {
     /// # Errors
     /// [`Error::Storage`] or [`Error::Corrupted`].
     pub fn verify_user(&self, user: UserKey) -> Result<Verdict, Error> {
-        let Some(record) = self.store.state(user)? else { return Ok(Verdict::Unknown) };
+        let view = self.store.snapshot()?;
+        let Some(record) = view.state(user)? else { return Ok(Verdict::Unknown) };
         let stored = UserState::decode(&record, &self.schema)
             .map_err(|source| Error::corrupted_state(user, source))?;
-        // The log only grows: its first `watermark` events are those that the state has seen.
-        let recomputed = rebuild::state_of(&*self.store, &self.schema, user, stored.watermark())?;
+        let recomputed = rebuild::state_of(&*view, &self.schema, user, stored.watermark())?;
         if rebuild::encoded(&recomputed, &self.schema) == record {
             return Ok(Verdict::Identical { events: stored.watermark() });
         }

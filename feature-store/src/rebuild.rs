@@ -7,7 +7,7 @@ use augur_domain::UserKey;
 
 use crate::config::Progress;
 use crate::state::{UserState, apply};
-use crate::store::{EventRecord, Store};
+use crate::store::{EventRecord, Read, Store};
 use crate::{DecodeError, Error, FeatureSchema, StoredEvent, event_record};
 
 /// States written together.
@@ -75,7 +75,7 @@ fn rebuild_all(
 
 /// The user's state by the first `events` events of the log.
 pub(crate) fn state_of(
-    store: &dyn Store,
+    store: &dyn Read,
     schema: &FeatureSchema,
     user: UserKey,
     events: u64,

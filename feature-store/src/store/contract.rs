@@ -18,7 +18,37 @@ fn memory_keeps_the_contract() {
 fn rocksdb_keeps_the_contract() {
     let dir = tempfile::tempdir().unwrap();
     let config = crate::Config::new(dir.path());
-    keeps_the_contract(&RocksStore::open(&config).unwrap());
+    let store = RocksStore::open(&config).unwrap();
+    keeps_the_contract(&store);
+    let before = everything(&store);
+    drop(store);
+    let store = RocksStore::open(&config).unwrap();
+    assert_eq!(store.state_if_cached(user(1)).unwrap(), Cached::NotCached);
+    assert_eq!(everything(&store), before, "what was written before a start is there after it");
+}
+
+/// What a directory on its own must not have more of than of a tombstone.
+#[cfg(feature = "rocksdb")]
+#[test]
+fn rocksdb_has_no_key_of_an_erased_user_in_any_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = crate::Config::new(dir.path());
+    let store = RocksStore::open(&config).unwrap();
+    fill(&store, 1, 5);
+    store.put_exposures(user(1), b"record").unwrap();
+    store.erase(&erasure(1)).unwrap();
+    drop(store);
+    let families = rocksdb::DB::list_cf(&rocksdb::Options::default(), dir.path()).unwrap();
+    let db = rocksdb::DB::open_cf_for_read_only(&rocksdb::Options::default(), dir.path(), &families, false);
+    let db = db.unwrap();
+    for family in families.iter().filter(|family| *family != "tombstones") {
+        let entries = db.iterator_cf(db.cf_handle(family).unwrap(), rocksdb::IteratorMode::Start);
+        for entry in entries {
+            let (key, _) = entry.unwrap();
+            let names_user = key.windows(UserKey::LEN).any(|part| part == user(1).as_bytes());
+            assert!(!names_user, "table {family} still has a key of the erased user");
+        }
+    }
 }
 
 fn keeps_the_contract<S: Store>(store: &S) {
@@ -33,7 +63,24 @@ fn keeps_the_contract<S: Store>(store: &S) {
     store.flush().unwrap();
     events_come_back_in_order(store);
     iterators_show_what_was_there_at_their_start(store);
+    writing_the_same_again_changes_nothing(store);
+    snapshots_keep_showing_their_moment(store);
+    what_was_just_read_is_known_without_the_disk(store);
+    erasure_leaves_only_a_tombstone(store);
+    erasure_of_many_events_leaves_the_neighbours(store);
+    readers_see_whole_commits(store);
     let _ = store.usage();
+}
+
+/// All that can be read of users.
+fn everything(store: &dyn Read) -> Vec<String> {
+    let events = store.all_events().unwrap().map(|event| format!("{:?}", event.unwrap()));
+    let users = store.users().unwrap().map(|user| {
+        let user = user.unwrap();
+        let (state, exposures) = (store.state(user).unwrap(), store.exposures(user).unwrap());
+        format!("{user}: {state:?}, {exposures:?}, {:?}", store.tombstone(user).unwrap())
+    });
+    events.chain(users).collect()
 }
 
 fn message(number: u8) -> MessageKey {
@@ -58,13 +105,15 @@ fn new_event(who: u8, sequence: u64, id: u8) -> NewEvent {
 
 fn a_commit_is_all_there(store: &impl Store) {
     let counters = Counters { events: 300, users: 2 };
-    let first = (1..=299).map(|sequence| new_event(2, sequence, (sequence % 250) as u8));
+    let first = (1..=299).map(|sequence| new_event(2, sequence, sequence.min(250) as u8));
     let events = first.chain([new_event(1, 1, 1)]).collect();
     let states = vec![(user(2), b"two".to_vec()), (user(1), b"one".to_vec())];
     store.commit(&Commit { shard: 3, events, states, counters }).unwrap();
     assert_eq!(store.state(user(1)).unwrap().as_deref(), Some(b"one".as_slice()));
     assert!(store.contains_message(user(1), message(1)).unwrap());
     assert!(!store.contains_message(user(1), message(2)).unwrap(), "messages are remembered per user");
+    assert_eq!(store.message_sequence(user(2), message(251)).unwrap(), None);
+    assert_eq!(store.message_sequence(user(2), message(77)).unwrap(), Some(77));
     assert_eq!(store.counters().unwrap(), [(3, counters)]);
 }
 
@@ -130,4 +179,123 @@ fn iterators_show_what_was_there_at_their_start(store: &impl Store) {
     store.commit(&Commit { shard: 3, events, ..Commit::default() }).unwrap();
     assert_eq!((all.count(), one.count()), (300, 299));
     assert_eq!(store.all_events().unwrap().count(), 302);
+}
+
+/// Stores events 1 to `count` of a user, and a state.
+fn fill(store: &impl Store, who: u8, count: u64) {
+    let events = (1..=count).map(|sequence| NewEvent {
+        message_key: MessageKey::from_bytes(u128::from(sequence).to_be_bytes()),
+        ..new_event(who, sequence, 0)
+    });
+    let states = vec![(user(who), count.to_be_bytes().to_vec())];
+    store.commit(&Commit { shard: 3, events: events.collect(), states, ..Commit::default() }).unwrap();
+}
+
+fn erasure(who: u8) -> Erasure {
+    let counters = Counters { events: 7, users: 1 };
+    Erasure { user: user(who), tombstone: b"gone".to_vec(), shard: 3, counters }
+}
+
+fn writing_the_same_again_changes_nothing(store: &impl Store) {
+    fill(store, 20, 3);
+    let before = everything(store);
+    fill(store, 20, 3);
+    assert_eq!(everything(store), before);
+}
+
+fn snapshots_keep_showing_their_moment(store: &impl Store) {
+    fill(store, 21, 4);
+    store.put_exposures(user(21), b"before").unwrap();
+    let (snapshot, before) = (store.snapshot().unwrap(), everything(store));
+    fill(store, 21, 6);
+    fill(store, 22, 1);
+    store.put_exposures(user(21), b"after").unwrap();
+    assert_eq!(everything(&*snapshot), before);
+    store.erase(&erasure(21)).unwrap();
+    store.flush().unwrap();
+    assert_eq!(everything(&*snapshot), before);
+    assert_eq!(snapshot.state(user(21)).unwrap().unwrap(), 4_u64.to_be_bytes());
+    assert_eq!(snapshot.exposures(user(21)).unwrap().as_deref(), Some(b"before".as_slice()));
+    assert_eq!(snapshot.events(user(21)).unwrap().count(), 4);
+    let fifth = MessageKey::from_bytes(5_u128.to_be_bytes());
+    assert_eq!(snapshot.message_sequence(user(21), fifth).unwrap(), None);
+    assert_eq!((snapshot.state(user(22)).unwrap(), snapshot.tombstone(user(21)).unwrap()), (None, None));
+    assert_ne!(everything(store), before);
+}
+
+fn what_was_just_read_is_known_without_the_disk(store: &impl Store) {
+    fill(store, 23, 2);
+    store.put_exposures(user(23), b"given").unwrap();
+    store.flush().unwrap();
+    let (state, exposures) = (store.state(user(23)).unwrap(), store.exposures(user(23)).unwrap());
+    assert_eq!(store.state_if_cached(user(23)).unwrap(), Cached::Known(state));
+    assert_eq!(store.exposures_if_cached(user(23)).unwrap(), Cached::Known(exposures));
+}
+
+fn erasure_leaves_only_a_tombstone(store: &impl Store) {
+    fill(store, 30, 3);
+    fill(store, 31, 3);
+    fill(store, 32, 3);
+    store.put_exposures(user(31), b"given").unwrap();
+    let erased = store.erase(&erasure(31)).unwrap();
+    assert_eq!(erased, Erased { states: 1, events: 3, messages: 3, exposures: 1 });
+    let first = MessageKey::from_bytes(1_u128.to_be_bytes());
+    assert_eq!(store.state(user(31)).unwrap(), None);
+    assert_eq!(store.exposures(user(31)).unwrap(), None);
+    assert_eq!(store.events(user(31)).unwrap().count(), 0);
+    assert!(!store.contains_message(user(31), first).unwrap());
+    assert!(store.users().unwrap().all(|it| it.unwrap() != user(31)));
+    assert!(store.all_events().unwrap().all(|event| event.unwrap().user != user(31)));
+    assert_eq!(store.tombstone(user(31)).unwrap().as_deref(), Some(b"gone".as_slice()));
+    assert_eq!(store.counters().unwrap(), [(3, erasure(31).counters)]);
+    for neighbour in [30, 32] {
+        assert_eq!(store.events(user(neighbour)).unwrap().count(), 3);
+        assert!(store.contains_message(user(neighbour), first).unwrap());
+    }
+    assert_eq!(store.erase(&erasure(31)).unwrap(), Erased::default(), "again changes nothing");
+    store.remove_tombstone(user(31)).unwrap();
+    assert_eq!(store.tombstone(user(31)).unwrap(), None);
+}
+
+fn erasure_of_many_events_leaves_the_neighbours(store: &impl Store) {
+    fill(store, 40, 2);
+    fill(store, 41, 3_000);
+    fill(store, 42, 2);
+    let erased = store.erase(&erasure(41)).unwrap();
+    assert_eq!((erased.events, erased.messages), (3_000, 3_000));
+    assert_eq!(store.events(user(41)).unwrap().count(), 0);
+    let first = MessageKey::from_bytes(1_u128.to_be_bytes());
+    assert!(!store.contains_message(user(41), first).unwrap());
+    for neighbour in [40, 42] {
+        assert_eq!(store.events(user(neighbour)).unwrap().count(), 2);
+        assert!(store.contains_message(user(neighbour), first).unwrap());
+    }
+}
+
+/// Two users change together, and each state says how many events there are: no reader may see one without the other.
+fn readers_see_whole_commits(store: &impl Store) {
+    const ROUNDS: u64 = 200;
+    let write = |round: u64| {
+        let events = vec![new_event(50, round, round as u8), new_event(51, round, round as u8)];
+        let states = [50, 51].map(|who| (user(who), round.to_be_bytes().to_vec())).to_vec();
+        store.commit(&Commit { shard: 3, events, states, ..Commit::default() }).unwrap();
+    };
+    let count = |state: Option<Vec<u8>>| u64::from_be_bytes(state.unwrap().try_into().unwrap());
+    write(1);
+    std::thread::scope(|threads| {
+        for _ in 0..3 {
+            threads.spawn(|| {
+                let mut last = 0;
+                while last < ROUNDS {
+                    let snapshot = store.snapshot().unwrap();
+                    let rounds = [50, 51].map(|who| count(snapshot.state(user(who)).unwrap()));
+                    let events = [50, 51].map(|who| snapshot.events(user(who)).unwrap().count() as u64);
+                    assert_eq!((rounds, events), ([rounds[0]; 2], [rounds[0]; 2]));
+                    assert!(rounds[0] >= last, "time goes on");
+                    last = rounds[0];
+                }
+            });
+        }
+        (2..=ROUNDS).for_each(write);
+    });
 }

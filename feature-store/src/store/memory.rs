@@ -1,17 +1,21 @@
 //! The engine that forgets: ordered maps behind one lock. For tests, replays and trials.
 //!
-//! Not here: any promise beyond the life of the process.
+//! A snapshot shares the tables; the first write after it copies the map of users, and each user's rows when they are
+//! written to. Not here: any promise beyond the life of the process.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use augur_domain::ids::MessageKey;
 use augur_domain::{ContentHash, UserKey};
 use parking_lot::RwLock;
 
-use super::{Commit, Counters, EventRecord, EventRecords, Store, Usage, Users};
+use super::{
+    Cached, Commit, Counters, Erased, Erasure, EventRecord, EventRecords, Read, Store, Usage, Users,
+};
 use crate::Error;
 
-/// A [`Store`] in memory. Iterators copy one user's records at a time.
+/// A [`Store`] in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     tables: RwLock<Tables>,
@@ -19,14 +23,36 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct Tables {
-    states: BTreeMap<UserKey, Vec<u8>>,
-    /// In the order of their sequence.
-    events: BTreeMap<UserKey, Vec<EventRecord>>,
-    messages: BTreeSet<(UserKey, MessageKey)>,
-    exposures: BTreeMap<UserKey, Vec<u8>>,
+    users: Arc<UserTable>,
     quarantine: VecDeque<Vec<u8>>,
     counters: BTreeMap<u32, Counters>,
     feature_set: Option<ContentHash>,
+}
+
+type UserTable = BTreeMap<UserKey, Arc<Rows>>;
+
+/// Everything under one user's key.
+#[derive(Debug, Clone, Default)]
+struct Rows {
+    state: Option<Vec<u8>>,
+    /// By sequence.
+    events: BTreeMap<u64, Vec<u8>>,
+    /// The sequence of each message.
+    messages: BTreeMap<MessageKey, u64>,
+    exposures: Option<Vec<u8>>,
+    tombstone: Option<Vec<u8>>,
+}
+
+impl Tables {
+    fn rows(&mut self, user: UserKey) -> &mut Rows {
+        Arc::make_mut(Arc::make_mut(&mut self.users).entry(user).or_default())
+    }
+
+    fn put_states(&mut self, states: &[(UserKey, Vec<u8>)]) {
+        for (user, record) in states {
+            self.rows(*user).state = Some(record.clone());
+        }
+    }
 }
 
 impl MemoryStore {
@@ -36,52 +62,120 @@ impl MemoryStore {
     }
 }
 
-impl Store for MemoryStore {
+/// Users' rows that can be looked at: as they are now, or as they were at some moment.
+trait UserRows {
+    fn with<T>(&self, look: impl FnOnce(&UserTable) -> T) -> T;
+
+    fn row<T>(&self, user: UserKey, value: impl FnOnce(&Rows) -> Option<T>) -> Option<T> {
+        self.with(|users| users.get(&user).and_then(|rows| value(rows)))
+    }
+}
+
+impl UserRows for MemoryStore {
+    fn with<T>(&self, look: impl FnOnce(&UserTable) -> T) -> T {
+        look(&self.tables.read().users)
+    }
+}
+
+struct View {
+    users: Arc<UserTable>,
+}
+
+impl UserRows for View {
+    fn with<T>(&self, look: impl FnOnce(&UserTable) -> T) -> T {
+        look(&self.users)
+    }
+}
+
+impl<T: UserRows> Read for T {
     fn state(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.tables.read().states.get(&user).cloned())
+        Ok(self.row(user, |rows| rows.state.clone()))
     }
 
-    fn contains_message(&self, user: UserKey, message_key: MessageKey) -> Result<bool, Error> {
-        Ok(self.tables.read().messages.contains(&(user, message_key)))
+    fn message_sequence(&self, user: UserKey, message_key: MessageKey) -> Result<Option<u64>, Error> {
+        Ok(self.row(user, |rows| rows.messages.get(&message_key).copied()))
+    }
+
+    fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {
+        let events = self.row(user, |rows| Some(records(user, rows)));
+        Ok(Box::new(events.into_iter().flatten()))
+    }
+
+    fn all_events(&self) -> Result<EventRecords<'_>, Error> {
+        let all = |users: &UserTable| {
+            users.iter().map(|(user, rows)| (*user, Arc::clone(rows))).collect::<Vec<_>>()
+        };
+        Ok(Box::new(self.with(all).into_iter().flat_map(|(user, rows)| records(user, &rows))))
+    }
+
+    fn users(&self) -> Result<Users<'_>, Error> {
+        let all = |users: &UserTable| {
+            let with_state = users.iter().filter(|(_, rows)| rows.state.is_some());
+            with_state.map(|(user, _)| *user).collect::<Vec<_>>()
+        };
+        Ok(Box::new(self.with(all).into_iter().map(Ok)))
+    }
+
+    fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.row(user, |rows| rows.exposures.clone()))
+    }
+
+    fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.row(user, |rows| rows.tombstone.clone()))
+    }
+}
+
+fn records(user: UserKey, rows: &Rows) -> impl Iterator<Item = Result<EventRecord, Error>> + use<> {
+    let events = rows.events.iter().map(|(&sequence, record)| (sequence, record.clone()));
+    let events: Vec<_> = events.collect();
+    events.into_iter().map(move |(sequence, record)| Ok(EventRecord { user, sequence, record }))
+}
+
+impl Store for MemoryStore {
+    fn snapshot(&self) -> Result<Box<dyn Read + '_>, Error> {
+        Ok(Box::new(View { users: Arc::clone(&self.tables.read().users) }))
+    }
+
+    fn state_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
+        self.state(user).map(Cached::Known)
+    }
+
+    fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
+        self.exposures(user).map(Cached::Known)
     }
 
     fn commit(&self, commit: &Commit) -> Result<(), Error> {
         let mut tables = self.tables.write();
         for event in &commit.events {
-            tables.messages.insert((event.user, event.message_key));
-            let record =
-                EventRecord { user: event.user, sequence: event.sequence, record: event.record.clone() };
-            tables.events.entry(event.user).or_default().push(record);
+            let rows = tables.rows(event.user);
+            rows.messages.insert(event.message_key, event.sequence);
+            rows.events.insert(event.sequence, event.record.clone());
         }
-        tables.states.extend(commit.states.iter().cloned());
+        tables.put_states(&commit.states);
         tables.counters.insert(commit.shard, commit.counters);
         Ok(())
     }
 
-    fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {
-        let events = self.tables.read().events.get(&user).cloned().unwrap_or_default();
-        Ok(Box::new(events.into_iter().map(Ok)))
+    fn erase(&self, erasure: &Erasure) -> Result<Erased, Error> {
+        let mut tables = self.tables.write();
+        let tombstone = Some(erasure.tombstone.clone());
+        let rows = std::mem::replace(tables.rows(erasure.user), Rows { tombstone, ..Rows::default() });
+        tables.counters.insert(erasure.shard, erasure.counters);
+        Ok(Erased {
+            states: u64::from(rows.state.is_some()),
+            events: rows.events.len() as u64,
+            messages: rows.messages.len() as u64,
+            exposures: u64::from(rows.exposures.is_some()),
+        })
     }
 
-    fn all_events(&self) -> Result<EventRecords<'_>, Error> {
-        // One user's events at a time; as logs only grow, their lengths now tell what is there now.
-        let lengths: Vec<(UserKey, usize)> =
-            self.tables.read().events.iter().map(|(user, events)| (*user, events.len())).collect();
-        let events = move |(user, length)| {
-            let mut events = self.tables.read().events.get(&user).cloned().unwrap_or_default();
-            events.truncate(length);
-            events
-        };
-        Ok(Box::new(lengths.into_iter().flat_map(events).map(Ok)))
-    }
-
-    fn users(&self) -> Result<Users<'_>, Error> {
-        let users: Vec<UserKey> = self.tables.read().states.keys().copied().collect();
-        Ok(Box::new(users.into_iter().map(Ok)))
+    fn remove_tombstone(&self, user: UserKey) -> Result<(), Error> {
+        self.tables.write().rows(user).tombstone = None;
+        Ok(())
     }
 
     fn replace_states(&self, states: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
-        self.tables.write().states.extend(states.iter().cloned());
+        self.tables.write().put_states(states);
         Ok(())
     }
 
@@ -98,12 +192,8 @@ impl Store for MemoryStore {
         Ok(self.tables.read().counters.iter().map(|(shard, counters)| (*shard, *counters)).collect())
     }
 
-    fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.tables.read().exposures.get(&user).cloned())
-    }
-
     fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
-        self.tables.write().exposures.insert(user, record.to_vec());
+        self.tables.write().rows(user).exposures = Some(record.to_vec());
         Ok(())
     }
 

@@ -1,7 +1,21 @@
 //! What a storage engine must offer, so that everything above it is written once.
 //!
-//! Records are opaque bytes here; their layouts belong to `state`, `event_record`, `exposure` and `quarantine`.
-//! One suite, `contract`, says what holds for every engine. Not here: features, threads, locks over several calls.
+//! An engine is a [`Store`]. It keeps five tables under a user's key (state, events, dedup marks, exposures, tombstone)
+//! and three that belong to nobody (quarantine, counters, definitions). Records are opaque bytes; their layouts belong
+//! to `state`, `event_record`, `exposure` and `quarantine`. What every engine promises:
+//!
+//! - **Order.** Events come by user key and then by sequence, users by key.
+//! - **Atomicity.** Each method that writes takes effect whole or not at all, for readers and after a crash.
+//! - **Durability.** [`Store::commit`], [`Store::erase`] and [`Store::append_quarantine`] survive the loss of power once they
+//!   return, when the engine was opened so; the other writes do after the next of these or [`Store::flush`].
+//! - **Idempotence.** Writing the same again changes nothing; so does erasing a user of whom nothing is stored.
+//! - **Reads.** A point read sees every write that returned before it began. An iterator shows what was there at its
+//!   start, and a [`Store::snapshot`] what was there at its own, for all tables of all users, whatever is written
+//!   meanwhile. Readers never wait for writers.
+//! - **Erasure.** Nothing under the user's key is left but the tombstone.
+//! - **One writer per user.** Callers see to it; the engine need not.
+//!
+//! The suite `contract` holds every engine to this. Not here: features, threads, locks over several calls.
 
 #[cfg(test)]
 mod contract;
@@ -10,6 +24,8 @@ mod memory;
 mod rocks;
 #[cfg(feature = "rocksdb")]
 mod rocks_open;
+#[cfg(feature = "rocksdb")]
+mod rocks_read;
 
 use augur_domain::ids::MessageKey;
 use augur_domain::{ContentHash, UserKey};
@@ -82,21 +98,83 @@ pub type EventRecords<'a> = Box<dyn Iterator<Item = Result<EventRecord, Error>> 
 /// Users one after another.
 pub type Users<'a> = Box<dyn Iterator<Item = Result<UserKey, Error>> + 'a>;
 
-/// A storage engine. Every method may block on a disk and fails with [`Error::Storage`] or [`Error::Corrupted`].
+/// What an engine tells from memory alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cached {
+    /// What a read would give: the record, or that there is none.
+    Known(Option<Vec<u8>>),
+    /// Only a read that may block can tell.
+    NotCached,
+}
+
+/// Everything of one user, to be removed in one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erasure {
+    /// Whose.
+    pub user: UserKey,
+    /// What is left in its place, see [`Read::tombstone`].
+    pub tombstone: Vec<u8>,
+    /// The writer's number and its counters as they are afterwards.
+    pub shard: u32,
+    /// See [`Self::shard`].
+    pub counters: Counters,
+}
+
+/// What an erasure removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Erased {
+    /// State records.
+    pub states: u64,
+    /// Event records.
+    pub events: u64,
+    /// Dedup marks.
+    pub messages: u64,
+    /// Exposure records.
+    pub exposures: u64,
+}
+
+/// What can be read of users: in the engine as it is now, or in a [`Store::snapshot`] of it. Every method may block on a
+/// disk and fails with [`Error::Storage`] or [`Error::Corrupted`].
 #[expect(clippy::missing_errors_doc, reason = "the trait's own sentence covers every method")]
-pub trait Store: Send + Sync + 'static {
+pub trait Read {
     /// The user's encoded state.
     fn state(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error>;
+    /// The sequence of this user's event with this message key, if one was stored.
+    fn message_sequence(&self, user: UserKey, message_key: MessageKey) -> Result<Option<u64>, Error>;
     /// Whether an event of this user with this message key was stored.
-    fn contains_message(&self, user: UserKey, message_key: MessageKey) -> Result<bool, Error>;
-    /// Stores a group, whole or not at all; durable on return if the engine was opened so.
-    fn commit(&self, commit: &Commit) -> Result<(), Error>;
+    fn contains_message(&self, user: UserKey, message_key: MessageKey) -> Result<bool, Error> {
+        Ok(self.message_sequence(user, message_key)?.is_some())
+    }
     /// The user's events in the order of their sequence.
     fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error>;
     /// All events, by user and then by sequence.
     fn all_events(&self) -> Result<EventRecords<'_>, Error>;
     /// Every user with a state, in key order.
     fn users(&self) -> Result<Users<'_>, Error>;
+    /// The user's encoded exposures.
+    fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error>;
+    /// What an erasure left of the user, if there was one.
+    fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error>;
+}
+
+/// A storage engine; the module says what it promises. Every method may block on a disk, except where it says
+/// otherwise, and fails with [`Error::Storage`] or [`Error::Corrupted`].
+#[expect(clippy::missing_errors_doc, reason = "the trait's own sentence covers every method")]
+pub trait Store: Read + Send + Sync + 'static {
+    /// A consistent view of everything at this moment. Costs little until dropped, when what it kept from being
+    /// cleaned up is; so hold it briefly.
+    fn snapshot(&self) -> Result<Box<dyn Read + '_>, Error>;
+    /// The user's encoded state, if memory can tell; never blocks on a disk.
+    fn state_if_cached(&self, user: UserKey) -> Result<Cached, Error>;
+    /// The user's encoded exposures, if memory can tell; never blocks on a disk.
+    fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error>;
+    /// Stores a group.
+    fn commit(&self, commit: &Commit) -> Result<(), Error>;
+    /// Removes everything of a user and leaves a tombstone. What was removed can no longer be read, by any snapshot made later;
+    /// an engine may take longer to free its space.
+    fn erase(&self, erasure: &Erasure) -> Result<Erased, Error>;
+    /// Takes a tombstone away.
+    fn remove_tombstone(&self, user: UserKey) -> Result<(), Error>;
     /// Overwrites states, for a rebuild; need not be durable before the next [`Self::set_feature_set`].
     fn replace_states(&self, states: &[(UserKey, Vec<u8>)]) -> Result<(), Error>;
     /// Which definitions the states follow; `None` when they follow none for sure.
@@ -105,8 +183,6 @@ pub trait Store: Send + Sync + 'static {
     fn set_feature_set(&self, feature_set: Option<ContentHash>) -> Result<(), Error>;
     /// The counters of every writer there ever was.
     fn counters(&self) -> Result<Vec<(u32, Counters)>, Error>;
-    /// The user's encoded exposures.
-    fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error>;
     /// Replaces the user's exposures; survives the end of the process, not of the machine.
     fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error>;
     /// Appends to the quarantine in order, and removes the oldest entries beyond `keep`.
@@ -115,7 +191,7 @@ pub trait Store: Send + Sync + 'static {
     fn newest_quarantined(&self, limit: usize) -> Result<Vec<Vec<u8>>, Error>;
     /// How many entries the quarantine holds.
     fn quarantine_len(&self) -> u64;
-    /// Makes everything durable.
+    /// Makes everything durable and moves it out of memory buffers.
     fn flush(&self) -> Result<(), Error>;
     /// Bytes used now.
     fn usage(&self) -> Usage;

@@ -2,18 +2,17 @@
 //!
 //! Keys: a user's 16 bytes, followed in `events` by the sequence (8 bytes, big-endian, so that order is order)
 //! and in `messages` by the message key. No merge operators, no filters by clock. Not here: opening
-//! (`rocks_open`).
+//! (`rocks_open`), or
+//! reading users (`rocks_read`).
 
 use augur_domain::ids::MessageKey;
 use augur_domain::{ContentHash, UserKey};
 use parking_lot::Mutex;
-use rocksdb::{
-    Cache, ColumnFamily, DB, Direction, ErrorKind, FlushOptions, IteratorMode, ReadOptions, WriteBatch,
-    WriteOptions,
-};
+use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, IteratorMode, WriteBatch, WriteOptions};
 
-use super::rocks_open::{self, EVENTS, EXPOSURES, MESSAGES, META, QUARANTINE, STATES};
-use super::{Commit, Counters, EventRecord, EventRecords, Store, Usage, Users};
+use super::rocks_open::{self, EVENTS, EXPOSURES, MESSAGES, META, QUARANTINE, STATES, TOMBSTONES};
+use super::rocks_read::{Reader, RocksSnapshot, corrupted, failed, message_key};
+use super::{Cached, Commit, Counters, Erased, Erasure, EventRecords, Read, Store, Usage, Users};
 use crate::bytes;
 use crate::error::DecodeError;
 use crate::{Config, Error};
@@ -22,15 +21,9 @@ const FEATURE_SET_KEY: &[u8] = b"feature_set";
 const COUNTERS_PREFIX: &[u8] = b"counters/";
 const COUNTERS_MAGIC: u8 = b'C';
 const COUNTERS_VERSION: u8 = 1;
-/// Entries that leave the quarantine one by one. More of them, as when its bound was lowered, go as one range; ranges
-/// slow down reads, so they are not for every write.
+/// Entries that leave the quarantine or an erased user one by one. More of them go as one range; ranges slow down reads, so they
+/// are not for every write.
 const MAX_SINGLE_DELETES: u64 = 1_000;
-/// Scans read ahead this far and leave the cache to point reads.
-const READAHEAD_BYTES: usize = 1 << 20;
-
-/// Key and value.
-type Entry = (Box<[u8]>, Box<[u8]>);
-
 /// A [`Store`] in a directory of its own.
 pub struct RocksStore {
     db: DB,
@@ -46,16 +39,6 @@ impl std::fmt::Debug for RocksStore {
     }
 }
 
-fn failed(action: &'static str) -> impl Fn(rocksdb::Error) -> Error {
-    move |error| match error.kind() {
-        ErrorKind::Corruption => {
-            let source = DecodeError::Engine { action, detail: error.to_string() };
-            Error::corrupted("data", source)
-        }
-        _ => Error::Storage { action, detail: error.to_string() },
-    }
-}
-
 fn event_key(user: UserKey, sequence: u64) -> [u8; 24] {
     let mut key = [0; 24];
     let (head, tail) = key.split_at_mut(UserKey::LEN);
@@ -64,20 +47,8 @@ fn event_key(user: UserKey, sequence: u64) -> [u8; 24] {
     key
 }
 
-fn message_key(user: UserKey, message_key: MessageKey) -> [u8; 32] {
-    let mut key = [0; 32];
-    let (head, tail) = key.split_at_mut(UserKey::LEN);
-    head.copy_from_slice(user.as_bytes());
-    tail.copy_from_slice(message_key.as_bytes());
-    key
-}
-
 fn counters_key(shard: u32) -> Vec<u8> {
     [COUNTERS_PREFIX, shard.to_be_bytes().as_slice()].concat()
-}
-
-fn corrupted(what: impl Into<String>, field: &'static str) -> Error {
-    Error::corrupted(what, DecodeError::Invalid { field })
 }
 
 impl RocksStore {
@@ -111,14 +82,11 @@ impl RocksStore {
     }
 
     fn family(&self, name: &'static str) -> Result<&ColumnFamily, Error> {
-        self.db.cf_handle(name).ok_or_else(|| Error::Storage {
-            action: "looking up a column family",
-            detail: format!("`{name}` is not open"),
-        })
+        self.reader().family(name)
     }
 
-    fn get(&self, family: &'static str, key: &[u8], action: &'static str) -> Result<Option<Vec<u8>>, Error> {
-        self.db.get_cf(self.family(family)?, key).map_err(failed(action))
+    const fn reader(&self) -> Reader<'_> {
+        Reader { db: &self.db, snapshot: None }
     }
 
     fn write(&self, batch: WriteBatch, sync: bool, action: &'static str) -> Result<(), Error> {
@@ -127,53 +95,81 @@ impl RocksStore {
         self.db.write_opt(batch, &options).map_err(failed(action))
     }
 
-    /// Key-value pairs whose keys start with `prefix`, in key order.
-    fn scan<'a>(
-        &'a self,
-        family: &'static str,
-        prefix: &[u8],
-        action: &'static str,
-    ) -> Result<impl Iterator<Item = Result<Entry, Error>> + 'a, Error> {
-        let mut options = ReadOptions::default();
-        options.fill_cache(false);
-        options.set_readahead_size(READAHEAD_BYTES);
-        options.set_iterate_range(rocksdb::PrefixRange(prefix.to_vec()));
-        let mode = IteratorMode::From(prefix, Direction::Forward);
-        let entries = self.db.iterator_cf_opt(self.family(family)?, options, mode);
-        Ok(entries.map(move |entry| entry.map_err(failed(action))))
+    fn put_counters(&self, batch: &mut WriteBatch, shard: u32, counters: Counters) -> Result<(), Error> {
+        let mut record = Vec::new();
+        bytes::seal(&mut record, COUNTERS_MAGIC, COUNTERS_VERSION, |out| {
+            bytes::put_unsigned(out, counters.events);
+            bytes::put_unsigned(out, counters.users);
+        });
+        batch.put_cf(self.family(META)?, counters_key(shard), record);
+        Ok(())
     }
 
-    fn scan_events(&self, prefix: &[u8]) -> Result<EventRecords<'_>, Error> {
-        let entries = self.scan(EVENTS, prefix, "reading events")?;
-        Ok(Box::new(entries.map(|entry| {
-            let (key, record) = entry?;
-            let invalid = || corrupted("event log", "key");
-            let (user, sequence) = key.split_first_chunk::<{ UserKey::LEN }>().ok_or_else(invalid)?;
-            let sequence = sequence.try_into().map_err(|_| invalid())?;
-            Ok(EventRecord {
-                user: UserKey::from_bytes(*user),
-                sequence: u64::from_be_bytes(sequence),
-                record: record.into_vec(),
-            })
-        })))
+    /// Puts the removal of all keys that start with `prefix` into the batch; says how many there are.
+    fn remove_prefix(&self, batch: &mut WriteBatch, name: &'static str, prefix: &[u8]) -> Result<u64, Error> {
+        let family = self.family(name)?;
+        let (mut count, mut last) = (0, None);
+        for entry in self.reader().scan(name, prefix, "listing what to erase")? {
+            let (key, _) = entry?;
+            if count < MAX_SINGLE_DELETES {
+                batch.delete_cf(family, &key);
+            }
+            (count, last) = (count + 1, Some(key));
+        }
+        if let Some(last) = last.filter(|_| count > MAX_SINGLE_DELETES) {
+            batch.delete_range_cf(family, prefix, last.as_ref());
+            batch.delete_cf(family, &last);
+        }
+        Ok(count)
+    }
+}
+
+impl Read for RocksStore {
+    fn state(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.reader().state(user)
+    }
+
+    fn message_sequence(&self, user: UserKey, message_key: MessageKey) -> Result<Option<u64>, Error> {
+        self.reader().message_sequence(user, message_key)
+    }
+
+    fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {
+        self.reader().events(user.as_bytes())
+    }
+
+    fn all_events(&self) -> Result<EventRecords<'_>, Error> {
+        self.reader().events(&[])
+    }
+
+    fn users(&self) -> Result<Users<'_>, Error> {
+        self.reader().users()
+    }
+
+    fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.reader().exposures(user)
+    }
+
+    fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.reader().tombstone(user)
     }
 }
 
 impl Store for RocksStore {
-    fn state(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
-        self.get(STATES, user.as_bytes(), "reading a state")
+    fn snapshot(&self) -> Result<Box<dyn Read + '_>, Error> {
+        Ok(Box::new(RocksSnapshot { db: &self.db, snapshot: self.db.snapshot() }))
     }
 
-    fn contains_message(&self, user: UserKey, message: MessageKey) -> Result<bool, Error> {
-        let key = message_key(user, message);
-        let found =
-            self.db.get_pinned_cf(self.family(MESSAGES)?, key).map_err(failed("looking up a message"))?;
-        Ok(found.is_some())
+    fn state_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
+        self.reader().cached(STATES, user.as_bytes(), "reading a state")
+    }
+
+    fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
+        self.reader().cached(EXPOSURES, user.as_bytes(), "reading exposures")
     }
 
     fn commit(&self, commit: &Commit) -> Result<(), Error> {
         let (events, messages) = (self.family(EVENTS)?, self.family(MESSAGES)?);
-        let (states, meta) = (self.family(STATES)?, self.family(META)?);
+        let states = self.family(STATES)?;
         let mut batch = WriteBatch::default();
         for event in &commit.events {
             batch.put_cf(events, event_key(event.user, event.sequence), &event.record);
@@ -182,30 +178,29 @@ impl Store for RocksStore {
         for (user, record) in &commit.states {
             batch.put_cf(states, user.as_bytes(), record);
         }
-        let mut counters = Vec::new();
-        bytes::seal(&mut counters, COUNTERS_MAGIC, COUNTERS_VERSION, |out| {
-            bytes::put_unsigned(out, commit.counters.events);
-            bytes::put_unsigned(out, commit.counters.users);
-        });
-        batch.put_cf(meta, counters_key(commit.shard), counters);
+        self.put_counters(&mut batch, commit.shard, commit.counters)?;
         self.write(batch, self.sync, "committing events")
     }
 
-    fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {
-        self.scan_events(user.as_bytes())
+    fn erase(&self, erasure: &Erasure) -> Result<Erased, Error> {
+        let user = erasure.user.as_bytes();
+        let mut batch = WriteBatch::default();
+        let erased = Erased {
+            states: self.remove_prefix(&mut batch, STATES, user)?,
+            events: self.remove_prefix(&mut batch, EVENTS, user)?,
+            messages: self.remove_prefix(&mut batch, MESSAGES, user)?,
+            exposures: self.remove_prefix(&mut batch, EXPOSURES, user)?,
+        };
+        batch.put_cf(self.family(TOMBSTONES)?, user, &erasure.tombstone);
+        self.put_counters(&mut batch, erasure.shard, erasure.counters)?;
+        self.write(batch, self.sync, "erasing a user")?;
+        Ok(erased)
     }
 
-    fn all_events(&self) -> Result<EventRecords<'_>, Error> {
-        self.scan_events(&[])
-    }
-
-    fn users(&self) -> Result<Users<'_>, Error> {
-        let entries = self.scan(STATES, &[], "listing users")?;
-        Ok(Box::new(entries.map(|entry| {
-            let (key, _) = entry?;
-            let bytes = key.as_ref().try_into().map_err(|_| corrupted("states", "key"))?;
-            Ok(UserKey::from_bytes(bytes))
-        })))
+    fn remove_tombstone(&self, user: UserKey) -> Result<(), Error> {
+        let mut batch = WriteBatch::default();
+        batch.delete_cf(self.family(TOMBSTONES)?, user.as_bytes());
+        self.write(batch, self.sync, "removing a tombstone")
     }
 
     fn replace_states(&self, states: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
@@ -218,7 +213,7 @@ impl Store for RocksStore {
     }
 
     fn feature_set(&self) -> Result<Option<ContentHash>, Error> {
-        let stored = self.get(META, FEATURE_SET_KEY, "reading the feature set")?;
+        let stored = self.reader().get(META, FEATURE_SET_KEY, "reading the feature set")?;
         let hash = |bytes: Vec<u8>| match bytes.as_slice().try_into() {
             Ok(bytes) => Ok(ContentHash::from_bytes(bytes)),
             Err(_) => Err(corrupted("feature set", "hash")),
@@ -239,7 +234,7 @@ impl Store for RocksStore {
 
     fn counters(&self) -> Result<Vec<(u32, Counters)>, Error> {
         let mut counters = Vec::new();
-        for entry in self.scan(META, COUNTERS_PREFIX, "reading counters")? {
+        for entry in self.reader().scan(META, COUNTERS_PREFIX, "reading counters")? {
             let (key, record) = entry?;
             let shard = key.get(COUNTERS_PREFIX.len()..).and_then(|shard| shard.try_into().ok());
             let shard = u32::from_be_bytes(shard.ok_or_else(|| corrupted("counters", "key"))?);
@@ -249,10 +244,6 @@ impl Store for RocksStore {
             counters.push((shard, decoded));
         }
         Ok(counters)
-    }
-
-    fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
-        self.get(EXPOSURES, user.as_bytes(), "reading exposures")
     }
 
     fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
@@ -296,7 +287,7 @@ impl Store for RocksStore {
 
     fn flush(&self) -> Result<(), Error> {
         self.db.flush_wal(true).map_err(failed("syncing the log"))?;
-        for family in [STATES, EVENTS, MESSAGES, EXPOSURES, QUARANTINE, META] {
+        for family in rocks_open::TABLES {
             let flushed = self.db.flush_cf_opt(self.family(family)?, &FlushOptions::default());
             flushed.map_err(failed("flushing write buffers"))?;
         }
@@ -305,7 +296,7 @@ impl Store for RocksStore {
 
     fn usage(&self) -> Usage {
         let sum = |property: &str| {
-            let families = [STATES, EVENTS, MESSAGES, EXPOSURES, QUARANTINE, META];
+            let families = rocks_open::TABLES;
             let values = families.iter().filter_map(|name| {
                 let family = self.db.cf_handle(name)?;
                 self.db.property_int_value_cf(family, property).ok().flatten()

@@ -26,11 +26,15 @@ pub(super) const MESSAGES: &str = "messages";
 pub(super) const EXPOSURES: &str = "exposures";
 /// Events set aside.
 pub(super) const QUARANTINE: &str = "quarantine";
+/// Users who were erased.
+pub(super) const TOMBSTONES: &str = "tombstones";
 /// Format, definitions, counters.
 pub(super) const META: &str = "meta";
 
-/// The last one is the engine's own and stays empty.
-const FAMILIES: [&str; 7] = [STATES, EVENTS, MESSAGES, EXPOSURES, QUARANTINE, META, "default"];
+/// Every table; each has a column family of its name.
+pub(super) const TABLES: [&str; 7] = [STATES, EVENTS, MESSAGES, EXPOSURES, QUARANTINE, TOMBSTONES, META];
+/// The engine's own family, which stays empty.
+const DEFAULT_FAMILY: &str = "default";
 /// Open files cost memory outside the block cache.
 const MAX_OPEN_FILES: i32 = 512;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
@@ -47,8 +51,11 @@ pub(super) fn open(config: &Config) -> Result<(DB, Cache), Error> {
     let options = database_options(config);
     let family = |name: String| ColumnFamilyDescriptor::new(name, family_options(config, &cache));
     // Ours and whatever a newer version may have added: an engine that is not asked for all opens none.
-    let mut names: Vec<String> = FAMILIES.map(str::to_owned).into();
-    names.extend(stored.into_iter().filter(|name| !FAMILIES.contains(&name.as_str())));
+    let mut names: Vec<String> = TABLES.map(str::to_owned).into();
+    names.extend(stored.into_iter().filter(|name| !TABLES.contains(&name.as_str())));
+    if !names.iter().any(|name| name == DEFAULT_FAMILY) {
+        names.push(DEFAULT_FAMILY.to_owned());
+    }
     let families = names.iter().cloned().map(family);
     let db = DB::open_cf_descriptors(&options, &config.dir, families)
         .map_err(|error| opening_error(&config.dir, &error))?;

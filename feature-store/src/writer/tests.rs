@@ -7,7 +7,9 @@ use augur_domain::ids::MessageKey;
 use augur_domain::{ContentHash, Value};
 
 use super::*;
-use crate::store::{Commit, EventRecords, MemoryStore, NewEvent, Usage, Users};
+use crate::store::{
+    Cached, Commit, Erased, Erasure, EventRecords, MemoryStore, NewEvent, Read, Usage, Users,
+};
 use crate::testing::{event, schema, user};
 use crate::{FeatureStore, Verdict};
 
@@ -22,12 +24,39 @@ struct Faulty {
     commits: Mutex<Vec<usize>>,
 }
 
-impl Store for Faulty {
+impl Read for Faulty {
     fn state(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.inner.state(user)
     }
-    fn contains_message(&self, user: UserKey, message_key: MessageKey) -> Result<bool, Error> {
-        self.inner.contains_message(user, message_key)
+    fn message_sequence(&self, user: UserKey, message_key: MessageKey) -> Result<Option<u64>, Error> {
+        self.inner.message_sequence(user, message_key)
+    }
+    fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {
+        self.inner.events(user)
+    }
+    fn all_events(&self) -> Result<EventRecords<'_>, Error> {
+        self.inner.all_events()
+    }
+    fn users(&self) -> Result<Users<'_>, Error> {
+        self.inner.users()
+    }
+    fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.exposures(user)
+    }
+    fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.tombstone(user)
+    }
+}
+
+impl Store for Faulty {
+    fn snapshot(&self) -> Result<Box<dyn Read + '_>, Error> {
+        self.inner.snapshot()
+    }
+    fn state_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
+        self.inner.state_if_cached(user)
+    }
+    fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
+        self.inner.exposures_if_cached(user)
     }
     fn commit(&self, commit: &Commit) -> Result<(), Error> {
         let _open = self.gate.lock();
@@ -39,14 +68,11 @@ impl Store for Faulty {
         assert!(!self.panics.load(Ordering::SeqCst), "on purpose");
         Ok(())
     }
-    fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {
-        self.inner.events(user)
+    fn erase(&self, erasure: &Erasure) -> Result<Erased, Error> {
+        self.inner.erase(erasure)
     }
-    fn all_events(&self) -> Result<EventRecords<'_>, Error> {
-        self.inner.all_events()
-    }
-    fn users(&self) -> Result<Users<'_>, Error> {
-        self.inner.users()
+    fn remove_tombstone(&self, user: UserKey) -> Result<(), Error> {
+        self.inner.remove_tombstone(user)
     }
     fn replace_states(&self, states: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
         self.inner.replace_states(states)
@@ -59,9 +85,6 @@ impl Store for Faulty {
     }
     fn counters(&self) -> Result<Vec<(u32, Counters)>, Error> {
         self.inner.counters()
-    }
-    fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
-        self.inner.exposures(user)
     }
     fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
         self.inner.put_exposures(user, record)

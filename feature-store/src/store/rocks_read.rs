@@ -1,0 +1,190 @@
+//! Reading users from RocksDB: as it is now, as it was at a snapshot, or as far as memory can tell.
+//!
+//! Not here: writes, quarantine and counters (`rocks`).
+
+use augur_domain::UserKey;
+use augur_domain::ids::MessageKey;
+use rocksdb::{ColumnFamily, DB, Direction, ErrorKind, IteratorMode, ReadOptions, ReadTier, Snapshot};
+
+use super::rocks_open::{EVENTS, EXPOSURES, MESSAGES, STATES, TOMBSTONES};
+use super::{Cached, EventRecord, EventRecords, Read, Users};
+use crate::Error;
+use crate::error::DecodeError;
+
+/// Scans read ahead this far and leave the cache to point reads.
+const READAHEAD_BYTES: usize = 1 << 20;
+
+/// Key and value.
+type Entry = (Box<[u8]>, Box<[u8]>);
+
+pub(super) fn failed(action: &'static str) -> impl Fn(rocksdb::Error) -> Error {
+    move |error| match error.kind() {
+        ErrorKind::Corruption => {
+            let source = DecodeError::Engine { action, detail: error.to_string() };
+            Error::corrupted("data", source)
+        }
+        _ => Error::Storage { action, detail: error.to_string() },
+    }
+}
+
+pub(super) fn corrupted(what: impl Into<String>, field: &'static str) -> Error {
+    Error::corrupted(what, DecodeError::Invalid { field })
+}
+
+pub(super) fn message_key(user: UserKey, message_key: MessageKey) -> [u8; 32] {
+    let mut key = [0; 32];
+    let (head, tail) = key.split_at_mut(UserKey::LEN);
+    head.copy_from_slice(user.as_bytes());
+    tail.copy_from_slice(message_key.as_bytes());
+    key
+}
+
+/// Reads of the database, or of a snapshot of it.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    pub(super) db: &'a DB,
+    pub(super) snapshot: Option<&'a Snapshot<'a>>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn family(self, name: &'static str) -> Result<&'a ColumnFamily, Error> {
+        self.db.cf_handle(name).ok_or_else(|| Error::Storage {
+            action: "looking up a column family",
+            detail: format!("`{name}` is not open"),
+        })
+    }
+
+    fn options(self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        if let Some(snapshot) = self.snapshot {
+            options.set_snapshot(snapshot);
+        }
+        options
+    }
+
+    pub(super) fn get(
+        self,
+        family: &'static str,
+        key: &[u8],
+        action: &'static str,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        self.db.get_cf_opt(self.family(family)?, key, &self.options()).map_err(failed(action))
+    }
+
+    pub(super) fn cached(
+        self,
+        family: &'static str,
+        key: &[u8],
+        action: &'static str,
+    ) -> Result<Cached, Error> {
+        let mut options = self.options();
+        options.set_read_tier(ReadTier::BlockCache);
+        match self.db.get_cf_opt(self.family(family)?, key, &options) {
+            Ok(record) => Ok(Cached::Known(record)),
+            Err(error) if error.kind() == ErrorKind::Incomplete => Ok(Cached::NotCached),
+            Err(error) => Err(failed(action)(error)),
+        }
+    }
+
+    /// Key-value pairs whose keys start with `prefix`, in key order.
+    pub(super) fn scan(
+        self,
+        family: &'static str,
+        prefix: &[u8],
+        action: &'static str,
+    ) -> Result<impl Iterator<Item = Result<Entry, Error>> + use<'a>, Error> {
+        let mut options = self.options();
+        options.fill_cache(false);
+        options.set_readahead_size(READAHEAD_BYTES);
+        options.set_iterate_range(rocksdb::PrefixRange(prefix.to_vec()));
+        let mode = IteratorMode::From(prefix, Direction::Forward);
+        let entries = self.db.iterator_cf_opt(self.family(family)?, options, mode);
+        Ok(entries.map(move |entry| entry.map_err(failed(action))))
+    }
+
+    pub(super) fn state(self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.get(STATES, user.as_bytes(), "reading a state")
+    }
+
+    pub(super) fn message_sequence(self, user: UserKey, message: MessageKey) -> Result<Option<u64>, Error> {
+        let (family, key) = (self.family(MESSAGES)?, message_key(user, message));
+        let found = self.db.get_pinned_cf_opt(family, key, &self.options());
+        let Some(found) = found.map_err(failed("looking up a message"))? else { return Ok(None) };
+        let sequence = found.as_ref().try_into().map_err(|_| corrupted("dedup mark", "sequence"))?;
+        Ok(Some(u64::from_be_bytes(sequence)))
+    }
+
+    pub(super) fn events(self, prefix: &[u8]) -> Result<EventRecords<'a>, Error> {
+        let entries = self.scan(EVENTS, prefix, "reading events")?;
+        Ok(Box::new(entries.map(|entry| {
+            let (key, record) = entry?;
+            let invalid = || corrupted("event log", "key");
+            let (user, sequence) = key.split_first_chunk::<{ UserKey::LEN }>().ok_or_else(invalid)?;
+            let sequence = sequence.try_into().map_err(|_| invalid())?;
+            Ok(EventRecord {
+                user: UserKey::from_bytes(*user),
+                sequence: u64::from_be_bytes(sequence),
+                record: record.into_vec(),
+            })
+        })))
+    }
+
+    pub(super) fn users(self) -> Result<Users<'a>, Error> {
+        let entries = self.scan(STATES, &[], "listing users")?;
+        Ok(Box::new(entries.map(|entry| {
+            let (key, _) = entry?;
+            let bytes = key.as_ref().try_into().map_err(|_| corrupted("states", "key"))?;
+            Ok(UserKey::from_bytes(bytes))
+        })))
+    }
+
+    pub(super) fn exposures(self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.get(EXPOSURES, user.as_bytes(), "reading exposures")
+    }
+
+    pub(super) fn tombstone(self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.get(TOMBSTONES, user.as_bytes(), "looking up a tombstone")
+    }
+}
+
+/// The database as it was at one moment.
+pub(super) struct RocksSnapshot<'a> {
+    pub(super) db: &'a DB,
+    pub(super) snapshot: Snapshot<'a>,
+}
+
+impl RocksSnapshot<'_> {
+    const fn reader(&self) -> Reader<'_> {
+        Reader { db: self.db, snapshot: Some(&self.snapshot) }
+    }
+}
+
+impl Read for RocksSnapshot<'_> {
+    fn state(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.reader().state(user)
+    }
+
+    fn message_sequence(&self, user: UserKey, message_key: MessageKey) -> Result<Option<u64>, Error> {
+        self.reader().message_sequence(user, message_key)
+    }
+
+    fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {
+        self.reader().events(user.as_bytes())
+    }
+
+    fn all_events(&self) -> Result<EventRecords<'_>, Error> {
+        self.reader().events(&[])
+    }
+
+    fn users(&self) -> Result<Users<'_>, Error> {
+        self.reader().users()
+    }
+
+    fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.reader().exposures(user)
+    }
+
+    fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.reader().tombstone(user)
+    }
+}
