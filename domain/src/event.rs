@@ -82,6 +82,39 @@ impl Event {
     }
 }
 
+/// That another id names the person of an event, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdentityClaim {
+    /// The other id.
+    pub id: UserKey,
+    /// How sure the claim is.
+    pub by: ClaimedBy,
+}
+
+/// How an id came to be claimed for a person. Numbers are stored: never renumber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ClaimedBy {
+    /// An event named a known user on a browser or device: others may use it, too.
+    Device = 1,
+    /// An explicit alias of a former id.
+    Alias = 2,
+    /// An operator.
+    Operator = 3,
+}
+
+impl ClaimedBy {
+    /// The claim with this stored number.
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Device),
+            2 => Some(Self::Alias),
+            3 => Some(Self::Operator),
+            _ => None,
+        }
+    }
+}
+
 /// What became of one event of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventOutcome {
@@ -136,11 +169,19 @@ pub enum QuarantineReason {
     UnknownOriginal = 12,
     /// A retraction names an event that must not be retracted.
     NotRetractable = 13,
+    /// Two ids that are to name one person already do, the other way round.
+    LinkCycle = 14,
+    /// The person has as many linked ids as are allowed.
+    TooManyLinks = 15,
+    /// The id to be linked has more events than may be moved at once.
+    MergeTooLarge = 16,
+    /// The id to be linked belongs to another person.
+    LinkedElsewhere = 17,
 }
 
 impl QuarantineReason {
     /// Every reason.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::MissingField,
         Self::TooLarge,
         Self::InvalidValue,
@@ -154,6 +195,10 @@ impl QuarantineReason {
         Self::OutOfBounds,
         Self::UnknownOriginal,
         Self::NotRetractable,
+        Self::LinkCycle,
+        Self::TooManyLinks,
+        Self::MergeTooLarge,
+        Self::LinkedElsewhere,
     ];
 
     /// The word used on the wire, in metrics and in logs.
@@ -172,6 +217,10 @@ impl QuarantineReason {
             Self::OutOfBounds => "OUT_OF_BOUNDS",
             Self::UnknownOriginal => "UNKNOWN_ORIGINAL",
             Self::NotRetractable => "NOT_RETRACTABLE",
+            Self::LinkCycle => "LINK_CYCLE",
+            Self::TooManyLinks => "TOO_MANY_LINKS",
+            Self::MergeTooLarge => "MERGE_TOO_LARGE",
+            Self::LinkedElsewhere => "LINKED_ELSEWHERE",
         }
     }
 

@@ -201,6 +201,7 @@ impl Shopper {
                 timestamp: Some(augur_proto::convert::timestamp_to_wire(
                     augur_domain::Timestamp::from_unix_ms(time_ms),
                 )),
+                ..v1::Event::default()
             };
             emit(time_ms, number, event);
             number += 1;

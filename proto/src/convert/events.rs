@@ -4,7 +4,9 @@
 
 use std::borrow::Cow;
 
-use augur_domain::event::{EventKind, MAX_EVENT_NAME_BYTES, MAX_ID_BYTES, Quarantine, QuarantineReason};
+use augur_domain::event::{
+    ClaimedBy, EventKind, IdentityClaim, MAX_EVENT_NAME_BYTES, MAX_ID_BYTES, Quarantine, QuarantineReason,
+};
 use augur_domain::ids::{Pseudonymiser, Subject};
 use augur_domain::time::format_duration_ms;
 use augur_domain::{Event, Timestamp, event_name};
@@ -64,6 +66,37 @@ pub fn event_from_wire(
     })
 }
 
+/// The other id that the event names: the previous one of an alias, else the anonymous one beside a user's.
+///
+/// # Errors
+/// The closed reason, the field's path and what was expected.
+pub fn claim_from_wire(
+    wire: &v1::Event,
+    pseudonymiser: &Pseudonymiser,
+) -> Result<Option<IdentityClaim>, Quarantine> {
+    let is_alias = wire.r#type == v1::EventType::Alias as i32;
+    if is_alias {
+        check_id(&wire.user_id, "user_id", QuarantineReason::MissingField)?;
+    }
+    if is_alias && !wire.previous_id.is_empty() {
+        check_id(&wire.previous_id, "previous_id", QuarantineReason::MissingField)?;
+        let id = pseudonymiser.user_key(Subject::User(&wire.previous_id));
+        return Ok(Some(IdentityClaim { id, by: ClaimedBy::Alias }));
+    }
+    if wire.user_id.is_empty() || wire.anonymous_id.is_empty() {
+        if is_alias {
+            let problem = "no other id is named";
+            let expected = "previous_id or anonymous_id";
+            return Err(quarantine(QuarantineReason::MissingField, "previous_id", problem, expected));
+        }
+        return Ok(None);
+    }
+    check_id(&wire.anonymous_id, "anonymous_id", QuarantineReason::MissingField)?;
+    let id = pseudonymiser.user_key(Subject::Anonymous(&wire.anonymous_id));
+    let by = if is_alias { ClaimedBy::Alias } else { ClaimedBy::Device };
+    Ok(Some(IdentityClaim { id, by }))
+}
+
 fn set_aside(reason: QuarantineReason, error: FieldError) -> Quarantine {
     Quarantine {
         reason,
@@ -87,11 +120,12 @@ fn kind_of(number: i32) -> Result<EventKind, Quarantine> {
         Ok(v1::EventType::Identify) => Ok(EventKind::Identify),
         Ok(v1::EventType::Page) => Ok(EventKind::Page),
         Ok(v1::EventType::Screen) => Ok(EventKind::Screen),
+        Ok(v1::EventType::Alias) => Ok(EventKind::Alias),
         Err(_) => Err(quarantine(
             QuarantineReason::UnsupportedKind,
             "type",
             format!("type {number} is not known"),
-            "track, identify, page or screen",
+            "track, identify, page, screen or alias",
         )),
     }
 }
@@ -276,5 +310,30 @@ mod tests {
             assert_eq!((quarantine.reason, &*quarantine.field), (reason, field), "{quarantine:?}");
             assert!(quarantine.detail.contains("expected"), "{quarantine:?}");
         }
+    }
+
+    #[test]
+    fn claims_name_the_other_id() {
+        let ours = Pseudonymiser::new([1; 32]);
+        let claim = |wire: &v1::Event| claim_from_wire(wire, &ours);
+        let both = v1::Event { anonymous_id: "browser".into(), ..good() };
+        let browser = ours.user_key(Subject::Anonymous("browser"));
+        assert_eq!(claim(&good()).unwrap(), None);
+        let by_device = IdentityClaim { id: browser, by: ClaimedBy::Device };
+        assert_eq!(claim(&both).unwrap(), Some(by_device));
+
+        let alias = v1::Event { r#type: v1::EventType::Alias as i32, ..both };
+        assert_eq!(&*convert(alias.clone()).unwrap().name, "alias");
+        let by_alias = IdentityClaim { by: ClaimedBy::Alias, ..by_device };
+        assert_eq!(claim(&alias).unwrap(), Some(by_alias));
+        let previous = v1::Event { previous_id: "old".into(), ..alias.clone() };
+        assert_eq!(claim(&previous).unwrap().unwrap().id, ours.user_key(Subject::User("old")));
+
+        let nobody = v1::Event { user_id: String::new(), ..alias.clone() };
+        assert_eq!(claim(&nobody).unwrap_err().field, "user_id");
+        let alone = v1::Event { anonymous_id: String::new(), ..alias.clone() };
+        assert_eq!(claim(&alone).unwrap_err().field, "previous_id");
+        let long = v1::Event { anonymous_id: "x".repeat(257), ..alias };
+        assert_eq!(claim(&long).unwrap_err().reason, QuarantineReason::TooLarge);
     }
 }
