@@ -44,7 +44,7 @@ pub enum Verdict {
 pub struct FeatureStore {
     // Declared first, dropped first: writers end before the engine they write to.
     writers: Writers,
-    store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     schema: Arc<FeatureSchema>,
     decisions: Stripes,
     exposure_writes: Stripes,
@@ -243,6 +243,19 @@ impl FeatureStore {
     /// [`Error::InvalidLabel`]; from the iterator, [`Error::Storage`] or [`Error::Corrupted`].
     pub fn training_rows<'a>(&'a self, labels: &'a [Label]) -> Result<TrainingRows<'a>, Error> {
         TrainingRows::new(&*self.store, &self.schema, labels)
+    }
+
+    /// As [`Self::training_rows`], of labels in any number.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`]; from the iterator, [`Error::Storage`], [`Error::Corrupted`] or [`Error::File`].
+    #[cfg(feature = "export")]
+    pub fn training_rows_of(
+        &self,
+        labels: crate::SortedLabels,
+        options: crate::TrainingOptions,
+    ) -> Result<TrainingRows<'_>, Error> {
+        TrainingRows::of_sorted(&*self.store, &self.schema, Box::new(labels), options)
     }
 
     /// Recomputes the user's state from the event log and compares its bytes with what is served.

@@ -37,4 +37,6 @@ pub use feature_store::{FeatureStore, Verdict};
 pub use quarantine::QuarantinedEvent;
 pub use schema::FeatureSchema;
 pub use state::{Changes, UserState, apply};
-pub use training::{Label, TrainingRow, TrainingRows};
+pub use training::{Label, NumberedLabel, TrainingOptions, TrainingRow, TrainingRows};
+#[cfg(feature = "export")]
+pub use training::{LabelSorter, SortedLabels};

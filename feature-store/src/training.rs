@@ -1,27 +1,88 @@
 //! Point-in-time-correct rows for training: for each (user, instant) the features as a read at that instant would
 //! have given them, by the same `apply` and `read`.
 //!
-//! The rule: only events visible strictly before the instant are seen, in the order of their arrival. So the event
-//! that made the label, at the very instant, cannot leak into it. An event is visible from its event time on,
-//! although a live read could not have known a late one so early; one that came from a linked id, from the time of
-//! the link on; a retraction, from when it was made ([`StoredEvent::visible_at`]). Not here: files (`export`).
+//! The rule: only events visible strictly before the instant are seen, in the order of their arrival. An event is
+//! visible from its event time on, or from later when it says so. So the event that made the label, at the very
+//! instant, cannot leak into it. A late event counts from its
+//! event time on, although a live read between the two could not have known it. Not here: files (`export`).
+
+mod log;
+mod past;
+#[cfg(feature = "export")]
+mod sorter;
+
+use std::collections::VecDeque;
+use std::iter::Peekable;
 
 use augur_domain::{FeatureVector, Timestamp, UserKey};
 
-use crate::rebuild;
-use crate::state::{UserState, apply};
 use crate::store::Store;
-use crate::{Error, FeatureSchema, StoredEvent};
+use crate::{Error, FeatureSchema};
+use log::{EventLog, UserLog};
+use past::Past;
+#[cfg(feature = "export")]
+pub use sorter::{LabelSorter, SortedLabels};
+
+/// Most labels of a user that are worked on together.
+const MAX_LABELS_AT_ONCE: usize = 4_096;
+/// What a value takes in a row that waits to be taken.
+const VALUE_BYTES: usize = 48;
 
 /// A point of a user's life for which features are wanted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Label {
     /// Whose features.
     pub user: UserKey,
-    /// As of when: only events visible strictly before it are seen.
+    /// As of when: only events with `event_time` strictly before it are seen.
     pub at: Timestamp,
     /// What came to pass, carried into the row; `None` when only features are wanted.
     pub outcome: Option<f64>,
+}
+
+/// A label with its place among those that were asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NumberedLabel {
+    /// Counted from 0.
+    pub index: u64,
+    /// The label.
+    pub label: Label,
+}
+
+/// How rows are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrainingOptions {
+    /// About as much memory as rows may take while they are made: events, states and finished rows of one user. The
+    /// rows do not depend on it, the time they take may. At least [`Self::MIN_MEMORY_BYTES`].
+    pub memory_bytes: usize,
+    /// Whether events at the very instant are seen too: the features right after an event, at its time. Never for
+    /// labels made from that event.
+    pub inclusive: bool,
+}
+
+impl TrainingOptions {
+    /// The least memory that makes sense.
+    pub const MIN_MEMORY_BYTES: usize = 16 << 20;
+    /// The memory taken unless another bound is given.
+    pub const DEFAULT_MEMORY_BYTES: usize = 256 << 20;
+
+    /// # Errors
+    /// [`Error::InvalidConfig`] for too little memory.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.memory_bytes < Self::MIN_MEMORY_BYTES {
+            return Err(Error::InvalidConfig {
+                name: "memory_bytes",
+                found: self.memory_bytes.to_string(),
+                expected: "at least 16777216 (16 MiB)",
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Default for TrainingOptions {
+    fn default() -> Self {
+        Self { memory_bytes: Self::DEFAULT_MEMORY_BYTES, inclusive: false }
+    }
 }
 
 /// The features of one label.
@@ -39,23 +100,32 @@ pub struct TrainingRow {
     pub features: FeatureVector,
 }
 
-/// Rows grouped by user in key order, ascending in time within a user. Holds one user's events at a time.
+/// Labels in the order of the rows: by user, ascending in time.
+type Labels<'a> = Box<dyn Iterator<Item = Result<NumberedLabel, Error>> + 'a>;
+
+/// Rows grouped by user in key order, ascending in time within a user. One pass over the event log, in which users
+/// without labels are jumped over. Of a user with many events only some are in memory at a time.
 pub struct TrainingRows<'a> {
-    store: &'a dyn Store,
     schema: &'a FeatureSchema,
-    labels: &'a [Label],
-    /// Indexes of labels in the order of the rows.
-    order: std::vec::IntoIter<usize>,
-    past: Option<Past>,
+    labels: Peekable<Labels<'a>>,
+    events: EventLog<'a>,
+    options: TrainingOptions,
+    /// The user being worked on.
+    past: Option<(UserKey, Past)>,
+    /// Labels of that user that are taken, and not answered.
+    waiting: VecDeque<NumberedLabel>,
+    ready: VecDeque<TrainingRow>,
+    failed: bool,
 }
 
 impl std::fmt::Debug for TrainingRows<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("TrainingRows").field("rows_left", &self.order.len()).finish_non_exhaustive()
+        formatter.debug_struct("TrainingRows").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
 impl<'a> TrainingRows<'a> {
+    /// Rows of labels that are sorted here, in memory.
     pub(crate) fn new(
         store: &'a dyn Store,
         schema: &'a FeatureSchema,
@@ -66,74 +136,90 @@ impl<'a> TrainingRows<'a> {
         }
         let mut order: Vec<usize> = (0..labels.len()).collect();
         order.sort_by_key(|&index| labels.get(index).map(|label| (label.user, label.at)));
-        Ok(Self { store, schema, labels, order: order.into_iter(), past: None })
+        let numbered = order.into_iter().filter_map(|index| {
+            labels.get(index).map(|label| Ok(NumberedLabel { index: index as u64, label: *label }))
+        });
+        Self::of_sorted(store, schema, Box::new(numbered), TrainingOptions::default())
     }
 
-    fn features(&mut self, label: &Label) -> Result<FeatureVector, Error> {
-        let past = match self.past.take() {
-            Some(past) if past.user == label.user => past,
-            _ => Past::load(self.store, self.schema, label.user)?,
-        };
-        let past = self.past.insert(past);
-        past.advance(label.at, self.schema);
-        Ok(past.state.read(label.at, self.schema))
+    /// Rows of labels that come in the order of the rows.
+    pub(crate) fn of_sorted(
+        store: &'a dyn Store,
+        schema: &'a FeatureSchema,
+        labels: Labels<'a>,
+        options: TrainingOptions,
+    ) -> Result<Self, Error> {
+        options.check()?;
+        Ok(Self {
+            schema,
+            labels: labels.peekable(),
+            events: EventLog::open(store, options.memory_bytes / 8)?,
+            options,
+            past: None,
+            waiting: VecDeque::new(),
+            ready: VecDeque::new(),
+            failed: false,
+        })
+    }
+
+    /// Takes the next labels of one user; false at the end of all.
+    fn take_labels(&mut self) -> Result<bool, Error> {
+        let row_bytes = self.schema.feature_set().features().len().saturating_mul(VALUE_BYTES).max(1);
+        let most = (self.options.memory_bytes / 16 / row_bytes).clamp(1, MAX_LABELS_AT_ONCE);
+        let mut user = self.waiting.front().map(|waiting| waiting.label.user);
+        while self.waiting.len() < most {
+            let of_user = |next: &Result<NumberedLabel, Error>| match next {
+                Ok(next) => user.is_none_or(|user| user == next.label.user),
+                Err(_) => true,
+            };
+            let Some(next) = self.labels.next_if(of_user).transpose()? else { break };
+            user = Some(next.label.user);
+            self.waiting.push_back(next);
+        }
+        Ok(!self.waiting.is_empty())
+    }
+
+    fn make_rows(&mut self) -> Result<(), Error> {
+        let Some(user) = self.waiting.front().map(|waiting| waiting.label.user) else { return Ok(()) };
+        if self.past.as_ref().is_none_or(|(known, _)| *known != user) {
+            // The events of the user before are given up before new ones are read.
+            self.past = None;
+            let log = UserLog::open(&mut self.events, user)?;
+            self.past = Some((user, Past::open(log, self.schema)));
+        }
+        let Some((_, past)) = &mut self.past else { return Ok(()) };
+        let instants: Vec<Timestamp> = self.waiting.iter().map(|waiting| waiting.label.at).collect();
+        let (reach_ms, state_bytes) = (i64::from(self.options.inclusive), self.options.memory_bytes / 8);
+        let read = past.read(&mut self.events, &instants, reach_ms, self.schema, state_bytes)?;
+        for features in read {
+            let Some(NumberedLabel { index, label }) = self.waiting.pop_front() else { break };
+            let Label { user, at, outcome } = label;
+            let label = usize::try_from(index).unwrap_or(usize::MAX);
+            self.ready.push_back(TrainingRow { label, user, at, outcome, features });
+        }
+        Ok(())
     }
 }
 
 impl Iterator for TrainingRows<'_> {
     type Item = Result<TrainingRow, Error>;
 
+    /// Ends behind the first error.
     fn next(&mut self) -> Option<Self::Item> {
-        let index = self.order.next()?;
-        let label = self.labels.get(index)?;
-        let features = self.features(label);
-        let Label { user, at, outcome } = *label;
-        Some(features.map(|features| TrainingRow { label: index, user, at, outcome, features }))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.order.size_hint()
-    }
-}
-
-/// One user's life, walked through in ascending time.
-struct Past {
-    user: UserKey,
-    /// In the order of their sequence.
-    events: Vec<StoredEvent>,
-    /// Events visible before `until`, in the order of their sequence, are in it.
-    state: UserState,
-    until: Timestamp,
-    /// The highest sequence in `state`.
-    last_sequence: u64,
-}
-
-impl Past {
-    fn load(store: &dyn Store, schema: &FeatureSchema, user: UserKey) -> Result<Self, Error> {
-        let events = store.events(user)?.map(|record| rebuild::decode(record?)).collect::<Result<_, _>>()?;
-        let state = UserState::new(schema);
-        Ok(Self { user, events, state, until: Timestamp::MIN, last_sequence: 0 })
-    }
-
-    fn advance(&mut self, at: Timestamp, schema: &FeatureSchema) {
-        let until = self.until;
-        let is_new = |stored: &&StoredEvent| (until..at).contains(&stored.visible_at());
-        // Sums are added in the order of arrival. Events that came late, before some that are in the state
-        // already, mean starting over, so that the bits are those of a state that grew up in that order.
-        let first_new = self.events.iter().find(is_new).map(|stored| stored.sequence);
-        let start_over = first_new.is_some_and(|sequence| sequence < self.last_sequence);
-        if start_over {
-            self.state = UserState::new(schema);
-        }
-        for stored in &self.events {
-            let visible_at = stored.visible_at();
-            if visible_at < at && (start_over || visible_at >= until) {
-                let changes = apply(&self.state, &stored.event, schema);
-                self.state.commit(changes);
-                self.last_sequence = self.last_sequence.max(stored.sequence);
+        while self.ready.is_empty() && !self.failed {
+            let made = self
+                .take_labels()
+                .and_then(|more| if more { self.make_rows().map(|()| true) } else { Ok(false) });
+            match made {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
             }
         }
-        self.until = self.until.max(at);
+        self.ready.pop_front().map(Ok)
     }
 }
 

@@ -63,6 +63,7 @@ fn keeps_the_contract<S: Store>(store: &S) {
     store.flush().unwrap();
     events_come_back_in_order(store);
     iterators_show_what_was_there_at_their_start(store);
+    a_cursor_jumps_and_goes_on(store);
     writing_the_same_again_changes_nothing(store);
     snapshots_keep_showing_their_moment(store);
     what_was_just_read_is_known_without_the_disk(store);
@@ -298,4 +299,20 @@ fn readers_see_whole_commits(store: &impl Store) {
         }
         (2..=ROUNDS).for_each(write);
     });
+}
+
+fn a_cursor_jumps_and_goes_on(store: &impl Store) {
+    let all: Vec<_> = store.all_events().unwrap().map(Result::unwrap).collect();
+    let mut cursor = store.event_cursor().unwrap();
+    let rest = |cursor: &mut dyn EventCursor| {
+        std::iter::from_fn(|| cursor.next_record().unwrap()).collect::<Vec<_>>()
+    };
+    store.commit(&Commit { shard: 3, events: vec![new_event(2, 301, 254)], ..Commit::default() }).unwrap();
+    assert_eq!(rest(&mut *cursor), all);
+    assert_eq!(cursor.next_record().unwrap(), None);
+    for (user, sequence) in [(user(2), 299), (user(2), 9_999), (user(0), 0), (user(3), 1), (user(200), 1)] {
+        cursor.seek(user, sequence).unwrap();
+        let expected = all.iter().filter(|record| (record.user, record.sequence) >= (user, sequence));
+        assert_eq!(rest(&mut *cursor), expected.cloned().collect::<Vec<_>>());
+    }
 }

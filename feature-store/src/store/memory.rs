@@ -11,7 +11,8 @@ use augur_domain::{ContentHash, UserKey};
 use parking_lot::RwLock;
 
 use super::{
-    Cached, Commit, Counters, Erased, Erasure, EventRecord, EventRecords, Read, Store, Usage, Users,
+    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecord, EventRecords, Read, Store, Usage,
+    Users,
 };
 use crate::Error;
 
@@ -106,6 +107,11 @@ impl<T: UserRows> Read for T {
             users.iter().map(|(user, rows)| (*user, Arc::clone(rows))).collect::<Vec<_>>()
         };
         Ok(Box::new(self.with(all).into_iter().flat_map(|(user, rows)| records(user, &rows))))
+    }
+
+    fn event_cursor(&self) -> Result<Box<dyn EventCursor + '_>, Error> {
+        let users = self.with(|users| users.iter().map(|(user, rows)| (*user, Arc::clone(rows))).collect());
+        Ok(Box::new(Cursor { users, user: 0, sequence: 0 }))
     }
 
     fn users(&self) -> Result<Users<'_>, Error> {
@@ -220,5 +226,34 @@ impl Store for MemoryStore {
 
     fn usage(&self) -> Usage {
         Usage::default()
+    }
+}
+
+struct Cursor {
+    /// In key order.
+    users: Vec<(UserKey, Arc<Rows>)>,
+    /// Whose events come next.
+    user: usize,
+    /// From which sequence on.
+    sequence: u64,
+}
+
+impl EventCursor for Cursor {
+    fn seek(&mut self, user: UserKey, sequence: u64) -> Result<(), Error> {
+        self.user = self.users.partition_point(|(known, _)| *known < user);
+        let is_there = self.users.get(self.user).is_some_and(|(known, _)| *known == user);
+        self.sequence = if is_there { sequence } else { 0 };
+        Ok(())
+    }
+
+    fn next_record(&mut self) -> Result<Option<EventRecord>, Error> {
+        while let Some((user, rows)) = self.users.get(self.user) {
+            if let Some((&sequence, record)) = rows.events.range(self.sequence..).next() {
+                self.sequence = sequence + 1;
+                return Ok(Some(EventRecord { user: *user, sequence, record: record.clone() }));
+            }
+            (self.user, self.sequence) = (self.user + 1, 0);
+        }
+        Ok(None)
     }
 }

@@ -95,6 +95,15 @@ pub struct EventRecord {
 
 /// Event records one after another: those that were there at its start, whatever is committed meanwhile.
 pub type EventRecords<'a> = Box<dyn Iterator<Item = Result<EventRecord, Error>> + 'a>;
+/// A place in the event log that moves forward or jumps, over the events that were there when it was made.
+#[expect(clippy::missing_errors_doc, reason = "as for the store")]
+pub trait EventCursor {
+    /// Goes to the first event at or after `sequence` of `user`, or of the users behind.
+    fn seek(&mut self, user: UserKey, sequence: u64) -> Result<(), Error>;
+    /// The event at the place, going on to the one behind it; `None` at the end of the log.
+    fn next_record(&mut self) -> Result<Option<EventRecord>, Error>;
+}
+
 /// Users one after another.
 pub type Users<'a> = Box<dyn Iterator<Item = Result<UserKey, Error>> + 'a>;
 
@@ -149,6 +158,8 @@ pub trait Read {
     fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error>;
     /// All events, by user and then by sequence.
     fn all_events(&self) -> Result<EventRecords<'_>, Error>;
+    /// A cursor before the first of all events, which are ordered by user and then by sequence.
+    fn event_cursor(&self) -> Result<Box<dyn EventCursor + '_>, Error>;
     /// Every user with a state, in key order.
     fn users(&self) -> Result<Users<'_>, Error>;
     /// The user's encoded exposures.

@@ -11,8 +11,10 @@ use parking_lot::Mutex;
 use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, IteratorMode, WriteBatch, WriteOptions};
 
 use super::rocks_open::{self, EVENTS, EXPOSURES, MESSAGES, META, QUARANTINE, STATES, TOMBSTONES};
-use super::rocks_read::{Reader, RocksSnapshot, corrupted, failed, message_key};
-use super::{Cached, Commit, Counters, Erased, Erasure, EventRecords, Read, Store, Usage, Users};
+use super::rocks_read::{Reader, RocksSnapshot, corrupted, event_key, failed, message_key};
+use super::{
+    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecords, Read, Store, Usage, Users,
+};
 use crate::bytes;
 use crate::error::DecodeError;
 use crate::{Config, Error};
@@ -37,14 +39,6 @@ impl std::fmt::Debug for RocksStore {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("RocksStore").field("dir", &self.db.path()).finish_non_exhaustive()
     }
-}
-
-fn event_key(user: UserKey, sequence: u64) -> [u8; 24] {
-    let mut key = [0; 24];
-    let (head, tail) = key.split_at_mut(UserKey::LEN);
-    head.copy_from_slice(user.as_bytes());
-    tail.copy_from_slice(&sequence.to_be_bytes());
-    key
 }
 
 fn counters_key(shard: u32) -> Vec<u8> {
@@ -139,6 +133,10 @@ impl Read for RocksStore {
 
     fn all_events(&self) -> Result<EventRecords<'_>, Error> {
         self.reader().events(&[])
+    }
+
+    fn event_cursor(&self) -> Result<Box<dyn EventCursor + '_>, Error> {
+        self.reader().event_cursor()
     }
 
     fn users(&self) -> Result<Users<'_>, Error> {

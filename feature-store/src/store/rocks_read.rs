@@ -4,10 +4,12 @@
 
 use augur_domain::UserKey;
 use augur_domain::ids::MessageKey;
-use rocksdb::{ColumnFamily, DB, Direction, ErrorKind, IteratorMode, ReadOptions, ReadTier, Snapshot};
+use rocksdb::{
+    ColumnFamily, DB, DBRawIterator, Direction, ErrorKind, IteratorMode, ReadOptions, ReadTier, Snapshot,
+};
 
 use super::rocks_open::{EVENTS, EXPOSURES, MESSAGES, STATES, TOMBSTONES};
-use super::{Cached, EventRecord, EventRecords, Read, Users};
+use super::{Cached, EventCursor, EventRecord, EventRecords, Read, Users};
 use crate::Error;
 use crate::error::DecodeError;
 
@@ -37,6 +39,40 @@ pub(super) fn message_key(user: UserKey, message_key: MessageKey) -> [u8; 32] {
     head.copy_from_slice(user.as_bytes());
     tail.copy_from_slice(message_key.as_bytes());
     key
+}
+
+pub(super) fn event_key(user: UserKey, sequence: u64) -> [u8; 24] {
+    let mut key = [0; 24];
+    let (head, tail) = key.split_at_mut(UserKey::LEN);
+    head.copy_from_slice(user.as_bytes());
+    tail.copy_from_slice(&sequence.to_be_bytes());
+    key
+}
+
+fn event_record(key: &[u8], record: Vec<u8>) -> Result<EventRecord, Error> {
+    let invalid = || corrupted("event log", "key");
+    let (user, sequence) = key.split_first_chunk::<{ UserKey::LEN }>().ok_or_else(invalid)?;
+    let sequence = sequence.try_into().map_err(|_| invalid())?;
+    Ok(EventRecord { user: UserKey::from_bytes(*user), sequence: u64::from_be_bytes(sequence), record })
+}
+
+/// Reads ahead by itself once it is read in order, and little where it jumps.
+struct Cursor<'a>(DBRawIterator<'a>);
+
+impl EventCursor for Cursor<'_> {
+    fn seek(&mut self, user: UserKey, sequence: u64) -> Result<(), Error> {
+        self.0.seek(event_key(user, sequence));
+        self.0.status().map_err(failed("reading events"))
+    }
+
+    fn next_record(&mut self) -> Result<Option<EventRecord>, Error> {
+        let record = self.0.item().map(|(key, record)| event_record(key, record.to_vec())).transpose()?;
+        match record {
+            Some(_) => self.0.next(),
+            None => self.0.status().map_err(failed("reading events"))?,
+        }
+        Ok(record)
+    }
 }
 
 /// Reads of the database, or of a snapshot of it.
@@ -118,15 +154,17 @@ impl<'a> Reader<'a> {
         let entries = self.scan(EVENTS, prefix, "reading events")?;
         Ok(Box::new(entries.map(|entry| {
             let (key, record) = entry?;
-            let invalid = || corrupted("event log", "key");
-            let (user, sequence) = key.split_first_chunk::<{ UserKey::LEN }>().ok_or_else(invalid)?;
-            let sequence = sequence.try_into().map_err(|_| invalid())?;
-            Ok(EventRecord {
-                user: UserKey::from_bytes(*user),
-                sequence: u64::from_be_bytes(sequence),
-                record: record.into_vec(),
-            })
+            event_record(&key, record.into_vec())
         })))
+    }
+
+    pub(super) fn event_cursor(self) -> Result<Box<dyn EventCursor + 'a>, Error> {
+        let mut options = self.options();
+        options.fill_cache(false);
+        let mut iterator = self.db.raw_iterator_cf_opt(self.family(EVENTS)?, options);
+        iterator.seek_to_first();
+        iterator.status().map_err(failed("reading events"))?;
+        Ok(Box::new(Cursor(iterator)))
     }
 
     pub(super) fn users(self) -> Result<Users<'a>, Error> {
@@ -174,6 +212,10 @@ impl Read for RocksSnapshot<'_> {
 
     fn all_events(&self) -> Result<EventRecords<'_>, Error> {
         self.reader().events(&[])
+    }
+
+    fn event_cursor(&self) -> Result<Box<dyn EventCursor + '_>, Error> {
+        self.reader().event_cursor()
     }
 
     fn users(&self) -> Result<Users<'_>, Error> {

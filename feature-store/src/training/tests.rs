@@ -7,6 +7,9 @@ use augur_domain::{Event, FeatureStatus};
 use proptest::prelude::*;
 
 use super::*;
+use crate::event_record;
+use crate::state::{UserState, apply};
+use crate::store::{Commit, MemoryStore, NewEvent};
 use crate::testing::{START_MS, event, history, schema, user};
 use crate::{Config, FeatureStore};
 
@@ -60,6 +63,85 @@ proptest! {
         let past: Vec<Event> = events.iter().filter(|event| event.event_time < at(at_ms)).cloned().collect();
         prop_assert_eq!(rows(&store_with(&events), &labels), rows(&store_with(&past), &labels));
     }
+}
+
+/// What rows are by definition: for each label, the events visible before it, applied one by one.
+fn by_definition(store: &FeatureStore, labels: &[Label], inclusive: bool) -> Vec<(usize, FeatureVector)> {
+    let schema = store.schema();
+    let mut order: Vec<usize> = (0..labels.len()).collect();
+    order.sort_by_key(|&index| (labels[index].user, labels[index].at));
+    let read = |index: usize| {
+        let Label { user, at, .. } = labels[index];
+        let mut state = UserState::new(schema);
+        for stored in store.events_of(user).unwrap() {
+            let visible_at = stored.visible_at();
+            if visible_at < at || (inclusive && visible_at == at) {
+                state.commit(apply(&state, &stored.event, schema));
+            }
+        }
+        (index, state.read(at, schema))
+    };
+    order.into_iter().map(read).collect()
+}
+
+/// Stores events with the instants from which they are visible, past the writers.
+fn stored(events: &[(Event, Option<i64>)]) -> FeatureStore {
+    let memory = Arc::new(MemoryStore::new());
+    let mut sequences = std::collections::BTreeMap::new();
+    for (event, later_ms) in events {
+        let sequence: &mut u64 = sequences.entry(event.user).or_default();
+        *sequence += 1;
+        let visible_from = later_ms.map(|later_ms| event.event_time.plus_millis(later_ms));
+        let mut record = Vec::new();
+        event_record::encode(event, None, visible_from, &mut record);
+        let new = NewEvent { user: event.user, sequence: *sequence, message_key: event.message_key, record };
+        memory.commit(&Commit { events: vec![new], ..Commit::default() }).unwrap();
+    }
+    FeatureStore::with_store(memory, &Config::new("unused"), Arc::new(schema()), |_| {}).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
+
+    /// In whatever order events came, from whenever they are visible, and in however little memory.
+    #[test]
+    fn rows_are_what_they_are_by_definition(
+        events in history(3, 60),
+        later in prop::collection::vec(prop::option::of(0..3 * DAY_MS), 60),
+        instants in prop::collection::vec((0..4_u8, 0..14 * DAY_MS), 1..40),
+        on_events in prop::collection::vec((0..60_usize, -1..=1_i64), 0..10),
+        block_bytes in prop_oneof![Just(1_usize), Just(2_000), Just(1 << 20)],
+        memory_bytes in prop_oneof![Just(0_usize), Just(40_000), Just(1 << 20)],
+        inclusive: bool,
+    ) {
+        let events: Vec<(Event, Option<i64>)> = events.into_iter().zip(later).collect();
+        let store = stored(&events);
+        let mut labels: Vec<Label> = instants.iter().map(|&(who, at_ms)| label(who, at_ms)).collect();
+        labels.extend(on_events.iter().filter_map(|&(index, offset)| {
+            let (event, later_ms) = events.get(index)?;
+            let at = event.event_time.plus_millis(later_ms.unwrap_or(0) + offset);
+            Some(Label { user: event.user, at, outcome: None })
+        }));
+        let mut rows = store.training_rows(&labels).unwrap();
+        rows.options = TrainingOptions { memory_bytes, inclusive };
+        rows.events = EventLog::open(&*store.store, block_bytes).unwrap();
+        let found: Vec<_> = rows.map(|row| row.map(|row| (row.label, row.features)).unwrap()).collect();
+        prop_assert_eq!(found, by_definition(&store, &labels, inclusive));
+    }
+}
+
+/// Reversed logs are the worst there is; logs in order must not cost more than one application per event.
+#[test]
+fn a_log_in_order_is_applied_once() {
+    let events: Vec<Event> = (0..5_000).map(|id| event(1, id, "purchase", id as i64 * 1_000, 0.1)).collect();
+    let store = store_with(&events);
+    let labels: Vec<Label> = (0..10_000).map(|index| label(1, index * 500)).collect();
+    let mut rows = store.training_rows(&labels).unwrap();
+    rows.options.memory_bytes = 1 << 20;
+    rows.events = EventLog::open(&*store.store, 20_000).unwrap();
+    let watermarks: Vec<u64> = rows.map(|row| row.unwrap().features.watermark).collect();
+    let expected: Vec<u64> = (0..10_000_u64).map(|index| index.div_ceil(2)).collect();
+    assert_eq!(watermarks, expected);
 }
 
 #[test]

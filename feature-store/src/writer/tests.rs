@@ -8,7 +8,7 @@ use augur_domain::{ContentHash, Value};
 
 use super::*;
 use crate::store::{
-    Cached, Commit, Erased, Erasure, EventRecords, MemoryStore, NewEvent, Read, Usage, Users,
+    Cached, Commit, Erased, Erasure, EventCursor, EventRecords, MemoryStore, NewEvent, Read, Usage, Users,
 };
 use crate::testing::{event, schema, user};
 use crate::{FeatureStore, Verdict};
@@ -36,6 +36,9 @@ impl Read for Faulty {
     }
     fn all_events(&self) -> Result<EventRecords<'_>, Error> {
         self.inner.all_events()
+    }
+    fn event_cursor(&self) -> Result<Box<dyn EventCursor + '_>, Error> {
+        self.inner.event_cursor()
     }
     fn users(&self) -> Result<Users<'_>, Error> {
         self.inner.users()
