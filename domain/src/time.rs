@@ -22,6 +22,48 @@ pub const DAY_MS: i64 = 24 * HOUR_MS;
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// Reads an instant as RFC 3339 spells it, such as `2026-11-22T17:02:45.123Z` or `2026-11-22 18:02:45+01:00`;
+    /// digits beyond milliseconds are cut off, a leap second is the second after it.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let mut rest = text;
+        let year = take_number(&mut rest, 4)?;
+        take_mark(&mut rest, "-")?;
+        let month = take_number(&mut rest, 2)?;
+        take_mark(&mut rest, "-")?;
+        let day = take_number(&mut rest, 2)?;
+        take_mark(&mut rest, "T ")?;
+        let hour = take_number(&mut rest, 2)?;
+        take_mark(&mut rest, ":")?;
+        let minute = take_number(&mut rest, 2)?;
+        take_mark(&mut rest, ":")?;
+        let second = take_number(&mut rest, 2)?;
+        let mut milli = 0;
+        if rest.starts_with('.') {
+            let fraction = rest.get(1..)?;
+            let digits = fraction.len() - fraction.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let kept = fraction.get(..digits.min(3)).filter(|kept| !kept.is_empty())?;
+            milli = format!("{kept:0<3}").parse().ok()?;
+            rest = fraction.get(digits..)?;
+        }
+        let offset_ms = match take_mark(&mut rest, "Z+-")? {
+            'Z' => 0,
+            sign => {
+                let hours = take_number(&mut rest, 2).filter(|hours| *hours < 24)?;
+                take_mark(&mut rest, ":")?;
+                let minutes = take_number(&mut rest, 2).filter(|minutes| *minutes < 60)?;
+                let offset_ms = hours * HOUR_MS + minutes * MINUTE_MS;
+                if sign == '-' { -offset_ms } else { offset_ms }
+            }
+        };
+        let days = days_from_civil(year, month, day);
+        let is_date = civil_from_days(days) == (year, month, day);
+        if !rest.is_empty() || !is_date || year == 0 || hour > 23 || minute > 59 || second > 60 {
+            return None;
+        }
+        let in_day = hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS + milli;
+        Some(Self::from_unix_ms(days * DAY_MS + in_day - offset_ms))
+    }
+
     /// 0001-01-01T00:00:00Z, the earliest accepted instant.
     pub const MIN: Self = Self(-62_135_596_800_000);
     /// 9999-12-31T23:59:59.999Z, the latest accepted instant.
@@ -83,6 +125,31 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
+/// Day number, counted from 1970-01-01, of a Gregorian date; the inverse of [`civil_from_days`].
+const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let shifted_year = if month <= 2 { year - 1 } else { year };
+    let era = shifted_year.div_euclid(400);
+    let year_of_era = shifted_year.rem_euclid(400);
+    let shifted_month = (month + 9) % 12;
+    let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+/// Takes `digits` decimal digits off the front.
+fn take_number(text: &mut &str, digits: usize) -> Option<i64> {
+    let (number, rest) = text.split_at_checked(digits)?;
+    *text = rest;
+    number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse().ok())?
+}
+
+/// Takes one of `marks` off the front, in either case.
+fn take_mark(text: &mut &str, marks: &str) -> Option<char> {
+    let mark = text.chars().next()?.to_ascii_uppercase();
+    *text = text.get(1..).filter(|_| marks.contains(mark))?;
+    Some(mark)
+}
+
 /// Reads a length of time such as `30s`, `15m`, `12h`, `7d`, `250ms` into milliseconds.
 ///
 /// # Errors
@@ -135,6 +202,41 @@ mod tests {
         }
         assert_eq!(Timestamp::MIN.to_string(), "0001-01-01T00:00:00.000Z");
         assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn reads_rfc3339_and_nothing_else() {
+        for unix_ms in
+            [0, -1, 951_782_400_000, 1_795_366_965_123, Timestamp::MIN.unix_ms(), Timestamp::MAX.unix_ms()]
+        {
+            let timestamp = Timestamp::from_unix_ms(unix_ms);
+            assert_eq!(Timestamp::parse_rfc3339(&timestamp.to_string()), Some(timestamp));
+        }
+        for (text, unix_ms) in [
+            ("1970-01-01T01:00:00+01:00", 0),
+            ("1969-12-31 18:30:00-05:30", 0),
+            ("1970-01-01t00:00:00.1239z", 123),
+            ("1970-01-01T00:00:00.5Z", 500),
+            ("1969-12-31T23:59:60Z", 0),
+        ] {
+            assert_eq!(Timestamp::parse_rfc3339(text), Some(Timestamp::from_unix_ms(unix_ms)), "{text}");
+        }
+        for text in [
+            "",
+            "1970-01-01",
+            "1970-01-01T00:00:00",
+            "1970-02-30T00:00:00Z",
+            "1970-13-01T00:00:00Z",
+            "1970-00-01T00:00:00Z",
+            "1970-01-01T24:00:00Z",
+            "1970-01-01T00:00:00.Z",
+            "1970-01-01T00:00:00Zx",
+            "+970-01-01T00:00:00Z",
+            "1970-01-01T00:00:00+1:00",
+            "1970é01-01T00:00:00Z",
+        ] {
+            assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod rebuild;
 mod schema;
 mod state;
 pub mod store;
+pub mod taxonomy;
 #[cfg(test)]
 mod testing;
 mod training;
