@@ -69,6 +69,7 @@ fn keeps_the_contract<S: Store>(store: &S) {
     what_was_just_read_is_known_without_the_disk(store);
     erasure_leaves_only_a_tombstone(store);
     erasure_of_many_events_leaves_the_neighbours(store);
+    what_moves_between_users_moves_whole(store);
     readers_see_whole_commits(store);
     let _ = store.usage();
 }
@@ -315,4 +316,71 @@ fn a_cursor_jumps_and_goes_on(store: &impl Store) {
         let expected = all.iter().filter(|record| (record.user, record.sequence) >= (user, sequence));
         assert_eq!(rest(&mut *cursor), expected.cloned().collect::<Vec<_>>());
     }
+}
+
+/// On users of its own: 81, linked to 82, and 83, linked to 82 as well.
+fn what_moves_between_users_moves_whole(store: &impl Store) {
+    assert!(!store.has_links().unwrap());
+    let before = store.counters().unwrap();
+    let counters = Counters { events: 3, users: 2 };
+    let events = vec![new_event(81, 1, 1), new_event(81, 2, 2), new_event(82, 1, 3)];
+    let states = vec![(user(81), b"from".to_vec()), (user(82), b"to".to_vec())];
+    store.commit(&Commit { shard: 8, events, states, counters }).unwrap();
+    store.put_exposures(user(81), b"shown").unwrap();
+
+    let counters = Counters { events: 3, users: 1 };
+    let events = vec![new_event(82, 2, 1), new_event(82, 3, 2)];
+    let commit = Commit { shard: 8, events, states: vec![(user(82), b"both".to_vec())], counters };
+    let link =
+        |id, record: &[u8]| NewLink { id: user(id), before: None, after: Some((user(82), record.to_vec())) };
+    let relocation = Relocation {
+        events: vec![(user(81), 1, message(1)), (user(81), 2, message(2))],
+        users: vec![user(81)],
+        exposures: vec![(user(81), None), (user(82), Some(b"shown".to_vec()))],
+        links: vec![link(83, b"later"), link(81, b"link")],
+    };
+    // Twice: the same again changes nothing.
+    for _ in 0..2 {
+        store.relocate(&commit, &relocation).unwrap();
+        assert_eq!(store.events(user(81)).unwrap().count(), 0);
+        assert!(!store.contains_message(user(81), message(1)).unwrap());
+        assert_eq!((store.state(user(81)).unwrap(), store.exposures(user(81)).unwrap()), (None, None));
+        let moved: Vec<u64> = store.events(user(82)).unwrap().map(|event| event.unwrap().sequence).collect();
+        assert_eq!(moved, [1, 2, 3]);
+        assert_eq!(store.message_sequence(user(82), message(2)).unwrap(), Some(3));
+        assert_eq!(store.exposures(user(82)).unwrap().as_deref(), Some(b"shown".as_slice()));
+        assert_eq!(store.link(user(81)).unwrap().as_deref(), Some(b"link".as_slice()));
+        assert_eq!(store.linked_ids(user(82)).unwrap(), [user(81), user(83)]);
+        assert!(store.has_links().unwrap());
+    }
+    let view = store.snapshot().unwrap();
+
+    // A record may be removed and written again in one step, and a link may go elsewhere.
+    let relocation = Relocation {
+        events: vec![(user(82), 2, message(1)), (user(82), 3, message(2))],
+        links: vec![
+            NewLink { id: user(81), before: Some(user(82)), after: None },
+            NewLink { id: user(83), before: Some(user(82)), after: Some((user(81), b"moved".to_vec())) },
+        ],
+        ..Relocation::default()
+    };
+    let events = vec![new_event(82, 2, 2), new_event(81, 1, 1)];
+    let states = vec![(user(81), b"from".to_vec())];
+    store.relocate(&Commit { shard: 8, events, states, counters }, &relocation).unwrap();
+    assert_eq!(store.events(user(82)).unwrap().count(), 2);
+    assert_eq!(store.message_sequence(user(82), message(2)).unwrap(), Some(2));
+    assert_eq!(store.message_sequence(user(82), message(1)).unwrap(), None);
+    assert_eq!((store.link(user(81)).unwrap(), store.linked_ids(user(82)).unwrap()), (None, Vec::new()));
+    assert_eq!(store.linked_ids(user(81)).unwrap(), [user(83)]);
+    assert_eq!(view.linked_ids(user(82)).unwrap(), [user(81), user(83)]);
+    drop(view);
+
+    // An erased person's ids point nowhere.
+    store.erase(&erasure(81)).unwrap();
+    assert_eq!((store.link(user(83)).unwrap(), store.linked_ids(user(81)).unwrap()), (None, Vec::new()));
+    assert!(!store.has_links().unwrap());
+    store.erase(&erasure(82)).unwrap();
+    store.remove_tombstone(user(81)).unwrap();
+    store.remove_tombstone(user(82)).unwrap();
+    assert!(store.counters().unwrap().len() > before.len());
 }

@@ -3,7 +3,7 @@
 //! A snapshot shares the tables; the first write after it copies the map of users, and each user's rows when they are
 //! written to. Not here: any promise beyond the life of the process.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use augur_domain::ids::MessageKey;
@@ -11,8 +11,8 @@ use augur_domain::{ContentHash, UserKey};
 use parking_lot::RwLock;
 
 use super::{
-    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecord, EventRecords, Read, Store, Usage,
-    Users,
+    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecord, EventRecords, NewLink, Read,
+    Relocation, Store, Usage, Users,
 };
 use crate::Error;
 
@@ -42,6 +42,8 @@ struct Rows {
     messages: BTreeMap<MessageKey, u64>,
     exposures: Option<Vec<u8>>,
     tombstone: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    linked_ids: BTreeSet<UserKey>,
 }
 
 impl Tables {
@@ -52,6 +54,39 @@ impl Tables {
     fn put_states(&mut self, states: &[(UserKey, Vec<u8>)]) {
         for (user, record) in states {
             self.rows(*user).state = Some(record.clone());
+        }
+    }
+
+    fn commit(&mut self, commit: &Commit) {
+        for event in &commit.events {
+            let rows = self.rows(event.user);
+            rows.messages.insert(event.message_key, event.sequence);
+            rows.events.insert(event.sequence, event.record.clone());
+        }
+        self.put_states(&commit.states);
+        self.counters.insert(commit.shard, commit.counters);
+    }
+
+    fn relocate(&mut self, relocation: &Relocation) {
+        for (user, sequence, message_key) in &relocation.events {
+            let rows = self.rows(*user);
+            rows.events.remove(sequence);
+            rows.messages.remove(message_key);
+        }
+        for user in &relocation.users {
+            self.rows(*user).state = None;
+        }
+        for (user, record) in &relocation.exposures {
+            self.rows(*user).exposures.clone_from(record);
+        }
+        for NewLink { id, before, after } in &relocation.links {
+            if let Some(person) = before {
+                self.rows(*person).linked_ids.remove(id);
+            }
+            if let Some((person, _)) = after {
+                self.rows(*person).linked_ids.insert(*id);
+            }
+            self.rows(*id).link = after.as_ref().map(|(_, record)| record.clone());
         }
     }
 }
@@ -129,6 +164,19 @@ impl<T: UserRows> Read for T {
     fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.row(user, |rows| rows.tombstone.clone()))
     }
+
+    fn link(&self, id: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.row(id, |rows| rows.link.clone()))
+    }
+
+    fn linked_ids(&self, person: UserKey) -> Result<Vec<UserKey>, Error> {
+        let ids = self.row(person, |rows| Some(rows.linked_ids.iter().copied().collect()));
+        Ok(ids.unwrap_or_default())
+    }
+
+    fn has_links(&self) -> Result<bool, Error> {
+        Ok(self.with(|users| users.values().any(|rows| rows.link.is_some())))
+    }
 }
 
 fn records(user: UserKey, rows: &Rows) -> impl Iterator<Item = Result<EventRecord, Error>> + use<> {
@@ -151,14 +199,14 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, commit: &Commit) -> Result<(), Error> {
+        self.tables.write().commit(commit);
+        Ok(())
+    }
+
+    fn relocate(&self, commit: &Commit, relocation: &Relocation) -> Result<(), Error> {
         let mut tables = self.tables.write();
-        for event in &commit.events {
-            let rows = tables.rows(event.user);
-            rows.messages.insert(event.message_key, event.sequence);
-            rows.events.insert(event.sequence, event.record.clone());
-        }
-        tables.put_states(&commit.states);
-        tables.counters.insert(commit.shard, commit.counters);
+        tables.relocate(relocation);
+        tables.commit(commit);
         Ok(())
     }
 
@@ -166,6 +214,9 @@ impl Store for MemoryStore {
         let mut tables = self.tables.write();
         let tombstone = Some(erasure.tombstone.clone());
         let rows = std::mem::replace(tables.rows(erasure.user), Rows { tombstone, ..Rows::default() });
+        for id in &rows.linked_ids {
+            tables.rows(*id).link = None;
+        }
         tables.counters.insert(erasure.shard, erasure.counters);
         Ok(Erased {
             states: u64::from(rows.state.is_some()),

@@ -1,12 +1,12 @@
 //! What a storage engine must offer, so that everything above it is written once.
 //!
-//! An engine is a [`Store`]. It keeps five tables under a user's key (state, events, dedup marks, exposures, tombstone)
-//! and three that belong to nobody (quarantine, counters, definitions). Records are opaque bytes; their layouts belong
-//! to `state`, `event_record`, `exposure` and `quarantine`. What every engine promises:
+//! An engine is a [`Store`]. It keeps six tables under a user's key (state, events, dedup marks, exposures, links,
+//! tombstone) and three that belong to nobody (quarantine, counters, definitions). Records are opaque bytes; their layouts belong
+//! to `state`, `event_record`, `exposure`, `identity` and `quarantine`. What every engine promises:
 //!
 //! - **Order.** Events come by user key and then by sequence, users by key.
 //! - **Atomicity.** Each method that writes takes effect whole or not at all, for readers and after a crash.
-//! - **Durability.** [`Store::commit`], [`Store::erase`] and [`Store::append_quarantine`] survive the loss of power once they
+//! - **Durability.** [`Store::commit`], [`Store::relocate`], [`Store::erase`] and [`Store::append_quarantine`] survive the loss of power once they
 //!   return, when the engine was opened so; the other writes do after the next of these or [`Store::flush`].
 //! - **Idempotence.** Writing the same again changes nothing; so does erasing a user of whom nothing is stored.
 //! - **Reads.** A point read sees every write that returned before it began. An iterator shows what was there at its
@@ -20,6 +20,7 @@
 #[cfg(test)]
 mod contract;
 mod memory;
+mod relocation;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 #[cfg(feature = "rocksdb")]
@@ -31,6 +32,7 @@ use augur_domain::ids::MessageKey;
 use augur_domain::{ContentHash, UserKey};
 
 pub use memory::MemoryStore;
+pub use relocation::{NewLink, Relocation};
 #[cfg(feature = "rocksdb")]
 pub use rocks::RocksStore;
 
@@ -166,6 +168,12 @@ pub trait Read {
     fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error>;
     /// What an erasure left of the user, if there was one.
     fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error>;
+    /// The encoded link of an id to a person.
+    fn link(&self, id: UserKey) -> Result<Option<Vec<u8>>, Error>;
+    /// The ids linked to a person, in key order.
+    fn linked_ids(&self, person: UserKey) -> Result<Vec<UserKey>, Error>;
+    /// Whether any id is linked to anybody.
+    fn has_links(&self) -> Result<bool, Error>;
 }
 
 /// A storage engine; the module says what it promises. Every method may block on a disk, except where it says
@@ -181,7 +189,9 @@ pub trait Store: Read + Send + Sync + 'static {
     fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error>;
     /// Stores a group.
     fn commit(&self, commit: &Commit) -> Result<(), Error>;
-    /// Removes everything of a user and leaves a tombstone. What was removed can no longer be read, by any snapshot made later;
+    /// Stores a group in one step with what moves between users.
+    fn relocate(&self, commit: &Commit, relocation: &Relocation) -> Result<(), Error>;
+    /// Removes everything of a user, also the links of other ids to this user, and leaves a tombstone. What was removed can no longer be read, by any snapshot made later;
     /// an engine may take longer to free its space.
     fn erase(&self, erasure: &Erasure) -> Result<Erased, Error>;
     /// Takes a tombstone away.

@@ -10,10 +10,14 @@ use augur_domain::{ContentHash, UserKey};
 use parking_lot::Mutex;
 use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, IteratorMode, WriteBatch, WriteOptions};
 
-use super::rocks_open::{self, EVENTS, EXPOSURES, MESSAGES, META, QUARANTINE, STATES, TOMBSTONES};
-use super::rocks_read::{Reader, RocksSnapshot, corrupted, event_key, failed, message_key};
+use super::rocks_open::{self, EVENTS, EXPOSURES, IDENTITY, MESSAGES, META, QUARANTINE, STATES, TOMBSTONES};
+use super::rocks_read::{
+    Reader, RocksSnapshot, corrupted, event_key, failed, link_key, linked_id_key, linked_ids_prefix,
+    message_key,
+};
 use super::{
-    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecords, Read, Store, Usage, Users,
+    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecords, NewLink, Read, Relocation, Store,
+    Usage, Users,
 };
 use crate::bytes;
 use crate::error::DecodeError;
@@ -99,6 +103,51 @@ impl RocksStore {
         Ok(())
     }
 
+    fn put_commit(&self, batch: &mut WriteBatch, commit: &Commit) -> Result<(), Error> {
+        let (events, messages) = (self.family(EVENTS)?, self.family(MESSAGES)?);
+        let states = self.family(STATES)?;
+        for event in &commit.events {
+            batch.put_cf(events, event_key(event.user, event.sequence), &event.record);
+            batch.put_cf(messages, message_key(event.user, event.message_key), event.sequence.to_be_bytes());
+        }
+        for (user, record) in &commit.states {
+            batch.put_cf(states, user.as_bytes(), record);
+        }
+        self.put_counters(batch, commit.shard, commit.counters)
+    }
+
+    fn put_relocation(&self, batch: &mut WriteBatch, relocation: &Relocation) -> Result<(), Error> {
+        let (events, messages) = (self.family(EVENTS)?, self.family(MESSAGES)?);
+        let (states, exposures) = (self.family(STATES)?, self.family(EXPOSURES)?);
+        let identity = self.family(IDENTITY)?;
+        for (user, sequence, key) in &relocation.events {
+            batch.delete_cf(events, event_key(*user, *sequence));
+            batch.delete_cf(messages, message_key(*user, *key));
+        }
+        for user in &relocation.users {
+            batch.delete_cf(states, user.as_bytes());
+        }
+        for (user, record) in &relocation.exposures {
+            match record {
+                Some(record) => batch.put_cf(exposures, user.as_bytes(), record),
+                None => batch.delete_cf(exposures, user.as_bytes()),
+            }
+        }
+        for NewLink { id, before, after } in &relocation.links {
+            if let Some(person) = before {
+                batch.delete_cf(identity, linked_id_key(*person, *id));
+            }
+            match after {
+                Some((person, record)) => {
+                    batch.put_cf(identity, linked_id_key(*person, *id), []);
+                    batch.put_cf(identity, link_key(*id), record);
+                }
+                None => batch.delete_cf(identity, link_key(*id)),
+            }
+        }
+        Ok(())
+    }
+
     /// Puts the removal of all keys that start with `prefix` into the batch; says how many there are.
     fn remove_prefix(&self, batch: &mut WriteBatch, name: &'static str, prefix: &[u8]) -> Result<u64, Error> {
         let family = self.family(name)?;
@@ -150,6 +199,18 @@ impl Read for RocksStore {
     fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.reader().tombstone(user)
     }
+
+    fn link(&self, id: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.reader().link(id)
+    }
+
+    fn linked_ids(&self, person: UserKey) -> Result<Vec<UserKey>, Error> {
+        self.reader().linked_ids(person)
+    }
+
+    fn has_links(&self) -> Result<bool, Error> {
+        self.reader().has_links()
+    }
 }
 
 impl Store for RocksStore {
@@ -166,18 +227,16 @@ impl Store for RocksStore {
     }
 
     fn commit(&self, commit: &Commit) -> Result<(), Error> {
-        let (events, messages) = (self.family(EVENTS)?, self.family(MESSAGES)?);
-        let states = self.family(STATES)?;
         let mut batch = WriteBatch::default();
-        for event in &commit.events {
-            batch.put_cf(events, event_key(event.user, event.sequence), &event.record);
-            batch.put_cf(messages, message_key(event.user, event.message_key), event.sequence.to_be_bytes());
-        }
-        for (user, record) in &commit.states {
-            batch.put_cf(states, user.as_bytes(), record);
-        }
-        self.put_counters(&mut batch, commit.shard, commit.counters)?;
+        self.put_commit(&mut batch, commit)?;
         self.write(batch, self.sync, "committing events")
+    }
+
+    fn relocate(&self, commit: &Commit, relocation: &Relocation) -> Result<(), Error> {
+        let mut batch = WriteBatch::default();
+        self.put_relocation(&mut batch, relocation)?;
+        self.put_commit(&mut batch, commit)?;
+        self.write(batch, self.sync, "moving events between users")
     }
 
     fn erase(&self, erasure: &Erasure) -> Result<Erased, Error> {
@@ -189,6 +248,10 @@ impl Store for RocksStore {
             messages: self.remove_prefix(&mut batch, MESSAGES, user)?,
             exposures: self.remove_prefix(&mut batch, EXPOSURES, user)?,
         };
+        for id in self.linked_ids(erasure.user)? {
+            batch.delete_cf(self.family(IDENTITY)?, link_key(id));
+        }
+        self.remove_prefix(&mut batch, IDENTITY, &linked_ids_prefix(erasure.user))?;
         batch.put_cf(self.family(TOMBSTONES)?, user, &erasure.tombstone);
         self.put_counters(&mut batch, erasure.shard, erasure.counters)?;
         self.write(batch, self.sync, "erasing a user")?;

@@ -28,11 +28,14 @@ pub(super) const EXPOSURES: &str = "exposures";
 pub(super) const QUARANTINE: &str = "quarantine";
 /// Users who were erased.
 pub(super) const TOMBSTONES: &str = "tombstones";
+/// Which id is another name of which person, and back.
+pub(super) const IDENTITY: &str = "identity";
 /// Format, definitions, counters.
 pub(super) const META: &str = "meta";
 
 /// Every table; each has a column family of its name.
-pub(super) const TABLES: [&str; 7] = [STATES, EVENTS, MESSAGES, EXPOSURES, QUARANTINE, TOMBSTONES, META];
+pub(super) const TABLES: [&str; 8] =
+    [STATES, EVENTS, MESSAGES, EXPOSURES, QUARANTINE, TOMBSTONES, IDENTITY, META];
 /// The engine's own family, which stays empty.
 const DEFAULT_FAMILY: &str = "default";
 /// Open files cost memory outside the block cache.

@@ -8,7 +8,7 @@ use rocksdb::{
     ColumnFamily, DB, DBRawIterator, Direction, ErrorKind, IteratorMode, ReadOptions, ReadTier, Snapshot,
 };
 
-use super::rocks_open::{EVENTS, EXPOSURES, MESSAGES, STATES, TOMBSTONES};
+use super::rocks_open::{EVENTS, EXPOSURES, IDENTITY, MESSAGES, STATES, TOMBSTONES};
 use super::{Cached, EventCursor, EventRecord, EventRecords, Read, Users};
 use crate::Error;
 use crate::error::DecodeError;
@@ -57,6 +57,31 @@ fn event_record(key: &[u8], record: Vec<u8>) -> Result<EventRecord, Error> {
 }
 
 /// Reads ahead by itself once it is read in order, and little where it jumps.
+/// Where the link of an id is.
+pub(super) fn link_key(id: UserKey) -> [u8; 17] {
+    let mut key = [b'L'; 17];
+    let (_, tail) = key.split_at_mut(1);
+    tail.copy_from_slice(id.as_bytes());
+    key
+}
+
+/// What the keys of a person's linked ids start with.
+pub(super) fn linked_ids_prefix(person: UserKey) -> [u8; 17] {
+    let mut key = [b'P'; 17];
+    let (_, tail) = key.split_at_mut(1);
+    tail.copy_from_slice(person.as_bytes());
+    key
+}
+
+/// Where it is noted that `id` is linked to `person`.
+pub(super) fn linked_id_key(person: UserKey, id: UserKey) -> [u8; 33] {
+    let mut key = [0; 33];
+    let (head, tail) = key.split_at_mut(17);
+    head.copy_from_slice(&linked_ids_prefix(person));
+    tail.copy_from_slice(id.as_bytes());
+    key
+}
+
 struct Cursor<'a>(DBRawIterator<'a>);
 
 impl EventCursor for Cursor<'_> {
@@ -183,6 +208,24 @@ impl<'a> Reader<'a> {
     pub(super) fn tombstone(self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.get(TOMBSTONES, user.as_bytes(), "looking up a tombstone")
     }
+
+    pub(super) fn link(self, id: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.get(IDENTITY, &link_key(id), "reading a link")
+    }
+
+    pub(super) fn linked_ids(self, person: UserKey) -> Result<Vec<UserKey>, Error> {
+        let ids = self.scan(IDENTITY, &linked_ids_prefix(person), "listing links")?.map(|entry| {
+            let (key, _) = entry?;
+            let id = key.last_chunk::<{ UserKey::LEN }>().ok_or_else(|| corrupted("links", "key"))?;
+            Ok(UserKey::from_bytes(*id))
+        });
+        ids.collect()
+    }
+
+    pub(super) fn has_links(self) -> Result<bool, Error> {
+        let first = self.scan(IDENTITY, &[], "listing links")?.next().transpose()?;
+        Ok(first.is_some())
+    }
 }
 
 /// The database as it was at one moment.
@@ -228,5 +271,17 @@ impl Read for RocksSnapshot<'_> {
 
     fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.reader().tombstone(user)
+    }
+
+    fn link(&self, id: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.reader().link(id)
+    }
+
+    fn linked_ids(&self, person: UserKey) -> Result<Vec<UserKey>, Error> {
+        self.reader().linked_ids(person)
+    }
+
+    fn has_links(&self) -> Result<bool, Error> {
+        self.reader().has_links()
     }
 }

@@ -8,7 +8,8 @@ use augur_domain::{ContentHash, Value};
 
 use super::*;
 use crate::store::{
-    Cached, Commit, Erased, Erasure, EventCursor, EventRecords, MemoryStore, NewEvent, Read, Usage, Users,
+    Cached, Commit, Erased, Erasure, EventCursor, EventRecords, MemoryStore, NewEvent, Read, Relocation,
+    Usage, Users,
 };
 use crate::testing::{event, schema, user};
 use crate::{FeatureStore, Verdict};
@@ -49,6 +50,15 @@ impl Read for Faulty {
     fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.inner.tombstone(user)
     }
+    fn link(&self, id: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.link(id)
+    }
+    fn linked_ids(&self, person: UserKey) -> Result<Vec<UserKey>, Error> {
+        self.inner.linked_ids(person)
+    }
+    fn has_links(&self) -> Result<bool, Error> {
+        self.inner.has_links()
+    }
 }
 
 impl Store for Faulty {
@@ -70,6 +80,12 @@ impl Store for Faulty {
         self.inner.commit(commit)?;
         assert!(!self.panics.load(Ordering::SeqCst), "on purpose");
         Ok(())
+    }
+    fn relocate(&self, commit: &Commit, relocation: &Relocation) -> Result<(), Error> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(Error::Storage { action: "moving events", detail: "no space left".to_owned() });
+        }
+        self.inner.relocate(commit, relocation)
     }
     fn erase(&self, erasure: &Erasure) -> Result<Erased, Error> {
         self.inner.erase(erasure)
