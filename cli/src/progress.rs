@@ -11,7 +11,7 @@ const REFRESHES_PER_SECOND: u8 = 8;
 /// A step whose length is known.
 pub(crate) fn bar(label: &str, length: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(length), target());
-    styled(&bar, "{prefix:<24} [{bar:30}] {human_pos}/{human_len} {per_sec} {msg}");
+    styled(&bar, "{prefix:<24} [{bar:30}] {human_pos}/{human_len} {per_sec} eta {eta} {msg}");
     bar.set_prefix(label.to_owned());
     bar
 }

@@ -1,31 +1,44 @@
-//! Training rows as a Parquet file: one nullable double per feature, and who, when and what came to pass.
+//! Training rows as a Parquet file: who, when, what came to pass, and a nullable column per feature.
 //!
-//! A value is null unless rules and models could have used it. Memory is bounded by one row group. Not here:
-//! which rows there are (`training`).
+//! A value is null unless rules and models could have used it. Memory is bounded: rows are gathered into batches, and
+//! a row group ends when its pages take a quarter of the memory given. One thread encodes and compresses while the
+//! caller's thread makes the next rows. Not here: which rows there are (`training`).
+
+mod columns;
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
-use arrow_array::builder::{Float64Builder, StringBuilder, TimestampMillisecondBuilder};
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use arrow_array::RecordBatch;
 use augur_domain::FeatureSet;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use crate::{Error, TrainingRow};
+use crate::{Error, TrainingOptions, TrainingRow};
+use columns::Columns;
 
-/// Column of the user's key in hexadecimal.
-const USER: &str = "user";
-/// Column of the instant, in ms, UTC.
-const AT: &str = "at";
-/// Column of the outcome.
-const LABEL: &str = "label";
-/// Rows held at once, and rows per group.
-const ROWS_PER_GROUP: usize = 8_192;
+/// Most rows of a batch.
+const MAX_BATCH_ROWS: usize = 8_192;
+/// Most rows of a row group.
+const MAX_GROUP_ROWS: usize = 131_072;
+/// Batches between the two threads.
+const BATCHES_AHEAD: usize = 1;
+/// What a cell takes in a batch, about.
+const CELL_BYTES: usize = 24;
+
+/// How a file is written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExportOptions {
+    /// Memory, and which events are seen.
+    pub rows: TrainingOptions,
+    /// A second column per feature, `NAME__status`, with the status of its value.
+    pub with_status: bool,
+    /// Written into the file's metadata beside the feature set: names and values.
+    pub metadata: Vec<(String, String)>,
+}
 
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,21 +49,24 @@ pub struct Exported {
     pub bytes: u64,
 }
 
-/// Writes rows to `path`, replacing what is there only when all went well. Columns: `user`, `at`, `label`, then
-/// the features in slot order; the file's metadata names the feature set.
+/// Writes rows to `path`, replacing what is there only when all went well. Columns: `user` (the key in hexadecimal),
+/// `at`, `label`, `label_index` (which label of those asked for, from 0), then the features in slot order: doubles,
+/// texts or booleans. The file's metadata names the feature set. `progress` is told the number of rows now and then.
 ///
 /// # Errors
 /// The first error among the rows, [`Error::File`] for what the file system refused or for a feature called like
-/// one of the first three columns.
+/// another column.
 pub fn export_parquet(
     path: &Path,
     features: &FeatureSet,
     rows: impl IntoIterator<Item = Result<TrainingRow, Error>>,
+    options: &ExportOptions,
+    progress: impl FnMut(u64),
 ) -> Result<Exported, Error> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = Path::new(&partial);
-    let result = write_rows(partial, features, rows).and_then(|rows| {
+    let result = write_rows(partial, features, rows, options, progress).and_then(|rows| {
         let failed = |error: std::io::Error| file_error("finishing", path, &error);
         std::fs::rename(partial, path).map_err(failed)?;
         Ok(Exported { rows, bytes: std::fs::metadata(path).map_err(failed)?.len() })
@@ -70,87 +86,81 @@ fn write_rows(
     path: &Path,
     features: &FeatureSet,
     rows: impl IntoIterator<Item = Result<TrainingRow, Error>>,
+    options: &ExportOptions,
+    progress: impl FnMut(u64),
 ) -> Result<u64, Error> {
-    let schema = arrow_schema_of(path, features)?;
+    let mut columns = Columns::new(features, options.with_status)
+        .map_err(|detail| file_error("creating", path, &detail))?;
     let file = File::create(path).map_err(|error| file_error("creating", path, &error))?;
-    let metadata = vec![KeyValue::new("augur.feature_set".to_owned(), features.hash().to_string())];
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
-        .set_key_value_metadata(Some(metadata))
-        .build();
     let failed = |error: parquet::errors::ParquetError| file_error("writing", path, &error);
-    let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties)).map_err(failed)?;
-    let mut columns = Columns::new(features.features().len());
-    let mut count = 0;
-    for row in rows {
-        columns.push(&row?);
-        count += 1;
-        if columns.rows == ROWS_PER_GROUP {
-            writer.write(&columns.take(&schema, path)?).map_err(failed)?;
+    let properties = Some(properties(features, options));
+    let mut writer = ArrowWriter::try_new(file, columns.schema(), properties).map_err(failed)?;
+    let group_bytes = options.rows.memory_bytes / 4;
+    let (count, written) = std::thread::scope(|threads| {
+        let (sender, batches) = sync_channel::<RecordBatch>(BATCHES_AHEAD);
+        let writing = threads.spawn(move || {
+            for batch in batches {
+                writer.write(&batch)?;
+                if writer.memory_size() >= group_bytes {
+                    writer.flush()?;
+                }
+            }
+            writer.into_inner()
+        });
+        let count = gather(path, &mut columns, rows, options, &sender, progress);
+        drop(sender);
+        (count, writing.join())
+    });
+    let file = match written {
+        Ok(written) => written.map_err(failed)?,
+        Err(_) => {
+            return Err(file_error("writing", path, &"the writing thread panicked; please report this"));
         }
-    }
-    if columns.rows > 0 {
-        writer.write(&columns.take(&schema, path)?).map_err(failed)?;
-    }
-    let file = writer.into_inner().map_err(failed)?;
+    };
+    let count = count?;
     file.sync_all().map_err(|error| file_error("syncing", path, &error))?;
     Ok(count)
 }
 
-fn arrow_schema_of(path: &Path, features: &FeatureSet) -> Result<Arc<Schema>, Error> {
-    let mut fields = vec![
-        Field::new(USER, DataType::Utf8, false),
-        Field::new(AT, DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), false),
-        Field::new(LABEL, DataType::Float64, true),
-    ];
-    for feature in features.features() {
-        if [USER, AT, LABEL].contains(&&*feature.name) {
-            let detail = format!("feature `{}` has the name of a column of its own; rename it", feature.name);
-            return Err(Error::File { action: "creating", path: path.to_owned(), detail });
+/// Sends rows in batches; ends early when nobody takes them any more.
+fn gather(
+    path: &Path,
+    columns: &mut Columns,
+    rows: impl IntoIterator<Item = Result<TrainingRow, Error>>,
+    options: &ExportOptions,
+    batches: &SyncSender<RecordBatch>,
+    mut progress: impl FnMut(u64),
+) -> Result<u64, Error> {
+    let row_bytes = columns.schema().fields().len().saturating_mul(CELL_BYTES).max(1);
+    let batch_rows = (options.rows.memory_bytes / 32 / row_bytes).clamp(1, MAX_BATCH_ROWS);
+    let failed = |error| file_error("writing", path, &error);
+    let mut count = 0;
+    for row in rows {
+        columns.push(&row?);
+        count += 1;
+        if columns.rows() == batch_rows {
+            progress(count);
+            // A failed send is the writer's failure, which is told by the thread itself.
+            if batches.send(columns.take().map_err(failed)?).is_err() {
+                return Ok(count);
+            }
         }
-        fields.push(Field::new(&*feature.name, DataType::Float64, true));
     }
-    Ok(Arc::new(Schema::new(fields)))
+    if columns.rows() > 0 {
+        drop(batches.send(columns.take().map_err(failed)?));
+    }
+    progress(count);
+    Ok(count)
 }
 
-struct Columns {
-    rows: usize,
-    users: StringBuilder,
-    times: TimestampMillisecondBuilder,
-    labels: Float64Builder,
-    features: Vec<Float64Builder>,
-}
-
-impl Columns {
-    fn new(features: usize) -> Self {
-        Self {
-            rows: 0,
-            users: StringBuilder::new(),
-            times: TimestampMillisecondBuilder::new().with_timezone("UTC"),
-            labels: Float64Builder::new(),
-            features: (0..features).map(|_| Float64Builder::new()).collect(),
-        }
-    }
-
-    fn push(&mut self, row: &TrainingRow) {
-        self.rows += 1;
-        self.users.append_value(row.user.to_string());
-        self.times.append_value(row.at.unix_ms());
-        self.labels.append_option(row.outcome);
-        for (slot, column) in self.features.iter_mut().enumerate() {
-            column.append_option(row.features.usable(slot));
-        }
-    }
-
-    fn take(&mut self, schema: &Arc<Schema>, path: &Path) -> Result<RecordBatch, Error> {
-        self.rows = 0;
-        let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(self.users.finish()),
-            Arc::new(self.times.finish()),
-            Arc::new(self.labels.finish()),
-        ];
-        columns.extend(self.features.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
-        RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| file_error("writing", path, &error))
-    }
+fn properties(features: &FeatureSet, options: &ExportOptions) -> WriterProperties {
+    let feature_set = ("augur.feature_set".to_owned(), features.hash().to_string());
+    let seen = if options.rows.inclusive { "before and at the instant" } else { "before the instant" };
+    let seen = ("augur.events_seen".to_owned(), seen.to_owned());
+    let pairs = [feature_set, seen].into_iter().chain(options.metadata.iter().cloned());
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(MAX_GROUP_ROWS))
+        .set_key_value_metadata(Some(pairs.map(|(name, value)| KeyValue::new(name, value)).collect()))
+        .build()
 }

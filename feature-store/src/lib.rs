@@ -32,7 +32,7 @@ pub use config::{Config, Progress, Stats};
 pub use error::{DecodeError, Error};
 pub use event_record::StoredEvent;
 #[cfg(feature = "export")]
-pub use export::{Exported, export_parquet};
+pub use export::{ExportOptions, Exported, export_parquet};
 pub use exposure::ExposureGuard;
 pub use feature_store::{FeatureStore, Verdict};
 pub use quarantine::QuarantinedEvent;

@@ -23,7 +23,7 @@ use augur_domain::time::DAY_MS;
 use augur_domain::{ReasonCode, Timestamp};
 use augur_proto::convert::timestamp_to_wire;
 use augur_proto::v1;
-use augur_server::offline::{Population, Span, Task, cutoffs};
+use augur_server::offline::{ExportOptions, Population, Span, Task, TrainingOptions, cutoffs};
 use augur_server::{App, Config, DecideCall, FixedClock};
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_795_366_965_000);
@@ -183,7 +183,10 @@ async fn features_are_exported_for_everybody() {
     let app = open(dir.path());
     app.ingest(history(), None).await.unwrap();
     let path = dir.path().join("features.parquet");
-    let exported = app.export_features(&path, &app.everybody_at(NOW).unwrap()).unwrap();
+    let mut labels = app.label_sorter(dir.path(), TrainingOptions::default()).unwrap();
+    app.label_everybody(NOW, &mut labels).unwrap();
+    let exported =
+        app.export_features(&path, labels.finish().unwrap(), ExportOptions::default(), |_| {}).unwrap();
     assert_eq!(exported.rows, 3);
     assert_eq!(std::fs::read(&path).unwrap()[..4], *b"PAR1");
     app.close().unwrap();

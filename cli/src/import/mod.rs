@@ -18,11 +18,10 @@ use augur_loadtest::v1;
 use serde::Serialize;
 
 pub(crate) use instant::InstantFormat;
-pub(crate) use mapping::Mapping;
-pub(crate) use source::Format;
+pub(crate) use mapping::{Cell, Mapping, Row, RowFault};
+pub(crate) use source::{Format, header, open};
 
 use crate::Error;
-use mapping::RowFault;
 use source::Rows;
 
 /// Faults shown in full.

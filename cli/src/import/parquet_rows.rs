@@ -39,6 +39,14 @@ pub(crate) struct ParquetRows {
 }
 
 impl ParquetRows {
+    /// The names of a file's columns.
+    pub(crate) fn header(path: &Path) -> Result<Vec<String>, Error> {
+        let file = File::open(path).map_err(Error::file("read", path))?;
+        let builder =
+            ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unreadable(path, &error))?;
+        Ok(builder.schema().fields().iter().map(|field| field.name().clone()).collect())
+    }
+
     /// Opens a file for these columns.
     pub(crate) fn open(path: &Path, columns: &[&str]) -> Result<Self, Error> {
         let file = File::open(path).map_err(Error::file("read", path))?;

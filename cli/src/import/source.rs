@@ -79,6 +79,15 @@ pub(crate) fn open(path: &Path, format: Format, columns: &[&str]) -> Result<Box<
     })
 }
 
+/// The names of a file's columns, where it has a header.
+pub(crate) fn header(path: &Path, format: Format) -> Result<Option<Vec<String>>, Error> {
+    Ok(match format {
+        Format::Csv => Some(CsvRows::open(path, &[])?.header),
+        Format::Jsonl => None,
+        Format::Parquet => Some(ParquetRows::header(path)?),
+    })
+}
+
 /// Finds each wanted column in a header, or says which there are.
 pub(crate) fn indices(path: &Path, header: &[String], wanted: &[&str]) -> Result<Vec<usize>, Error> {
     let find = |column: &&str| {
@@ -121,7 +130,7 @@ struct CsvRows {
     reader: csv::Reader<Budgeted>,
     budget: std::rc::Rc<std::cell::Cell<u64>>,
     wanted: Vec<(usize, String)>,
-    width: usize,
+    header: Vec<String>,
     record: csv::ByteRecord,
     number: u64,
 }
@@ -140,8 +149,8 @@ impl CsvRows {
         }
         let names = columns.iter().map(|column| (*column).to_owned());
         let wanted = indices(path, &header, columns)?.into_iter().zip(names).collect();
-        let (record, width) = (csv::ByteRecord::new(), header.len());
-        Ok(Self { path: path.to_owned(), reader, budget, wanted, width, record, number: 0 })
+        let record = csv::ByteRecord::new();
+        Ok(Self { path: path.to_owned(), reader, budget, wanted, header, record, number: 0 })
     }
 }
 
@@ -154,9 +163,9 @@ impl Rows for CsvRows {
             return Ok(None);
         }
         self.number += 1;
-        if self.record.len() != self.width {
+        if self.record.len() != self.header.len() {
             let found = format!("{} fields", self.record.len());
-            let expected = format!("{} fields as in the header", self.width);
+            let expected = format!("{} fields as in the header", self.header.len());
             return Ok(Some(Err((self.number, RowFault { column: String::new(), found, expected }))));
         }
         let cell = |(index, column): &(usize, String)| match self.record.get(*index).unwrap_or_default() {

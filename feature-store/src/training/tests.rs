@@ -171,7 +171,7 @@ fn outcomes_are_carried_and_must_be_finite() {
 #[test]
 fn an_exported_file_reads_back_value_by_value() {
     use arrow_array::cast::AsArray;
-    use arrow_array::types::{Float64Type, TimestampMillisecondType};
+    use arrow_array::types::{Float64Type, Int8Type, Int64Type, TimestampMillisecondType};
     use arrow_array::{Array, RecordBatch};
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -185,26 +185,36 @@ fn an_exported_file_reads_back_value_by_value() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("training.parquet");
     let features = Arc::clone(store.schema().feature_set());
-    let exported = crate::export_parquet(&path, &features, store.training_rows(&labels).unwrap()).unwrap();
+    let options = crate::ExportOptions { with_status: true, ..crate::ExportOptions::default() };
+    let mut told = 0;
+    let rows_of_labels = store.training_rows(&labels).unwrap();
+    let exported =
+        crate::export_parquet(&path, &features, rows_of_labels, &options, |rows| told = rows).unwrap();
+    assert_eq!(told, 10_000);
     assert_eq!(exported.rows, 10_000);
     assert_eq!(exported.bytes, std::fs::metadata(&path).unwrap().len());
     let builder = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&path).unwrap()).unwrap();
-    assert_eq!(builder.metadata().num_row_groups(), 2);
     let batches: Vec<RecordBatch> = builder.build().unwrap().map(Result::unwrap).collect();
     let expected = rows(&store, &labels);
     let mut expected = expected.iter();
     for batch in &batches {
-        assert_eq!(batch.num_columns(), 3 + features.features().len());
+        assert_eq!(batch.num_columns(), 4 + 2 * features.features().len());
+        let indexes = batch.column(3).as_primitive::<Int64Type>();
         let (users, times) = (batch.column(0).as_string::<i32>(), batch.column(1));
         let times = times.as_primitive::<TimestampMillisecondType>();
         for index in 0..batch.num_rows() {
             let row = expected.next().unwrap();
             assert_eq!((users.value(index), times.value(index)), (&*row.user.to_string(), row.at.unix_ms()));
             for slot in 0..features.features().len() {
-                let column = batch.column(3 + slot).as_primitive::<Float64Type>();
+                let column = batch.column(4 + 2 * slot).as_primitive::<Float64Type>();
+                let statuses = batch.column(5 + 2 * slot).as_dictionary::<Int8Type>();
+                let statuses = statuses.downcast_dict::<arrow_array::StringArray>().unwrap();
+                let status = statuses.into_iter().nth(index).flatten();
+                assert_eq!(status, Some(row.features.values[slot].status.as_str()));
                 let found = column.is_valid(index).then(|| column.value(index).to_bits());
                 assert_eq!(found, row.features.usable(slot).map(f64::to_bits), "row {index}, slot {slot}");
             }
+            assert_eq!(indexes.value(index), row.label as i64);
             let labels = batch.column(2).as_primitive::<Float64Type>();
             assert_eq!(labels.is_valid(index).then(|| labels.value(index)), row.outcome);
         }
@@ -219,7 +229,11 @@ fn a_failed_export_leaves_the_old_file_alone() {
     let path = dir.path().join("training.parquet");
     std::fs::write(&path, "old").unwrap();
     let rows = [Err(Error::Closed)];
-    assert_eq!(crate::export_parquet(&path, schema().feature_set(), rows).unwrap_err(), Error::Closed);
+    assert_eq!(
+        crate::export_parquet(&path, schema().feature_set(), rows, &crate::ExportOptions::default(), |_| {})
+            .unwrap_err(),
+        Error::Closed
+    );
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }

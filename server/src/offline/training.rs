@@ -5,7 +5,9 @@
 use std::path::Path;
 
 use augur_domain::{ContentHash, Timestamp, UserKey};
-use augur_feature_store::{Exported, Label, TrainingRow, export_parquet};
+use augur_feature_store::{
+    ExportOptions, Exported, Label, LabelSorter, SortedLabels, TrainingOptions, TrainingRow, export_parquet,
+};
 
 use crate::{App, Error};
 
@@ -80,21 +82,43 @@ impl App {
         Ok(set)
     }
 
+    /// Takes labels in any number, to be sorted through files in `dir` as far as they do not fit into memory.
+    ///
+    /// # Errors
+    /// [`Error::Store`] for too little memory.
+    pub fn label_sorter(&self, dir: &Path, options: TrainingOptions) -> Result<LabelSorter, Error> {
+        Ok(LabelSorter::new(dir, options)?)
+    }
+
     /// Writes the features of every label, as of its instant, to a Parquet file; replaces the file only when all
-    /// went well. Blocks.
+    /// went well. The file names the definitions, the version of this program and how many events were stored.
+    /// `progress` is told the number of rows now and then. Blocks.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn export_features(&self, path: &Path, labels: &[Label]) -> Result<Exported, Error> {
-        Ok(export_parquet(path, self.feature_set(), self.store.training_rows(labels)?)?)
+    pub fn export_features(
+        &self,
+        path: &Path,
+        labels: SortedLabels,
+        mut options: ExportOptions,
+        progress: impl FnMut(u64),
+    ) -> Result<Exported, Error> {
+        options.metadata.extend([
+            ("augur.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("augur.events_stored".to_owned(), self.store.stats().events_total.to_string()),
+        ]);
+        let rows = self.store.training_rows_of(labels, options.rows)?;
+        Ok(export_parquet(path, self.feature_set(), rows, &options, progress)?)
     }
 
     /// A label without outcome for every user at `at`: for exports of what is known about everybody. Blocks.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn everybody_at(&self, at: Timestamp) -> Result<Vec<Label>, Error> {
-        let users = self.store.users()?.map(|user| Ok(Label { user: user?, at, outcome: None }));
-        users.collect()
+    pub fn label_everybody(&self, at: Timestamp, labels: &mut LabelSorter) -> Result<(), Error> {
+        for user in self.store.users()? {
+            labels.push(&Label { user: user?, at, outcome: None })?;
+        }
+        Ok(())
     }
 }

@@ -1,0 +1,27 @@
+//! `augur features`: training sets as Parquet, and proof that what is served is what the event log says.
+//!
+//! Not here: computing features (the feature store).
+
+mod export;
+mod labels;
+mod verify;
+
+use clap::Subcommand;
+
+use crate::output::Output;
+use crate::{Error, Outcome};
+
+/// Export features as of given instants; verify what is served.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Export(export::Args),
+    Verify(verify::Args),
+}
+
+/// Runs the command.
+pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
+    match command {
+        Command::Export(args) => export::run(args, output),
+        Command::Verify(args) => verify::run(args, output),
+    }
+}
