@@ -126,6 +126,8 @@ pub enum EventOutcome {
     Quarantined(Quarantine),
     /// Refused by the declared taxonomy; not kept anywhere.
     Rejected(Quarantine),
+    /// Of a user who was erased; not kept anywhere.
+    Suppressed,
 }
 
 /// Why an event was set aside or rejected.

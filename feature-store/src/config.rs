@@ -101,6 +101,8 @@ pub struct Stats {
     pub users_total: u64,
     /// Events recognised as seen before, since the start.
     pub duplicates: u64,
+    /// Events of erased users that were not kept, since the start.
+    pub suppressed: u64,
     /// Events waiting in queues now.
     pub queued_events: u64,
     /// Synced group commits since the start.

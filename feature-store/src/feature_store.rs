@@ -10,12 +10,14 @@ use augur_domain::event::EventOutcome;
 use augur_domain::{Event, FeatureVector, Timestamp, UserKey};
 
 use crate::exposure::{self, Stripes};
-use crate::store::{MemoryStore, Store};
+use crate::store::{MemoryStore, QuarantineRecord, Store};
 use crate::writer::{Writers, stored_state};
 use crate::{
     Config, Error, ExposureGuard, FeatureSchema, Label, Progress, QuarantinedEvent, Stats, StoredEvent,
     TrainingRows, UserState, quarantine, rebuild,
 };
+
+pub use erasure::ErasureReceipt;
 
 /// Whether a stored state equals what its event log says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub struct FeatureStore {
     pub(crate) store: Arc<dyn Store>,
     schema: Arc<FeatureSchema>,
     decisions: Stripes,
-    exposure_writes: Stripes,
+    exposure_writes: Arc<Stripes>,
     quarantine_entries: u64,
 }
 
@@ -105,7 +107,7 @@ impl FeatureStore {
         rebuild::ensure(&*store, &schema, progress)?;
         let writers = Writers::start(&store, &schema, config)?;
         let quarantine_entries = config.quarantine_entries;
-        let (decisions, exposure_writes) = (Stripes::new(), Stripes::new());
+        let (decisions, exposure_writes) = (Stripes::new(), Arc::new(Stripes::new()));
         Ok(Self { writers, store, schema, decisions, exposure_writes, quarantine_entries })
     }
 
@@ -194,20 +196,28 @@ impl FeatureStore {
         self.decisions.lock(user)
     }
 
-    /// Sets events aside, as durably as events are stored; the oldest entries make room.
+    /// Sets events aside, as durably as events are stored; the oldest entries make room. Those of erased users are
+    /// counted as suppressed and not kept.
     ///
     /// # Errors
     /// [`Error::Storage`].
     pub fn quarantine(&self, entries: Vec<QuarantinedEvent>) -> Result<(), Error> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let encoded = entries.iter().map(|entry| {
+        let mut records = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            if let Some(user) = entry.user
+                && self.store.tombstone(user)?.is_some()
+            {
+                self.writers.tally().suppressed.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
             let mut record = Vec::new();
             quarantine::encode(entry, &mut record);
-            record
-        });
-        self.store.append_quarantine(&encoded.collect::<Vec<_>>(), self.quarantine_entries)
+            records.push(record);
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.store.append_quarantine(&records, self.quarantine_entries)
     }
 
     /// The newest quarantined events, newest first.
@@ -215,9 +225,35 @@ impl FeatureStore {
     /// # Errors
     /// [`Error::Storage`] or [`Error::Corrupted`].
     pub fn quarantined(&self, limit: usize) -> Result<Vec<QuarantinedEvent>, Error> {
-        let corrupted = |source| Error::corrupted("quarantined event", source);
-        let records = self.store.newest_quarantined(limit)?;
-        records.iter().map(|record| quarantine::decode(record).map_err(corrupted)).collect()
+        let entries = self.quarantined_before(None, limit)?;
+        Ok(entries.into_iter().map(|(_, event)| event).collect())
+    }
+
+    /// At most `limit` quarantined events with their numbers, newest first; with `before`, only those with lower
+    /// numbers, so that the last number of one page is the `before` of the next.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] or [`Error::Corrupted`].
+    pub fn quarantined_before(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, QuarantinedEvent)>, Error> {
+        let decode = |entry: QuarantineRecord| {
+            let event = quarantine::decode(&entry.record);
+            let event = event
+                .map_err(|source| Error::corrupted(format!("quarantined event {}", entry.number), source))?;
+            Ok((entry.number, event))
+        };
+        self.store.quarantined(before, limit)?.into_iter().map(decode).collect()
+    }
+
+    /// Removes events from the quarantine by their numbers; says how many were there.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn remove_quarantined(&self, numbers: &[u64]) -> Result<u64, Error> {
+        self.store.remove_quarantined(numbers)
     }
 
     /// Every user with at least one event, in key order.
@@ -292,6 +328,7 @@ impl FeatureStore {
             events_total: tally.events_total.load(Ordering::Relaxed),
             users_total: tally.users_total.load(Ordering::Relaxed),
             duplicates: tally.duplicates.load(Ordering::Relaxed),
+            suppressed: tally.suppressed.load(Ordering::Relaxed),
             queued_events: self.writers.queued_events(),
             commits: tally.commits.load(Ordering::Relaxed),
             failed_commits: tally.failed_commits.load(Ordering::Relaxed),
@@ -320,5 +357,6 @@ impl FeatureStore {
     }
 }
 
+mod erasure;
 #[cfg(test)]
 mod tests;

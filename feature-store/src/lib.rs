@@ -34,7 +34,7 @@ pub use event_record::StoredEvent;
 #[cfg(feature = "export")]
 pub use export::{ExportOptions, Exported, export_parquet};
 pub use exposure::ExposureGuard;
-pub use feature_store::{FeatureStore, Verdict};
+pub use feature_store::{ErasureReceipt, FeatureStore, Verdict};
 pub use quarantine::QuarantinedEvent;
 pub use schema::FeatureSchema;
 pub use state::{Changes, UserState, apply};

@@ -6,6 +6,7 @@
 
 mod group;
 mod request;
+mod turn;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,6 +25,8 @@ use crate::{Config, Error, FeatureSchema};
 use group::Group;
 pub(crate) use group::stored_state;
 use request::{Limits, Part, Request, Room, Share};
+pub(crate) use turn::Turn;
+use turn::{Ended, MAX_WAITING_TURNS, Work};
 
 /// A writer stops collecting for one commit here: a write batch is in memory twice, and the write-ahead log takes it
 /// in one piece.
@@ -35,8 +38,20 @@ pub(crate) struct Tally {
     pub(crate) events_total: AtomicU64,
     pub(crate) users_total: AtomicU64,
     pub(crate) duplicates: AtomicU64,
+    pub(crate) suppressed: AtomicU64,
     pub(crate) commits: AtomicU64,
     pub(crate) failed_commits: AtomicU64,
+}
+
+impl Tally {
+    /// Replaces a writer's counters and takes the difference into the totals.
+    fn count(&self, counters: &mut Counters, after: Counters) {
+        let before = std::mem::replace(counters, after);
+        self.events_total.fetch_add(after.events.saturating_sub(before.events), Ordering::Relaxed);
+        self.users_total.fetch_add(after.users.saturating_sub(before.users), Ordering::Relaxed);
+        let erased = after.erased_users.saturating_sub(before.erased_users);
+        self.users_total.fetch_sub(erased, Ordering::Relaxed);
+    }
 }
 
 /// Where events are handed to the writers.
@@ -48,9 +63,16 @@ pub(crate) struct Writers {
     limits: Limits,
 }
 
+/// What waits in a shard's queue.
+enum Job {
+    Events(Part),
+    Turn(Work),
+}
+
 struct Shard {
-    sender: Sender<Part>,
+    sender: Sender<Job>,
     room: Arc<Room>,
+    turns: Arc<()>,
 }
 
 impl Writers {
@@ -63,7 +85,8 @@ impl Writers {
         let stored = store.counters()?;
         let sum = |counter: fn(&Counters) -> u64| stored.iter().map(|(_, counters)| counter(counters)).sum();
         tally.events_total.store(sum(|counters| counters.events), Ordering::Relaxed);
-        tally.users_total.store(sum(|counters| counters.users), Ordering::Relaxed);
+        let erased = sum(|counters| counters.erased_users);
+        tally.users_total.store(sum(|counters| counters.users).saturating_sub(erased), Ordering::Relaxed);
         let (mut shards, mut threads) = (Vec::new(), Vec::new());
         for number in 0..config.shards as u32 {
             // Bounded by `room`.
@@ -84,7 +107,7 @@ impl Writers {
                 action: "starting a writer thread",
                 detail: error.to_string(),
             })?;
-            shards.push(Shard { sender, room: Arc::default() });
+            shards.push(Shard { sender, room: Arc::default(), turns: Arc::default() });
             threads.push(thread);
         }
         let (shards, threads) = (RwLock::new(Some(shards)), Mutex::new(threads));
@@ -117,9 +140,36 @@ impl Writers {
             if !share.events.is_empty() {
                 let part = Part::new(Arc::clone(&request), share, Arc::clone(&shard.room));
                 // A writer that is gone gives the part back; dropping it reports `Closed`.
-                drop(shard.sender.send(part));
+                drop(shard.sender.send(Job::Events(part)));
             }
         }
+        Ok(())
+    }
+
+    /// Runs `work` on the writer of the user's shard, in its turn. `done` gets the result, on that thread; it must not
+    /// block.
+    pub(crate) fn take_turn<T: Send + 'static>(
+        &self,
+        user: UserKey,
+        work: impl FnOnce(&mut Turn<'_>) -> Result<T, Error> + Send + 'static,
+        done: impl FnOnce(Result<T, Error>) + Send + 'static,
+    ) -> Result<(), Error> {
+        let shards = self.shards.read();
+        let shards = shards.as_ref().ok_or(Error::Closed)?;
+        let number = shard_of(user, shards.len());
+        let shard = shards.get(number).ok_or(Error::Closed)?;
+        // Every turn that waits holds one; so does the shard.
+        let queued = Arc::strong_count(&shard.turns).saturating_sub(1);
+        if queued >= MAX_WAITING_TURNS {
+            let limit = MAX_WAITING_TURNS;
+            return Err(Error::QueueFull { shard: number, queued, limit, unit: "turns" });
+        }
+        let ticket = Arc::clone(&shard.turns);
+        let work = move |turn: &mut Turn<'_>| {
+            drop(ticket);
+            work(turn)
+        };
+        drop(shard.sender.send(Job::Turn(turn::work(work, done))));
         Ok(())
     }
 
@@ -179,7 +229,7 @@ struct Writer {
     shard: u32,
     store: Arc<dyn Store>,
     schema: Arc<FeatureSchema>,
-    receiver: Receiver<Part>,
+    receiver: Receiver<Job>,
     tally: Arc<Tally>,
     counters: Counters,
     /// Whether `counters` may lag behind what is stored.
@@ -189,19 +239,46 @@ struct Writer {
 
 impl Writer {
     fn run(mut self) {
-        while let Ok(first) = self.receiver.recv() {
-            let (mut events, mut bytes) = (first.share.events.len(), first.share.bytes);
-            let mut parts = vec![first];
-            while events < self.batch_events
-                && bytes < GROUP_BYTES
-                && let Ok(part) = self.receiver.try_recv()
-            {
-                events += part.share.events.len();
-                bytes += part.share.bytes;
-                parts.push(part);
+        while let Ok(job) = self.receiver.recv() {
+            let turn = match job {
+                Job::Events(first) => self.write_with_what_waits(first),
+                Job::Turn(work) => Some(work),
+            };
+            if let Some(work) = turn {
+                self.take_turn(work);
             }
-            self.write(parts);
         }
+    }
+
+    /// One group, up to the bounds of a commit or the next turn, which is given back.
+    fn write_with_what_waits(&mut self, first: Part) -> Option<Work> {
+        let (mut events, mut bytes) = (first.share.events.len(), first.share.bytes);
+        let (mut parts, mut turn) = (vec![first], None);
+        while turn.is_none()
+            && events < self.batch_events
+            && bytes < GROUP_BYTES
+            && let Ok(job) = self.receiver.try_recv()
+        {
+            match job {
+                Job::Events(part) => {
+                    events += part.share.events.len();
+                    bytes += part.share.bytes;
+                    parts.push(part);
+                }
+                Job::Turn(work) => turn = Some(work),
+            }
+        }
+        self.write(parts);
+        turn
+    }
+
+    fn take_turn(&mut self, work: Work) {
+        if let Err(error) = self.recount() {
+            tracing::error!(shard = self.shard, %error, "counters cannot be read");
+        }
+        let mut turn =
+            Turn { store: &*self.store, shard: self.shard, counters: &mut self.counters, tally: &self.tally };
+        self.recount |= work(&mut turn) == Ended::Panicked;
     }
 
     /// One group. A panic fails the group, not the shard: what was gathered goes with it, and nothing else is held in
@@ -237,7 +314,7 @@ impl Writer {
 
     fn commit(&mut self, group: Group<'_>) -> Result<(), Error> {
         self.recount()?;
-        let duplicates = group.duplicates();
+        let (duplicates, suppressed) = (group.duplicates(), group.suppressed());
         if let Some(commit) = group.into_commit(self.shard, self.counters) {
             if let Err(error) = self.store.commit(&commit) {
                 self.tally.failed_commits.fetch_add(1, Ordering::Relaxed);
@@ -248,6 +325,7 @@ impl Writer {
             self.count(commit.counters);
         }
         self.tally.duplicates.fetch_add(duplicates, Ordering::Relaxed);
+        self.tally.suppressed.fetch_add(suppressed, Ordering::Relaxed);
         Ok(())
     }
 
@@ -262,9 +340,7 @@ impl Writer {
     }
 
     fn count(&mut self, after: Counters) {
-        let before = std::mem::replace(&mut self.counters, after);
-        self.tally.events_total.fetch_add(after.events.saturating_sub(before.events), Ordering::Relaxed);
-        self.tally.users_total.fetch_add(after.users.saturating_sub(before.users), Ordering::Relaxed);
+        self.tally.count(&mut self.counters, after);
     }
 }
 

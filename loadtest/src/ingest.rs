@@ -108,6 +108,7 @@ impl Totals {
                 v1::EventOutcome::Accepted => self.accepted += 1,
                 v1::EventOutcome::Duplicate => self.duplicates += 1,
                 v1::EventOutcome::Rejected => self.refuse(result, true),
+                v1::EventOutcome::Suppressed => self.suppressed(&result.message_id),
                 v1::EventOutcome::Quarantined | v1::EventOutcome::Unspecified => self.refuse(result, false),
             }
         }
@@ -125,7 +126,12 @@ impl Totals {
             EventOutcome::Rejected(Quarantine { reason, field, detail }) => {
                 self.example(true, reason.as_str(), message_id, field, detail);
             }
+            EventOutcome::Suppressed => self.suppressed(message_id),
         }
+    }
+
+    fn suppressed(&mut self, message_id: &str) {
+        self.example(true, "SUPPRESSED", message_id, "user_id", "the user was erased");
     }
 
     fn refuse(&mut self, result: &v1::EventResult, rejected: bool) {

@@ -97,6 +97,7 @@ pub struct Metrics {
     duplicate: Counter,
     quarantined: Counter,
     rejected: Counter,
+    suppressed: Counter,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -135,6 +136,7 @@ impl Metrics {
             duplicate: metrics::counter!(EVENTS, "outcome" => "DUPLICATE"),
             quarantined: metrics::counter!(EVENTS, "outcome" => "QUARANTINED"),
             rejected: metrics::counter!(EVENTS, "outcome" => "REJECTED"),
+            suppressed: metrics::counter!(EVENTS, "outcome" => "SUPPRESSED"),
         }))
     }
 
@@ -150,19 +152,21 @@ impl Metrics {
 
     /// Counts what became of events.
     pub fn count_events(&self, outcomes: &[EventOutcome]) {
-        let (mut accepted, mut duplicate, mut quarantined, mut rejected) = (0, 0, 0, 0);
+        let (mut accepted, mut duplicate, mut quarantined, mut rejected, mut suppressed) = (0, 0, 0, 0, 0);
         for outcome in outcomes {
             match outcome {
                 EventOutcome::Accepted => accepted += 1,
                 EventOutcome::Duplicate => duplicate += 1,
                 EventOutcome::Quarantined(_) => quarantined += 1,
                 EventOutcome::Rejected(_) => rejected += 1,
+                EventOutcome::Suppressed => suppressed += 1,
             }
         }
         self.accepted.increment(accepted);
         self.duplicate.increment(duplicate);
         self.quarantined.increment(quarantined);
         self.rejected.increment(rejected);
+        self.suppressed.increment(suppressed);
     }
 
     /// The counters of one decision point, one per rung.

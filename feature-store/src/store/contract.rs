@@ -98,7 +98,7 @@ fn starts_empty(store: &impl Store) {
     assert_eq!(store.feature_set().unwrap(), None);
     assert_eq!(store.counters().unwrap(), []);
     assert_eq!(store.exposures(user(1)).unwrap(), None);
-    assert_eq!((store.quarantine_len(), store.newest_quarantined(9).unwrap().len()), (0, 0));
+    assert_eq!((store.quarantine_len(), store.quarantined(None, 9).unwrap().len()), (0, 0));
 }
 
 fn new_event(who: u8, sequence: u64, id: u8) -> NewEvent {
@@ -106,7 +106,7 @@ fn new_event(who: u8, sequence: u64, id: u8) -> NewEvent {
 }
 
 fn a_commit_is_all_there(store: &impl Store) {
-    let counters = Counters { events: 300, users: 2 };
+    let counters = Counters { events: 300, users: 2, erased_users: 0 };
     let first = (1..=299).map(|sequence| new_event(2, sequence, sequence.min(250) as u8));
     let events = first.chain([new_event(1, 1, 1)]).collect();
     let states = vec![(user(2), b"two".to_vec()), (user(1), b"one".to_vec())];
@@ -161,18 +161,34 @@ fn quarantine_is_bounded_and_newest_first(store: &impl Store) {
     assert_eq!(store.quarantine_len(), 10);
     store.append_quarantine(&[vec![10]], 4).unwrap();
     assert_eq!(store.quarantine_len(), 4);
-    assert_eq!(store.newest_quarantined(2).unwrap(), [vec![10], vec![9]]);
-    assert_eq!(store.newest_quarantined(99).unwrap().len(), 4);
+    assert_eq!(newest(store, 2), [vec![10], vec![9]]);
+    assert_eq!(newest(store, 99).len(), 4);
+    let numbers: Vec<u64> = store.quarantined(None, 99).unwrap().iter().map(|entry| entry.number).collect();
+    assert!(numbers.is_sorted_by(|left, right| left > right), "{numbers:?}");
+    let older = store.quarantined(Some(numbers[1]), 1).unwrap();
+    assert_eq!(older, [QuarantineRecord { number: numbers[2], record: vec![8] }]);
+    assert_eq!(store.remove_quarantined(&[numbers[2], numbers[2], numbers[0], 0]).unwrap(), 2);
+    assert_eq!((store.quarantine_len(), newest(store, 99)), (2, vec![vec![9], vec![7]]));
+    store.append_quarantine(&[vec![11], vec![12]], 4).unwrap();
+    assert!(store.quarantined(None, 1).unwrap()[0].number > numbers[0] + 1, "numbers are not given again");
+    store.append_quarantine(&[vec![13]], 4).unwrap();
+    assert_eq!(newest(store, 99), [vec![13], vec![12], vec![11], vec![9]]);
+    store.append_quarantine(&[vec![1], vec![2], vec![3]], 2).unwrap();
+    assert_eq!(newest(store, 99), [vec![3], vec![2]]);
+}
+
+fn newest(store: &impl Store, limit: usize) -> Vec<Vec<u8>> {
+    store.quarantined(None, limit).unwrap().into_iter().map(|entry| entry.record).collect()
 }
 
 fn quarantine_may_lose_many_at_once(store: &impl Store) {
     let records: Vec<Vec<u8>> = (0..5_000_u32).map(|number| number.to_be_bytes().to_vec()).collect();
     store.append_quarantine(&records, 1_000_000).unwrap();
-    assert_eq!(store.quarantine_len(), 5_004);
+    assert_eq!(store.quarantine_len(), 5_002);
     store.append_quarantine(&[vec![1]], 3).unwrap();
     assert_eq!(store.quarantine_len(), 3);
     let kept = [vec![1], 4_999_u32.to_be_bytes().to_vec(), 4_998_u32.to_be_bytes().to_vec()];
-    assert_eq!(store.newest_quarantined(99).unwrap(), kept);
+    assert_eq!(newest(store, 99), kept);
 }
 
 fn iterators_show_what_was_there_at_their_start(store: &impl Store) {
@@ -194,8 +210,8 @@ fn fill(store: &impl Store, who: u8, count: u64) {
 }
 
 fn erasure(who: u8) -> Erasure {
-    let counters = Counters { events: 7, users: 1 };
-    Erasure { user: user(who), tombstone: b"gone".to_vec(), shard: 3, counters }
+    let counters = Counters { events: 7, users: 1, erased_users: 1 };
+    Erasure { user: user(who), tombstone: b"gone".to_vec(), quarantined: Vec::new(), shard: 3, counters }
 }
 
 fn writing_the_same_again_changes_nothing(store: &impl Store) {
@@ -239,8 +255,11 @@ fn erasure_leaves_only_a_tombstone(store: &impl Store) {
     fill(store, 31, 3);
     fill(store, 32, 3);
     store.put_exposures(user(31), b"given").unwrap();
-    let erased = store.erase(&erasure(31)).unwrap();
-    assert_eq!(erased, Erased { states: 1, events: 3, messages: 3, exposures: 1 });
+    store.append_quarantine(&[b"of 31".to_vec(), b"of 32".to_vec()], 2).unwrap();
+    let quarantined = vec![store.quarantined(None, 2).unwrap()[1].number];
+    let erased = store.erase(&Erasure { quarantined, ..erasure(31) }).unwrap();
+    assert_eq!(erased, Erased { states: 1, events: 3, messages: 3, exposures: 1, quarantined: 1 });
+    assert_eq!((newest(store, 9), store.quarantine_len()), (vec![b"of 32".to_vec()], 1));
     let first = MessageKey::from_bytes(1_u128.to_be_bytes());
     assert_eq!(store.state(user(31)).unwrap(), None);
     assert_eq!(store.exposures(user(31)).unwrap(), None);
@@ -322,13 +341,13 @@ fn a_cursor_jumps_and_goes_on(store: &impl Store) {
 fn what_moves_between_users_moves_whole(store: &impl Store) {
     assert!(!store.has_links().unwrap());
     let before = store.counters().unwrap();
-    let counters = Counters { events: 3, users: 2 };
+    let counters = Counters { events: 3, users: 2, erased_users: 0 };
     let events = vec![new_event(81, 1, 1), new_event(81, 2, 2), new_event(82, 1, 3)];
     let states = vec![(user(81), b"from".to_vec()), (user(82), b"to".to_vec())];
     store.commit(&Commit { shard: 8, events, states, counters }).unwrap();
     store.put_exposures(user(81), b"shown").unwrap();
 
-    let counters = Counters { events: 3, users: 1 };
+    let counters = Counters { events: 3, users: 1, erased_users: 0 };
     let events = vec![new_event(82, 2, 1), new_event(82, 3, 2)];
     let commit = Commit { shard: 8, events, states: vec![(user(82), b"both".to_vec())], counters };
     let link =

@@ -3,7 +3,7 @@
 //! A snapshot shares the tables; the first write after it copies the map of users, and each user's rows when they are
 //! written to. Not here: any promise beyond the life of the process.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use augur_domain::ids::MessageKey;
@@ -11,8 +11,8 @@ use augur_domain::{ContentHash, UserKey};
 use parking_lot::RwLock;
 
 use super::{
-    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecord, EventRecords, NewLink, Read,
-    Relocation, Store, Usage, Users,
+    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecord, EventRecords, NewLink,
+    QuarantineRecord, Read, Relocation, Store, Usage, Users,
 };
 use crate::Error;
 
@@ -25,7 +25,9 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Tables {
     users: Arc<UserTable>,
-    quarantine: VecDeque<Vec<u8>>,
+    /// By number.
+    quarantine: BTreeMap<u64, Vec<u8>>,
+    last_quarantined: u64,
     counters: BTreeMap<u32, Counters>,
     feature_set: Option<ContentHash>,
 }
@@ -49,6 +51,11 @@ struct Rows {
 impl Tables {
     fn rows(&mut self, user: UserKey) -> &mut Rows {
         Arc::make_mut(Arc::make_mut(&mut self.users).entry(user).or_default())
+    }
+
+    fn remove_quarantined(&mut self, numbers: &[u64]) -> u64 {
+        let removed = numbers.iter().filter(|number| self.quarantine.remove(number).is_some());
+        removed.count() as u64
     }
 
     fn put_states(&mut self, states: &[(UserKey, Vec<u8>)]) {
@@ -218,7 +225,9 @@ impl Store for MemoryStore {
             tables.rows(*id).link = None;
         }
         tables.counters.insert(erasure.shard, erasure.counters);
+        let quarantined = tables.remove_quarantined(&erasure.quarantined);
         Ok(Erased {
+            quarantined,
             states: u64::from(rows.state.is_some()),
             events: rows.events.len() as u64,
             messages: rows.messages.len() as u64,
@@ -256,15 +265,25 @@ impl Store for MemoryStore {
 
     fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<(), Error> {
         let mut tables = self.tables.write();
-        tables.quarantine.extend(records.iter().cloned());
+        for record in records {
+            tables.last_quarantined += 1;
+            let number = tables.last_quarantined;
+            tables.quarantine.insert(number, record.clone());
+        }
         while tables.quarantine.len() as u64 > keep {
-            tables.quarantine.pop_front();
+            tables.quarantine.pop_first();
         }
         Ok(())
     }
 
-    fn newest_quarantined(&self, limit: usize) -> Result<Vec<Vec<u8>>, Error> {
-        Ok(self.tables.read().quarantine.iter().rev().take(limit).cloned().collect())
+    fn quarantined(&self, before: Option<u64>, limit: usize) -> Result<Vec<QuarantineRecord>, Error> {
+        let tables = self.tables.read();
+        let entries = tables.quarantine.range(..before.unwrap_or(u64::MAX)).rev().take(limit);
+        Ok(entries.map(|(&number, record)| QuarantineRecord { number, record: record.clone() }).collect())
+    }
+
+    fn remove_quarantined(&self, numbers: &[u64]) -> Result<u64, Error> {
+        Ok(self.tables.write().remove_quarantined(numbers))
     }
 
     fn quarantine_len(&self) -> u64 {

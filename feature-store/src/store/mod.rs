@@ -26,6 +26,8 @@ mod rocks;
 #[cfg(feature = "rocksdb")]
 mod rocks_open;
 #[cfg(feature = "rocksdb")]
+mod rocks_quarantine;
+#[cfg(feature = "rocksdb")]
 mod rocks_read;
 
 use augur_domain::ids::MessageKey;
@@ -69,8 +71,10 @@ pub struct NewEvent {
 pub struct Counters {
     /// Events stored.
     pub events: u64,
-    /// Users with at least one event.
+    /// Users at their first event. One who was erased and comes back counts again.
     pub users: u64,
+    /// Users erased.
+    pub erased_users: u64,
 }
 
 /// Bytes that an engine uses.
@@ -92,6 +96,15 @@ pub struct EventRecord {
     /// Its place among the user's events, from 1.
     pub sequence: u64,
     /// The encoded event.
+    pub record: Vec<u8>,
+}
+
+/// One entry of the quarantine, still encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuarantineRecord {
+    /// Higher than those of all earlier entries; never given again.
+    pub number: u64,
+    /// The encoded entry.
     pub record: Vec<u8>,
 }
 
@@ -125,6 +138,8 @@ pub struct Erasure {
     pub user: UserKey,
     /// What is left in its place, see [`Read::tombstone`].
     pub tombstone: Vec<u8>,
+    /// Numbers of quarantine entries that are about the user.
+    pub quarantined: Vec<u64>,
     /// The writer's number and its counters as they are afterwards.
     pub shard: u32,
     /// See [`Self::shard`].
@@ -142,6 +157,8 @@ pub struct Erased {
     pub messages: u64,
     /// Exposure records.
     pub exposures: u64,
+    /// Quarantine entries.
+    pub quarantined: u64,
 }
 
 /// What can be read of users: in the engine as it is now, or in a [`Store::snapshot`] of it. Every method may block on a
@@ -206,10 +223,14 @@ pub trait Store: Read + Send + Sync + 'static {
     fn counters(&self) -> Result<Vec<(u32, Counters)>, Error>;
     /// Replaces the user's exposures; survives the end of the process, not of the machine.
     fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error>;
-    /// Appends to the quarantine in order, and removes the oldest entries beyond `keep`.
+    /// Appends to the quarantine in order, each entry under a number higher than any before, and removes the oldest
+    /// entries beyond `keep`.
     fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<(), Error>;
-    /// The newest entries of the quarantine, newest first.
-    fn newest_quarantined(&self, limit: usize) -> Result<Vec<Vec<u8>>, Error>;
+    /// At most `limit` entries of the quarantine with their numbers, newest first; with `before`, only those with
+    /// lower numbers.
+    fn quarantined(&self, before: Option<u64>, limit: usize) -> Result<Vec<QuarantineRecord>, Error>;
+    /// Removes entries of the quarantine; says how many were there.
+    fn remove_quarantined(&self, numbers: &[u64]) -> Result<u64, Error>;
     /// How many entries the quarantine holds.
     fn quarantine_len(&self) -> u64;
     /// Makes everything durable and moves it out of memory buffers.

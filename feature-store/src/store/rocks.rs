@@ -2,22 +2,23 @@
 //!
 //! Keys: a user's 16 bytes, followed in `events` by the sequence (8 bytes, big-endian, so that order is order)
 //! and in `messages` by the message key. No merge operators, no filters by clock. Not here: opening
-//! (`rocks_open`), or
-//! reading users (`rocks_read`).
+//! (`rocks_open`), reading users
+//! (`rocks_read`).
 
 use augur_domain::ids::MessageKey;
 use augur_domain::{ContentHash, UserKey};
 use parking_lot::Mutex;
-use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, IteratorMode, WriteBatch, WriteOptions};
+use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, WriteBatch, WriteOptions};
 
-use super::rocks_open::{self, EVENTS, EXPOSURES, IDENTITY, MESSAGES, META, QUARANTINE, STATES, TOMBSTONES};
+use super::rocks_open::{self, EVENTS, EXPOSURES, IDENTITY, MESSAGES, META, STATES, TOMBSTONES};
+use super::rocks_quarantine::{Bounds, QuarantineTable};
 use super::rocks_read::{
     Reader, RocksSnapshot, corrupted, event_key, failed, link_key, linked_id_key, linked_ids_prefix,
     message_key,
 };
 use super::{
-    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecords, NewLink, Read, Relocation, Store,
-    Usage, Users,
+    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecords, NewLink, QuarantineRecord, Read,
+    Relocation, Store, Usage, Users,
 };
 use crate::bytes;
 use crate::error::DecodeError;
@@ -26,17 +27,17 @@ use crate::{Config, Error};
 const FEATURE_SET_KEY: &[u8] = b"feature_set";
 const COUNTERS_PREFIX: &[u8] = b"counters/";
 const COUNTERS_MAGIC: u8 = b'C';
-const COUNTERS_VERSION: u8 = 1;
-/// Entries that leave the quarantine or an erased user one by one. More of them go as one range; ranges slow down reads, so they
-/// are not for every write.
-const MAX_SINGLE_DELETES: u64 = 1_000;
+/// Version 1 knew no erased users.
+const COUNTERS_VERSION: u8 = 2;
+/// Keys that are deleted one by one. More of them go as one range; ranges slow down reads, so they are not for every
+/// write.
+pub(super) const MAX_SINGLE_DELETES: u64 = 1_000;
 /// A [`Store`] in a directory of its own.
 pub struct RocksStore {
     db: DB,
     cache: Cache,
     sync: bool,
-    /// Keys of the oldest entry and of the next one; entries in between have no gaps.
-    quarantine: Mutex<(u64, u64)>,
+    quarantine: Mutex<Bounds>,
 }
 
 impl std::fmt::Debug for RocksStore {
@@ -57,30 +58,18 @@ impl RocksStore {
     /// refused.
     pub fn open(config: &Config) -> Result<Self, Error> {
         let (db, cache) = rocks_open::open(config)?;
-        let store = Self { db, cache, sync: config.sync, quarantine: Mutex::new((0, 0)) };
-        let bounds = store.quarantine_bounds()?;
+        let store = Self { db, cache, sync: config.sync, quarantine: Mutex::default() };
+        let bounds = store.quarantine_table().bounds()?;
         *store.quarantine.lock() = bounds;
         Ok(store)
     }
 
-    fn quarantine_bounds(&self) -> Result<(u64, u64), Error> {
-        let family = self.family(QUARANTINE)?;
-        let end = |mode| {
-            let mut entries = self.db.iterator_cf(family, mode);
-            entries.next().transpose().map_err(failed("reading the quarantine"))
-        };
-        let number = |key: &[u8]| {
-            let bytes = key.try_into().map_err(|_| corrupted("quarantine", "key"))?;
-            Ok::<u64, Error>(u64::from_be_bytes(bytes))
-        };
-        match (end(IteratorMode::Start)?, end(IteratorMode::End)?) {
-            (Some((first, _)), Some((last, _))) => Ok((number(&first)?, number(&last)?.saturating_add(1))),
-            _ => Ok((0, 0)),
-        }
-    }
-
     fn family(&self, name: &'static str) -> Result<&ColumnFamily, Error> {
         self.reader().family(name)
+    }
+
+    const fn quarantine_table(&self) -> QuarantineTable<'_> {
+        QuarantineTable { reader: self.reader() }
     }
 
     const fn reader(&self) -> Reader<'_> {
@@ -94,12 +83,7 @@ impl RocksStore {
     }
 
     fn put_counters(&self, batch: &mut WriteBatch, shard: u32, counters: Counters) -> Result<(), Error> {
-        let mut record = Vec::new();
-        bytes::seal(&mut record, COUNTERS_MAGIC, COUNTERS_VERSION, |out| {
-            bytes::put_unsigned(out, counters.events);
-            bytes::put_unsigned(out, counters.users);
-        });
-        batch.put_cf(self.family(META)?, counters_key(shard), record);
+        batch.put_cf(self.family(META)?, counters_key(shard), encode_counters(counters));
         Ok(())
     }
 
@@ -247,6 +231,7 @@ impl Store for RocksStore {
             events: self.remove_prefix(&mut batch, EVENTS, user)?,
             messages: self.remove_prefix(&mut batch, MESSAGES, user)?,
             exposures: self.remove_prefix(&mut batch, EXPOSURES, user)?,
+            quarantined: 0,
         };
         for id in self.linked_ids(erasure.user)? {
             batch.delete_cf(self.family(IDENTITY)?, link_key(id));
@@ -254,8 +239,11 @@ impl Store for RocksStore {
         self.remove_prefix(&mut batch, IDENTITY, &linked_ids_prefix(erasure.user))?;
         batch.put_cf(self.family(TOMBSTONES)?, user, &erasure.tombstone);
         self.put_counters(&mut batch, erasure.shard, erasure.counters)?;
+        let mut bounds = self.quarantine.lock();
+        let after = self.quarantine_table().remove(&mut batch, *bounds, &erasure.quarantined)?;
         self.write(batch, self.sync, "erasing a user")?;
-        Ok(erased)
+        let before = std::mem::replace(&mut *bounds, after);
+        Ok(Erased { quarantined: before.entries.saturating_sub(after.entries), ..erased })
     }
 
     fn remove_tombstone(&self, user: UserKey) -> Result<(), Error> {
@@ -314,36 +302,29 @@ impl Store for RocksStore {
     }
 
     fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<(), Error> {
-        let family = self.family(QUARANTINE)?;
         let mut bounds = self.quarantine.lock();
-        let (mut first, mut next) = *bounds;
         let mut batch = WriteBatch::default();
-        for record in records {
-            batch.put_cf(family, next.to_be_bytes(), record);
-            next = next.saturating_add(1);
-        }
-        let kept_from = first.max(next.saturating_sub(keep));
-        if kept_from - first > MAX_SINGLE_DELETES {
-            batch.delete_range_cf(family, first.to_be_bytes(), kept_from.to_be_bytes());
-        } else {
-            for surplus in first..kept_from {
-                batch.delete_cf(family, surplus.to_be_bytes());
-            }
-        }
-        first = kept_from;
+        let after = self.quarantine_table().append(&mut batch, *bounds, records, keep)?;
         self.write(batch, self.sync, "writing the quarantine")?;
-        *bounds = (first, next);
+        *bounds = after;
         Ok(())
     }
 
-    fn newest_quarantined(&self, limit: usize) -> Result<Vec<Vec<u8>>, Error> {
-        let entries = self.db.iterator_cf(self.family(QUARANTINE)?, IteratorMode::End).take(limit);
-        entries.map(|entry| Ok(entry.map_err(failed("reading the quarantine"))?.1.into_vec())).collect()
+    fn quarantined(&self, before: Option<u64>, limit: usize) -> Result<Vec<QuarantineRecord>, Error> {
+        self.quarantine_table().newest(before, limit)
+    }
+
+    fn remove_quarantined(&self, numbers: &[u64]) -> Result<u64, Error> {
+        let mut bounds = self.quarantine.lock();
+        let mut batch = WriteBatch::default();
+        let after = self.quarantine_table().remove(&mut batch, *bounds, numbers)?;
+        self.write(batch, self.sync, "removing from the quarantine")?;
+        let before = std::mem::replace(&mut *bounds, after);
+        Ok(before.entries.saturating_sub(after.entries))
     }
 
     fn quarantine_len(&self) -> u64 {
-        let (first, next) = *self.quarantine.lock();
-        next.saturating_sub(first)
+        self.quarantine.lock().entries
     }
 
     fn flush(&self) -> Result<(), Error> {
@@ -372,10 +353,35 @@ impl Store for RocksStore {
     }
 }
 
+fn encode_counters(counters: Counters) -> Vec<u8> {
+    let mut record = Vec::new();
+    bytes::seal(&mut record, COUNTERS_MAGIC, COUNTERS_VERSION, |out| {
+        bytes::put_unsigned(out, counters.events);
+        bytes::put_unsigned(out, counters.users);
+        bytes::put_unsigned(out, counters.erased_users);
+    });
+    record
+}
+
 fn decode_counters(record: &[u8]) -> Result<Counters, DecodeError> {
-    let (_, mut reader) = bytes::unseal(record, COUNTERS_MAGIC, COUNTERS_VERSION)?;
-    let counters =
-        Counters { events: reader.unsigned("events counter")?, users: reader.unsigned("users counter")? };
+    let (version, mut reader) = bytes::unseal(record, COUNTERS_MAGIC, COUNTERS_VERSION)?;
+    let (events, users) = (reader.unsigned("events counter")?, reader.unsigned("users counter")?);
+    let erased_users = if version < 2 { 0 } else { reader.unsigned("erased users counter")? };
     reader.finish()?;
-    Ok(counters)
+    Ok(Counters { events, users, erased_users })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_bytes_of_counters() {
+        let counters = Counters { events: 300, users: 2, erased_users: 1 };
+        let hex: String = encode_counters(counters).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "4302ac020201a25d128f", "stored counters depend on these bytes");
+        let mut first_version = Vec::new();
+        bytes::seal(&mut first_version, COUNTERS_MAGIC, 1, |out| out.extend_from_slice(&[0xac, 2, 2]));
+        assert_eq!(decode_counters(&first_version).unwrap(), Counters { erased_users: 0, ..counters });
+    }
 }

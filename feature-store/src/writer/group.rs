@@ -22,6 +22,7 @@ pub(super) struct Group<'a> {
     seen: HashSet<(UserKey, MessageKey)>,
     events: Vec<NewEvent>,
     duplicates: u64,
+    suppressed: u64,
 }
 
 struct Loaded {
@@ -30,11 +31,14 @@ struct Loaded {
     stored_events: u64,
     /// Whether the stored state could not be read and this one is to replace it even without a new event.
     healed: bool,
+    /// Whether the user was erased, so that nothing is to be stored.
+    erased: bool,
 }
 
 impl<'a> Group<'a> {
     pub(super) fn new(store: &'a dyn Store, schema: &'a FeatureSchema) -> Self {
-        Self { store, schema, users: HashMap::new(), seen: HashSet::new(), events: Vec::new(), duplicates: 0 }
+        let (users, seen) = (HashMap::new(), HashSet::new());
+        Self { store, schema, users, seen, events: Vec::new(), duplicates: 0, suppressed: 0 }
     }
 
     /// Takes in events, all or none; one outcome each.
@@ -70,10 +74,16 @@ impl<'a> Group<'a> {
             Err(error) => return Err(error),
         };
         let stored_events = state.watermark();
-        Ok(Loaded { state, stored_events, healed })
+        // Erasure leaves no state, so only users without one need a look.
+        let erased = stored_events == 0 && self.store.tombstone(user)?.is_some();
+        Ok(Loaded { state, stored_events, healed, erased })
     }
 
     fn apply(&mut self, event: &Event) -> EventOutcome {
+        if self.users.get(&event.user).is_some_and(|loaded| loaded.erased) {
+            self.suppressed += 1;
+            return EventOutcome::Suppressed;
+        }
         if !self.seen.insert((event.user, event.message_key)) {
             self.duplicates += 1;
             return EventOutcome::Duplicate;
@@ -91,6 +101,11 @@ impl<'a> Group<'a> {
 
     pub(super) const fn duplicates(&self) -> u64 {
         self.duplicates
+    }
+
+    /// Events of erased users.
+    pub(super) const fn suppressed(&self) -> u64 {
+        self.suppressed
     }
 
     /// What is to be written; `None` when nothing is new.

@@ -8,8 +8,8 @@ use augur_domain::{ContentHash, Value};
 
 use super::*;
 use crate::store::{
-    Cached, Commit, Erased, Erasure, EventCursor, EventRecords, MemoryStore, NewEvent, Read, Relocation,
-    Usage, Users,
+    Cached, Commit, Erased, Erasure, EventCursor, EventRecords, MemoryStore, NewEvent, QuarantineRecord,
+    Read, Relocation, Usage, Users,
 };
 use crate::testing::{event, schema, user};
 use crate::{FeatureStore, Verdict};
@@ -111,8 +111,11 @@ impl Store for Faulty {
     fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<(), Error> {
         self.inner.append_quarantine(records, keep)
     }
-    fn newest_quarantined(&self, limit: usize) -> Result<Vec<Vec<u8>>, Error> {
-        self.inner.newest_quarantined(limit)
+    fn quarantined(&self, before: Option<u64>, limit: usize) -> Result<Vec<QuarantineRecord>, Error> {
+        self.inner.quarantined(before, limit)
+    }
+    fn remove_quarantined(&self, numbers: &[u64]) -> Result<u64, Error> {
+        self.inner.remove_quarantined(numbers)
     }
     fn quarantine_len(&self) -> u64 {
         self.inner.quarantine_len()
@@ -344,7 +347,7 @@ fn a_panic_fails_its_group_and_the_writer_lives_on() {
         (stats.failed_commits, stats.events_total, stats.users_total, stats.queued_events),
         (1, 3, 1, 0)
     );
-    assert_eq!(engine.counters().unwrap(), [(0, Counters { events: 3, users: 1 })]);
+    assert_eq!(engine.counters().unwrap(), [(0, Counters { events: 3, users: 1, erased_users: 0 })]);
     assert_eq!(store.verify_user(user(1)).unwrap(), Verdict::Identical { events: 3 });
 }
 

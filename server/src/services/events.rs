@@ -173,6 +173,7 @@ fn result(message_id: String, outcome: EventOutcome) -> v1::EventResult {
         EventOutcome::Duplicate => plain(v1::EventOutcome::Duplicate),
         EventOutcome::Quarantined(why) => refused(v1::EventOutcome::Quarantined, why),
         EventOutcome::Rejected(why) => refused(v1::EventOutcome::Rejected, why),
+        EventOutcome::Suppressed => plain(v1::EventOutcome::Suppressed),
     };
     v1::EventResult { message_id, ..result }
 }

@@ -1,0 +1,280 @@
+//! Erasing a user: everything under the key is removed in one step, in the user's turn among the events, and a tombstone
+//! keeps later events out.
+//!
+//! Layout of a tombstone, version 1, inside the seal of [`crate::bytes`]: when the user was erased. Not here: the
+//! decision log, which is another room's, and the tables (`store`).
+
+use std::sync::{Arc, mpsc};
+
+use augur_domain::{Timestamp, UserKey};
+
+use super::FeatureStore;
+use crate::bytes;
+use crate::error::DecodeError;
+use crate::store::{Erased, Erasure, Store};
+use crate::writer::Turn;
+use crate::{Error, quarantine};
+
+const MAGIC: u8 = b'T';
+const VERSION: u8 = 1;
+/// Quarantine entries looked at in one go.
+const QUARANTINE_PAGE: usize = 1_000;
+
+/// What an erasure removed, store by store. What is not in it was not touched: the decision log keeps what it recorded,
+/// and backups keep what they hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErasureReceipt {
+    /// Whose data it was.
+    pub user: UserKey,
+    /// When the user was erased first; events are refused from then on.
+    pub erased_at: Timestamp,
+    /// Records of features.
+    pub states: u64,
+    /// Events in the event log.
+    pub events: u64,
+    /// Marks by which events were recognised when sent again.
+    pub dedup_marks: u64,
+    /// Lists of what the user was given, for caps.
+    pub exposures: u64,
+    /// Events set aside.
+    pub quarantined: u64,
+}
+
+impl FeatureStore {
+    /// Removes everything stored about a user, in one step and durably, after the events that are queued already.
+    /// Later events of the user are answered `SUPPRESSED` and not kept. Blocks until it is done. Erased again, a user stays
+    /// erased since the first time, and the receipt tells what had come meanwhile, such as exposures.
+    ///
+    /// Reads find nothing from then on. The engine overwrites the bytes in its files when it next compacts them.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`] when too many such steps wait, [`Error::Closed`], [`Error::Storage`] or
+    /// [`Error::Corrupted`]; then the user may or may not be erased, and erasing again is safe.
+    pub fn erase_user(&self, user: UserKey, now: Timestamp) -> Result<ErasureReceipt, Error> {
+        let quarantined = self.quarantined_of(user)?;
+        let exposure_writes = Arc::clone(&self.exposure_writes);
+        let (sender, receiver) = mpsc::channel();
+        let work = move |turn: &mut Turn<'_>| {
+            // Nobody may be about to write back what they read before.
+            let _guard = exposure_writes.lock(user);
+            erase(turn, user, now, quarantined)
+        };
+        // A receiver that is gone has nobody waiting for it.
+        self.writers.take_turn(user, work, move |result| drop(sender.send(result)))?;
+        let (erased_at, erased) = receiver.recv().map_err(|_| Error::Closed)??;
+        // What was set aside between the look and the tombstone, which keeps out all that comes after it.
+        let late = self.store.remove_quarantined(&self.quarantined_of(user)?)?;
+        Ok(ErasureReceipt {
+            user,
+            erased_at,
+            states: erased.states,
+            events: erased.events,
+            dedup_marks: erased.messages,
+            exposures: erased.exposures,
+            quarantined: erased.quarantined.saturating_add(late),
+        })
+    }
+
+    /// Since when the user is erased; `None` for everybody else.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] or [`Error::Corrupted`].
+    pub fn erased_at(&self, user: UserKey) -> Result<Option<Timestamp>, Error> {
+        erased_at(&*self.store, user)
+    }
+
+    /// Lets an erased user's events in again, after a new consent. What was erased stays erased.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn readmit_user(&self, user: UserKey) -> Result<(), Error> {
+        self.store.remove_tombstone(user)
+    }
+
+    /// Numbers of the quarantine entries about the user.
+    fn quarantined_of(&self, user: UserKey) -> Result<Vec<u64>, Error> {
+        let (mut numbers, mut before) = (Vec::new(), None);
+        loop {
+            let page = self.store.quarantined(before, QUARANTINE_PAGE)?;
+            for entry in &page {
+                let event = quarantine::decode(&entry.record);
+                // One that cannot be read may be about anybody; its payload goes with the first erasure.
+                if event.is_ok_and(|event| event.user == Some(user)) {
+                    numbers.push(entry.number);
+                }
+            }
+            match page.last() {
+                Some(last) => before = Some(last.number),
+                None => return Ok(numbers),
+            }
+        }
+    }
+}
+
+fn erase(
+    turn: &mut Turn<'_>,
+    user: UserKey,
+    now: Timestamp,
+    quarantined: Vec<u64>,
+) -> Result<(Timestamp, Erased), Error> {
+    let before = erased_at(turn.store, user)?;
+    let erased_at = before.unwrap_or(now);
+    let mut counters = turn.counters();
+    let had_state = turn.store.state(user)?.is_some();
+    counters.erased_users = counters.erased_users.saturating_add(u64::from(had_state));
+    let erasure = Erasure { user, tombstone: encode(erased_at), quarantined, shard: turn.shard, counters };
+    let erased = turn.store.erase(&erasure)?;
+    turn.stored_counters(counters);
+    Ok((erased_at, erased))
+}
+
+fn erased_at(store: &dyn Store, user: UserKey) -> Result<Option<Timestamp>, Error> {
+    let record = store.tombstone(user)?;
+    let erased_at = record.map(|record| decode(&record)).transpose();
+    erased_at.map_err(|source| Error::corrupted(format!("tombstone of user {user}"), source))
+}
+
+fn encode(erased_at: Timestamp) -> Vec<u8> {
+    let mut record = Vec::new();
+    bytes::seal(&mut record, MAGIC, VERSION, |out| bytes::put_signed(out, erased_at.unix_ms()));
+    record
+}
+
+fn decode(record: &[u8]) -> Result<Timestamp, DecodeError> {
+    let (_, mut reader) = bytes::unseal(record, MAGIC, VERSION)?;
+    let erased_at = Timestamp::from_unix_ms(reader.signed("time of erasure")?);
+    reader.finish()?;
+    Ok(erased_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use augur_domain::decision::Exposure;
+    use augur_domain::event::{EventOutcome, Quarantine, QuarantineReason};
+    use augur_domain::{Event, FeatureStatus};
+    use proptest::prelude::*;
+
+    use crate::testing::{START_MS, event, schema, user};
+    use crate::{Config, QuarantinedEvent, Verdict};
+
+    fn open() -> FeatureStore {
+        FeatureStore::in_memory(&Config::new("unused"), Arc::new(schema())).unwrap()
+    }
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_unix_ms(START_MS + ms)
+    }
+
+    fn send(store: &FeatureStore, events: Vec<Event>) -> Vec<EventOutcome> {
+        let (sender, receiver) = mpsc::channel();
+        store.ingest(events, move |answer| sender.send(answer).unwrap()).unwrap();
+        receiver.recv().unwrap().unwrap()
+    }
+
+    fn aside(who: Option<u8>) -> QuarantinedEvent {
+        let quarantine =
+            Quarantine { reason: QuarantineReason::TooLate, field: "timestamp".into(), detail: "x".into() };
+        QuarantinedEvent {
+            received_at: at(0),
+            user: who.map(user),
+            message_key: None,
+            name: "old".into(),
+            quarantine,
+            payload: Vec::new(),
+        }
+    }
+
+    fn everything_about(store: &FeatureStore, who: u8) {
+        send(store, (0..5).map(|id| event(who, id, "purchase", id as i64, 1.0)).collect());
+        let given = Exposure { action: "offer".into(), channel: "email".into(), at: at(5) };
+        store.record_exposure(user(who), &given).unwrap();
+        store.quarantine(vec![aside(Some(who)), aside(None)]).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_left_and_nothing_comes_back() {
+        let store = open();
+        everything_about(&store, 1);
+        everything_about(&store, 2);
+        let receipt = store.erase_user(user(1), at(10)).unwrap();
+        let expected = ErasureReceipt {
+            user: user(1),
+            erased_at: at(10),
+            states: 1,
+            events: 5,
+            dedup_marks: 5,
+            exposures: 1,
+            quarantined: 1,
+        };
+        assert_eq!(receipt, expected);
+        let features = store.features(user(1), at(20)).unwrap();
+        assert!(features.values.iter().all(|value| value.status == FeatureStatus::NotFound));
+        assert_eq!(store.events_of(user(1)).unwrap(), []);
+        assert_eq!(store.exposures(user(1), at(0)).unwrap(), []);
+        assert_eq!(store.verify_user(user(1)).unwrap(), Verdict::Unknown);
+        assert!(store.quarantined(9).unwrap().iter().all(|entry| entry.user != Some(user(1))));
+        assert_eq!((store.stats().users_total, store.stats().quarantined), (1, 3));
+
+        let mixed = vec![event(1, 0, "purchase", 0, 1.0), event(2, 99, "purchase", 0, 1.0)];
+        assert_eq!(send(&store, mixed), [EventOutcome::Suppressed, EventOutcome::Accepted]);
+        store.quarantine(vec![aside(Some(1))]).unwrap();
+        assert_eq!((store.stats().suppressed, store.stats().quarantined), (2, 3));
+        assert_eq!(store.events_of(user(1)).unwrap(), []);
+        assert_eq!(store.verify_user(user(2)).unwrap(), Verdict::Identical { events: 6 });
+    }
+
+    #[test]
+    fn erasing_again_keeps_the_first_time_and_readmission_starts_from_nothing() {
+        let store = open();
+        everything_about(&store, 1);
+        store.erase_user(user(1), at(10)).unwrap();
+        let again = store.erase_user(user(1), at(99)).unwrap();
+        assert_eq!((again.erased_at, again.states, again.events), (at(10), 0, 0));
+        assert_eq!(store.erased_at(user(1)).unwrap(), Some(at(10)));
+        store.readmit_user(user(1)).unwrap();
+        assert_eq!(store.erased_at(user(1)).unwrap(), None);
+        assert_eq!(send(&store, vec![event(1, 0, "purchase", 0, 1.0)]), [EventOutcome::Accepted]);
+        assert_eq!(store.verify_user(user(1)).unwrap(), Verdict::Identical { events: 1 });
+        assert_eq!(store.stats().users_total, 1);
+    }
+
+    #[test]
+    fn events_queued_before_are_erased_and_those_after_suppressed() {
+        let store = open();
+        for round in 0..50_u64 {
+            let (sender, receiver) = mpsc::channel();
+            let events = (0..20).map(|id| event(1, round * 100 + id, "purchase", 0, 1.0)).collect();
+            store.ingest(events, move |answer| sender.send(answer).unwrap()).unwrap();
+            let receipt = store.erase_user(user(1), at(1)).unwrap();
+            assert_eq!(receipt.events, 20, "round {round}");
+            assert!(receiver.recv().unwrap().unwrap().iter().all(|it| *it == EventOutcome::Accepted));
+            assert_eq!(send(&store, vec![event(1, 7_777, "purchase", 0, 1.0)]), [EventOutcome::Suppressed]);
+            store.readmit_user(user(1)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_closed_store_says_so() {
+        let store = open();
+        store.close().unwrap();
+        assert_eq!(store.erase_user(user(1), at(1)), Err(Error::Closed));
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let record = encode(Timestamp::from_unix_ms(1_000));
+        let hex: String = record.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "5401d00fc8f7c4b1", "stored tombstones depend on these bytes");
+        assert_eq!(decode(&record).unwrap(), Timestamp::from_unix_ms(1_000));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(body: Vec<u8>) {
+            let mut record = Vec::new();
+            bytes::seal(&mut record, MAGIC, VERSION, |out| out.extend_from_slice(&body));
+            let _ = (decode(&record), decode(&body));
+        }
+    }
+}
