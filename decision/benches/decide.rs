@@ -37,6 +37,8 @@ fn features() -> Arc<FeatureSet> {
         value_type: ValueType::Number,
         description: "".into(),
         events: Vec::new(),
+        definition: ContentHash::default(),
+        unit: "".into(),
     };
     Arc::new(FeatureSet::new(ContentHash::of(&[b"bench"]), (0..FEATURES).map(info).collect()))
 }

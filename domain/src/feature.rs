@@ -19,6 +19,11 @@ pub struct FeatureInfo {
     pub description: Arc<str>,
     /// Events whose arrival changes this feature, for leakage screening; empty means every event.
     pub events: Vec<Arc<str>>,
+    /// Hash of everything that gives this one feature its values: events, filter, half-life or window, maximum age,
+    /// default and, for a feature made of others, their definitions. Not the name, the description or the unit.
+    pub definition: ContentHash,
+    /// The declared unit of its values, e.g. `EUR`; empty if none is declared.
+    pub unit: Arc<str>,
 }
 
 /// An ordered, immutable list of features, identified by the hash of the definitions behind it.

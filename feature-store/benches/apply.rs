@@ -10,7 +10,7 @@ use augur_domain::event::EventKind;
 use augur_domain::ids::{MessageKey, UserKey};
 use augur_domain::value::Finite;
 use augur_domain::{Event, Timestamp, Value};
-use augur_feature_store::{FeatureSchema, UserState, apply};
+use augur_feature_store::{FeatureSchema, NoContext, UserState, apply};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const EVENTS: [&str; 5] = ["page_view", "view_item", "add_to_cart", "begin_checkout", "purchase"];
@@ -69,8 +69,9 @@ fn benches(criterion: &mut Criterion) {
     criterion.bench_function("apply", |bencher| {
         bencher.iter(|| apply(black_box(&state), black_box(&next), &schema))
     });
-    criterion
-        .bench_function("read", |bencher| bencher.iter(|| black_box(&state).read(next.event_time, &schema)));
+    criterion.bench_function("read", |bencher| {
+        bencher.iter(|| black_box(&state).read(next.event_time, &schema, &NoContext))
+    });
     criterion
         .bench_function("decode", |bencher| bencher.iter(|| UserState::decode(black_box(&record), &schema)));
     criterion.bench_function("encode", |bencher| {

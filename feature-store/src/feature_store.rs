@@ -13,8 +13,8 @@ use crate::exposure::{self, Stripes};
 use crate::store::{MemoryStore, QuarantineRecord, Store};
 use crate::writer::{Writers, stored_state};
 use crate::{
-    Config, Error, ExposureGuard, FeatureSchema, Label, Progress, QuarantinedEvent, Stats, StoredEvent,
-    TrainingRows, UserState, quarantine, rebuild,
+    Config, Context, Error, ExposureGuard, FeatureSchema, Label, NoContext, Progress, QuarantinedEvent,
+    Stats, StoredEvent, TrainingRows, UserState, quarantine, rebuild,
 };
 
 pub use erasure::ErasureReceipt;
@@ -136,10 +136,21 @@ impl FeatureStore {
     /// # Errors
     /// [`Error::Storage`], or [`Error::Corrupted`] until the user's next event rebuilds what is damaged.
     pub fn features(&self, user: UserKey, now: Timestamp) -> Result<FeatureVector, Error> {
-        Ok(match self.state(user)? {
-            Some(state) => state.read(now, &self.schema),
-            None => FeatureVector::not_found(self.schema.feature_set()),
-        })
+        self.features_with(user, now, &NoContext)
+    }
+
+    /// [`Self::features`], with what a request tells about itself for the features that are computed from it.
+    ///
+    /// # Errors
+    /// As [`Self::features`].
+    pub fn features_with(
+        &self,
+        user: UserKey,
+        now: Timestamp,
+        context: &dyn Context,
+    ) -> Result<FeatureVector, Error> {
+        let state = self.state(user)?.unwrap_or_else(|| UserState::new(&self.schema));
+        Ok(state.read(now, &self.schema, context))
     }
 
     /// The user's state as of the last commit.
@@ -308,7 +319,8 @@ impl FeatureStore {
             return Ok(Verdict::Identical { events: stored.watermark() });
         }
         let now = stored.last_event_time().max(recomputed.last_event_time()).unwrap_or_default();
-        let (left, right) = (stored.read(now, &self.schema), recomputed.read(now, &self.schema));
+        let (left, right) =
+            (stored.read(now, &self.schema, &NoContext), recomputed.read(now, &self.schema, &NoContext));
         let names = self.schema.feature_set().features().iter();
         let pairs = names.enumerate().zip(left.values.iter().zip(&right.values));
         let different = pairs

@@ -36,7 +36,7 @@ pub use export::{ExportOptions, Exported, export_parquet};
 pub use exposure::ExposureGuard;
 pub use feature_store::{ErasureReceipt, FeatureStore, Verdict};
 pub use quarantine::QuarantinedEvent;
-pub use schema::FeatureSchema;
+pub use schema::{Context, FeatureSchema, NoContext};
 pub use state::{Changes, UserState, apply};
 pub use training::{Label, NumberedLabel, TrainingOptions, TrainingRow, TrainingRows};
 #[cfg(feature = "export")]

@@ -23,6 +23,8 @@ fn feature_set() -> FeatureSet {
         value_type: ValueType::Number,
         description: Arc::from(""),
         events: Vec::new(),
+        definition: ContentHash::default(),
+        unit: "".into(),
     };
     FeatureSet::new(ContentHash::from_bytes([1; 32]), (0..FEATURES).map(feature).collect())
 }

@@ -159,6 +159,8 @@ pub fn predictions(
         value_type: ValueType::Number,
         description: Arc::from(""),
         events: Vec::new(),
+        definition: ContentHash::default(),
+        unit: "".into(),
     };
     let features = table.columns().iter().map(describe).collect();
     let feature_set = FeatureSet::new(artifact.content().feature_set, features);

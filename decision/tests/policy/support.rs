@@ -37,6 +37,8 @@ pub(crate) fn features() -> Arc<FeatureSet> {
         value_type: ValueType::Number,
         description: "a feature of the shop".into(),
         events: Vec::new(),
+        definition: ContentHash::default(),
+        unit: "".into(),
     };
     let features = FEATURES.iter().map(|name| info(name)).collect();
     Arc::new(FeatureSet::new(ContentHash::of(&[b"the shop's features"]), features))

@@ -36,6 +36,8 @@ fn features() -> Arc<FeatureSet> {
         value_type,
         description: "".into(),
         events: Vec::new(),
+        definition: ContentHash::default(),
+        unit: "".into(),
     };
     let typed =
         [("visits", ValueType::Number), ("favourite", ValueType::Text), ("is_member", ValueType::Boolean)];

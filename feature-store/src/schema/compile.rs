@@ -1,50 +1,49 @@
 //! From declarations to what `apply` and `read` run on, and to the hash that names it.
 //!
-//! Not here: reading TOML (`document`) or the aggregates themselves (`aggregate`).
+//! Not here: reading TOML (`document`), what one declaration stands for (`expand`), expressions over features
+//! (`derive`), or the aggregates themselves (`aggregate`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use augur_domain::feature::FeatureInfo;
-use augur_domain::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, format_duration_ms};
-use augur_domain::{ContentHash, FeatureSet, ValueType};
+use augur_domain::{ContentHash, FeatureSet, Value, ValueType};
 
 use super::complaints::Complaints;
-use super::document::{Declaration, Kind};
-use super::{
-    AggregateKind, AggregateSpec, FeatureSchema, Measure, Output, RingSpec, Statistic, WindowStatistic,
-};
-use crate::bytes;
+use super::declaration::{Aggregated, Body, Declaration, Shape};
+use super::definition::{self, Canonical};
+use super::derive::{self, Wanted};
+use super::document::Document;
+use super::expand::expand;
+use super::fields::{Located, Written};
+use super::{AggregateSpec, FeatureSchema, Filter, Output, Source};
 
 /// Most features in a set, after expansion.
 const MAX_FEATURES: usize = 512;
-/// Tile lengths, longest first; each divides the one before it, so tiles of all rings share borders.
-const HOPS_MS: [i64; 8] =
-    [DAY_MS, 6 * HOUR_MS, HOUR_MS, 15 * MINUTE_MS, 5 * MINUTE_MS, MINUTE_MS, 15 * SECOND_MS, 5 * SECOND_MS];
-/// A tile is at most this part of its window, so the window reaches at most 8.4 % too far back.
-const TILES_PER_WINDOW: i64 = 12;
-/// Changes whenever the same definitions come to mean other states or values, so that states are rebuilt.
-const MEANING: u64 = 2;
 
-/// The longest tile that is fine enough for a window.
-fn hop_ms(window_ms: i64) -> i64 {
-    HOPS_MS.into_iter().find(|hop_ms| hop_ms * TILES_PER_WINDOW <= window_ms).unwrap_or(5 * SECOND_MS)
-}
-
-pub(super) fn compile(
-    declarations: Vec<Declaration>,
-    complaints: &mut Complaints<'_>,
-) -> Option<FeatureSchema> {
+pub(super) fn compile(document: Document, complaints: &mut Complaints<'_>) -> Option<FeatureSchema> {
     let mut compiler = Compiler::default();
-    for declaration in &declarations {
+    for declaration in &document.declarations {
         compiler.declare(declaration, complaints);
     }
     if compiler.features.len() > MAX_FEATURES {
-        let place = declarations.last().map_or(0, |declaration| declaration.place);
+        let place = document.declarations.last().map_or(0, |declaration| declaration.name.place);
         let message = format!("{} features after expansion", compiler.features.len());
         complaints.add(place, message, format!("at most {MAX_FEATURES}"));
     }
-    complaints.is_empty().then(|| compiler.finish())
+    // Features that are missing for another reason would only be complained about once more.
+    if !complaints.is_empty() {
+        return None;
+    }
+    let computed = derive::compile(
+        &compiler.wanted,
+        &document.context,
+        &mut compiler.features,
+        &compiler.outputs,
+        complaints,
+    )?;
+    let schema = compiler.finish(computed, document.context);
+    complaints.is_empty().then_some(schema)
 }
 
 #[derive(Default)]
@@ -52,8 +51,10 @@ struct Compiler {
     features: Vec<FeatureInfo>,
     outputs: Vec<Output>,
     aggregates: Vec<AggregateSpec>,
-    /// The meaning of everything so far, in bytes, for the hash.
-    canonical: Vec<u8>,
+    /// Whether what version 1 of the hash knows tells all of a feature, by slot.
+    plain: Vec<bool>,
+    /// Computed features, still to be compiled.
+    wanted: Vec<Wanted>,
     /// Full names with the declared name behind them.
     names: BTreeMap<String, String>,
     /// Names as declared.
@@ -63,195 +64,244 @@ struct Compiler {
 impl Compiler {
     fn declare(&mut self, declaration: &Declaration, complaints: &mut Complaints<'_>) {
         // Two of one name would look to the hash like one with both their lengths, whose state is laid out otherwise.
-        if !self.declared.insert(declaration.name.clone()) {
-            let name = &declaration.name;
+        let Located { place, value: name } = &declaration.name;
+        if !self.declared.insert(name.clone()) {
             complaints.add_with_hint(
-                declaration.place,
+                *place,
                 format!("`{name}` is declared twice"),
                 "a name that no other declaration has",
                 format!("rename one of them, or list the lengths of both in one declaration of `{name}`"),
             );
             return;
         }
-        let (kind, measures) = expand(declaration);
-        let aggregate = self.aggregates.len();
-        for (suffix, meaning, measure) in measures {
-            let name = format!("{}{suffix}", declaration.name);
-            if let Some(earlier) = self.names.insert(name.clone(), declaration.name.clone()) {
-                let message = format!("feature `{name}` is declared twice, here and by `{earlier}`");
-                complaints.add(declaration.place, message, "a full name that no other feature has");
-                continue;
+        match &declaration.body {
+            Body::Aggregated(aggregated) => self.declare_aggregated(declaration, aggregated, complaints),
+            Body::Ratio(ratio) => {
+                let (written, meaning) = derive::ratio(ratio);
+                let named = [&ratio.numerator, &ratio.denominator].map(Clone::clone).into();
+                self.declare_computed(declaration, ValueType::Number, meaning, complaints, |slot| Wanted {
+                    slot,
+                    written,
+                    named,
+                    for_anyone: false,
+                });
             }
-            self.write_canonical(&name, declaration, &measure);
-            let description = match declaration.description.as_str() {
-                "" => meaning,
-                text => format!("{text} ({meaning})"),
-            };
-            self.features.push(FeatureInfo {
-                name: name.into(),
-                value_type: ValueType::Number,
-                description: description.into(),
-                events: declaration.events.clone(),
-            });
-            let (max_age_ms, default) = (declaration.max_age_ms, declaration.default);
-            self.outputs.push(Output { aggregate, measure, max_age_ms, default });
+            Body::Expression { for_anyone, value_type, written } => {
+                let written: Written = written.clone();
+                let meaning = written.text.split_whitespace().collect::<Vec<_>>().join(" ");
+                self.declare_computed(declaration, *value_type, meaning, complaints, |slot| Wanted {
+                    slot,
+                    written,
+                    named: Vec::new(),
+                    for_anyone: *for_anyone,
+                });
+            }
         }
-        let (events, property) = (declaration.events.clone(), declaration.property.clone());
-        self.aggregates.push(AggregateSpec { events, property, kind });
     }
 
-    /// Everything that gives the feature its value; not the description, comments or white space. As a name tells its
-    /// declaration and every declaration has another, this also tells how a state is laid out.
-    fn write_canonical(&mut self, name: &str, declaration: &Declaration, measure: &Measure) {
-        let out = &mut self.canonical;
-        bytes::put_text(out, name);
-        bytes::put_unsigned(out, declaration.events.len() as u64);
-        for event in &declaration.events {
-            bytes::put_text(out, event);
-        }
-        bytes::put_text(out, declaration.property.as_deref().unwrap_or_default());
-        let (tag, first, second) = match *measure {
-            Measure::Decayed { half_life_ms, .. } => (1, half_life_ms, 0),
-            Measure::Window { window_ms, hop_ms, .. } => (2, window_ms, hop_ms),
-            Measure::SinceLast => (3, 0, 0),
-            Measure::SinceFirst => (4, 0, 0),
-            Measure::SessionCount { gap_ms } => (5, gap_ms, 0),
-            Measure::CurrentEvents { gap_ms } => (6, gap_ms, 0),
-            Measure::CurrentLength { gap_ms } => (7, gap_ms, 0),
-            Measure::MeanLength { gap_ms } => (8, gap_ms, 0),
-            // Not declared by any kind of feature yet.
-            _ => (0, 0, 0),
+    fn declare_aggregated(
+        &mut self,
+        declaration: &Declaration,
+        aggregated: &Aggregated,
+        complaints: &mut Complaints<'_>,
+    ) {
+        let (kind, parts) = expand(&aggregated.shape, aggregated.property.is_none());
+        let mut spec = AggregateSpec {
+            events: aggregated.events.clone(),
+            property: aggregated.property.clone(),
+            weights: aggregated.weights.clone(),
+            filter: compile_filter(aggregated, complaints),
+            retractable: false,
+            kind,
+            definition: ContentHash::default(),
         };
-        out.push(tag);
-        for number in [first, second, declaration.max_age_ms.unwrap_or(0)] {
-            bytes::put_signed(out, number);
+        spec.retractable = check_retractable(aggregated, &spec, complaints);
+        spec.definition = definition::of_aggregate(&spec);
+        let types: Vec<ValueType> = parts.iter().map(|part| part.value_type).collect();
+        check_default(declaration, &types, complaints);
+        // Equal definitions make equal states: one is enough.
+        let known = self.aggregates.iter().position(|known| known.definition == spec.definition);
+        let index = known.unwrap_or(self.aggregates.len());
+        for part in parts {
+            let source = Source::Aggregate { index, measure: part.measure };
+            let output = output(declaration, part.value_type, source);
+            let definition = definition::of_measured(&spec, part.measure, &output);
+            let name = format!("{}{}", declaration.name.value, part.suffix);
+            let plain = is_plain(aggregated, &output);
+            self.add(declaration, name, part.meaning, &spec.events, (output, definition, plain), complaints);
         }
-        out.push(u8::from(declaration.default.is_some()));
-        bytes::put_f64(out, declaration.default.unwrap_or(0.0));
+        if known.is_none() {
+            self.aggregates.push(spec);
+        }
     }
 
-    fn finish(self) -> FeatureSchema {
-        let hash = ContentHash::of(&[
-            b"augur feature definitions",
-            &MEANING.to_le_bytes(),
-            self.canonical.as_slice(),
-        ]);
-        let mut by_event: BTreeMap<Arc<str>, Vec<usize>> = BTreeMap::new();
-        let mut every_event = Vec::new();
-        let names = self.aggregates.iter().flat_map(|spec| spec.events.iter().cloned());
-        for name in names {
-            by_event.entry(name).or_default();
+    fn declare_computed(
+        &mut self,
+        declaration: &Declaration,
+        value_type: ValueType,
+        meaning: String,
+        complaints: &mut Complaints<'_>,
+        wanted: impl FnOnce(usize) -> Wanted,
+    ) {
+        check_default(declaration, &[value_type], complaints);
+        self.wanted.push(wanted(self.features.len()));
+        let output = output(declaration, value_type, Source::Computed);
+        // Events and definition follow once the inputs are known.
+        let made = (output, ContentHash::default(), false);
+        self.add(declaration, declaration.name.value.clone(), meaning, &[], made, complaints);
+    }
+
+    fn add(
+        &mut self,
+        declaration: &Declaration,
+        name: String,
+        meaning: String,
+        events: &[Arc<str>],
+        (output, definition, plain): (Output, ContentHash, bool),
+        complaints: &mut Complaints<'_>,
+    ) {
+        let declared = &declaration.name;
+        if let Some(earlier) = self.names.insert(name.clone(), declared.value.clone()) {
+            let message = format!("feature `{name}` is declared twice, here and by `{earlier}`");
+            complaints.add(declared.place, message, "a full name that no other feature has");
+            return;
         }
-        for (index, spec) in self.aggregates.iter().enumerate() {
-            if spec.events.is_empty() {
-                every_event.push(index);
-            }
-            for (name, indexes) in &mut by_event {
-                if spec.events.is_empty() || spec.events.contains(name) {
-                    indexes.push(index);
-                }
-            }
-        }
+        let description = match declaration.description.as_str() {
+            "" => meaning,
+            text => format!("{text} ({meaning})"),
+        };
+        self.features.push(FeatureInfo {
+            name: name.into(),
+            value_type: output.value_type,
+            description: description.into(),
+            events: events.to_vec(),
+            definition,
+            unit: declaration.unit.as_str().into(),
+        });
+        self.outputs.push(output);
+        self.plain.push(plain);
+    }
+
+    fn finish(
+        self,
+        computed: Vec<super::computed::Computed>,
+        context: Vec<(Arc<str>, ValueType)>,
+    ) -> FeatureSchema {
+        let hash = definition::of_set(&self.canonical());
+        let (by_event, every_event) = routes(&self.aggregates);
         FeatureSchema {
             features: Arc::new(FeatureSet::new(hash, self.features)),
             aggregates: self.aggregates,
             outputs: self.outputs,
+            computed,
+            context,
             by_event,
             every_event,
         }
     }
+
+    fn canonical(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for ((feature, output), plain) in self.features.iter().zip(&self.outputs).zip(&self.plain) {
+            let (measure, spec) = match output.source {
+                Source::Aggregate { index, measure } => (Some(measure), self.aggregates.get(index)),
+                Source::Computed => (None, None),
+            };
+            let canonical = Canonical {
+                name: &feature.name,
+                events: spec.map_or(&[], |spec| &spec.events),
+                property: spec.and_then(|spec| spec.property.as_deref()),
+                measure,
+                output,
+                more: (!plain).then(|| (feature.definition, spec.map(|spec| spec.definition))),
+            };
+            canonical.write(&mut out);
+        }
+        out
+    }
 }
 
-/// The aggregate behind a declaration and, per feature, the suffix of its name, its meaning and its measure.
-fn expand(declaration: &Declaration) -> (AggregateKind, Vec<(String, String, Measure)>) {
-    match declaration.kind {
-        Kind::DecayedCount | Kind::DecayedSum => {
-            let measures = declaration.lengths.iter().enumerate().map(|(index, &half_life_ms)| {
-                let length = format_duration_ms(half_life_ms);
-                let meaning = format!("decayed with a half-life of {length}");
-                (format!("_{length}"), meaning, Measure::Decayed { index, half_life_ms })
-            });
-            let measures = measures.collect();
-            (AggregateKind::Decayed { half_lives_ms: declaration.lengths.clone(), exact: false }, measures)
-        }
-        Kind::WindowedCount => expand_windows(&declaration.lengths, WindowStatistic::Count),
-        Kind::WindowedSum => expand_windows(&declaration.lengths, WindowStatistic::Sum),
-        Kind::TimeSinceLast => {
-            let meaning = "seconds since the last such event".to_owned();
-            (AggregateKind::Recency, vec![(String::new(), meaning, Measure::SinceLast)])
-        }
-        Kind::TimeSinceFirst => {
-            let meaning = "seconds since the first such event".to_owned();
-            (AggregateKind::Recency, vec![(String::new(), meaning, Measure::SinceFirst)])
-        }
-        Kind::Sessions => {
-            let gap_ms = declaration.lengths.first().copied().unwrap_or(30 * MINUTE_MS);
-            let measures = [
-                ("_count", "sessions so far", Measure::SessionCount { gap_ms }),
-                ("_current_events", "events in the open session", Measure::CurrentEvents { gap_ms }),
-                (
-                    "_current_length_secs",
-                    "seconds since the open session began",
-                    Measure::CurrentLength { gap_ms },
-                ),
-                (
-                    "_mean_length_secs",
-                    "mean seconds from first to last event of a session",
-                    Measure::MeanLength { gap_ms },
-                ),
-            ];
-            let measures = measures
-                .map(|(suffix, meaning, measure)| (suffix.to_owned(), meaning.to_owned(), measure))
-                .into();
-            (AggregateKind::Sessions { gap_ms }, measures)
+fn output(declaration: &Declaration, value_type: ValueType, source: Source) -> Output {
+    let default = declaration.default.as_ref().map(|default| default.value.clone());
+    let default = default.filter(|default| default.value_type() == value_type);
+    Output { source, value_type, max_age_ms: declaration.max_age_ms, default }
+}
+
+fn check_default(declaration: &Declaration, types: &[ValueType], complaints: &mut Complaints<'_>) {
+    let Some(Located { place, value }) = &declaration.default else { return };
+    let found = value.value_type();
+    if types.contains(&found) {
+        return;
+    }
+    let wanted = types.first().copied().unwrap_or(ValueType::Number);
+    let example = match wanted {
+        ValueType::Boolean => "false",
+        ValueType::Text => "\"none\"",
+        _ => "0.0",
+    };
+    let message = format!("default of `{}` is a {found}", declaration.name.value);
+    complaints.add(*place, message, format!("a {wanted}, like `default = {example}`"));
+}
+
+fn compile_filter(aggregated: &Aggregated, complaints: &mut Complaints<'_>) -> Option<Filter> {
+    let written = aggregated.filter.as_ref()?;
+    let properties = aggregated.property_types.as_slice().into();
+    match Filter::compile(&written.text, properties, &aggregated.events) {
+        Ok(filter) => Some(filter),
+        Err(mut error) => {
+            if error.hint.is_empty() && error.message.contains("`properties") {
+                "say its type, like `property_types = { category = \"text\" }`".clone_into(&mut error.hint);
+            }
+            written.complain(error, complaints);
+            None
         }
     }
 }
 
-/// Windows whose tiles have the same length share one ring, which keeps what the longest of them needs.
-fn expand_windows(
-    windows_ms: &[i64],
-    what: WindowStatistic,
-) -> (AggregateKind, Vec<(String, String, Measure)>) {
-    let mut longest: BTreeMap<i64, i64> = BTreeMap::new();
-    for &window_ms in windows_ms {
-        let entry = longest.entry(hop_ms(window_ms)).or_insert(window_ms);
-        *entry = (*entry).max(window_ms);
+/// Whether retractions take events out again: if declared, as declared; else where that is exact.
+fn check_retractable(aggregated: &Aggregated, spec: &AggregateSpec, complaints: &mut Complaints<'_>) -> bool {
+    let can = spec.can_retract();
+    let Some(Located { place, value: wanted }) = aggregated.retractable else { return can };
+    if wanted && !can {
+        complaints.add(
+            place,
+            "events cannot be taken back out of this feature",
+            "a kind whose sums can be taken back: windowed_count",
+        );
     }
-    let rings: Vec<RingSpec> = longest
-        .into_iter()
-        .map(|(hop_ms, longest_window_ms)| RingSpec { hop_ms, longest_window_ms })
-        .collect();
-    let measures = windows_ms.iter().map(|&window_ms| {
-        let hop_ms = hop_ms(window_ms);
-        let ring = rings.iter().position(|ring| ring.hop_ms == hop_ms).unwrap_or(0);
-        let (length, hop) = (format_duration_ms(window_ms), format_duration_ms(hop_ms));
-        let meaning = format!("over the last {length}, begun on a border of {hop}");
-        (format!("_{length}"), meaning, Measure::Window { ring, window_ms, hop_ms, what })
-    });
-    let measures = measures.collect();
-    let kind = AggregateKind::Windowed { rings, statistic: Statistic::Sum, exact_events: 0, exact: false };
-    (kind, measures)
+    wanted && can
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Whether a feature is one that the first version of the hash tells in full.
+fn is_plain(aggregated: &Aggregated, output: &Output) -> bool {
+    let Aggregated { filter, retractable, weights, .. } = aggregated;
+    let shape = match aggregated.shape {
+        Shape::Decayed { .. }
+        | Shape::Windowed { .. }
+        | Shape::SinceLast
+        | Shape::SinceFirst
+        | Shape::Sessions { .. } => true,
+    };
+    let number = matches!(output.default, None | Some(Value::Number(_)));
+    shape && number && filter.is_none() && retractable.is_none() && weights.is_empty()
+}
 
-    #[test]
-    fn tiles_are_fine_enough_and_nest() {
-        for pair in HOPS_MS.windows(2) {
-            assert_eq!(pair[0] % pair[1], 0);
+/// Which aggregates an event touches, by its name; and those that any other event touches.
+fn routes(aggregates: &[AggregateSpec]) -> (BTreeMap<Arc<str>, Vec<usize>>, Vec<usize>) {
+    let mut by_event: BTreeMap<Arc<str>, Vec<usize>> = BTreeMap::new();
+    let mut every_event = Vec::new();
+    for name in aggregates.iter().flat_map(|spec| &spec.events) {
+        by_event.entry(Arc::clone(name)).or_default();
+    }
+    for (index, spec) in aggregates.iter().enumerate() {
+        if spec.events.is_empty() {
+            every_event.push(index);
         }
-        for (window_ms, expected_ms) in [
-            (MINUTE_MS, 5 * SECOND_MS),
-            (HOUR_MS, 5 * MINUTE_MS),
-            (DAY_MS, HOUR_MS),
-            (7 * DAY_MS, 6 * HOUR_MS),
-            (30 * DAY_MS, DAY_MS),
-            (400 * DAY_MS, DAY_MS),
-        ] {
-            assert_eq!(hop_ms(window_ms), expected_ms, "{window_ms}");
+        for (name, indexes) in &mut by_event {
+            if spec.events.is_empty() || spec.events.contains(name) {
+                indexes.push(index);
+            }
         }
     }
+    (by_event, every_event)
 }

@@ -38,9 +38,14 @@ impl<'a> Complaints<'a> {
         }
     }
 
+    /// The source text of `span`.
+    pub(crate) fn source(&self, span: Range<usize>) -> &'a str {
+        self.text.get(span).unwrap_or_default()
+    }
+
     /// The source text of `span`, shortened, for quoting a bad value.
     pub(crate) fn quote(&self, span: Range<usize>) -> String {
-        let source = self.text.get(span).unwrap_or_default();
+        let source = self.source(span);
         let line = source.lines().next().unwrap_or_default();
         let short: String = line.chars().take(60).collect();
         if short.len() < source.len() { format!("{short}…") } else { short }

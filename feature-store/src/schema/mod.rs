@@ -4,16 +4,31 @@
 
 mod compile;
 pub(crate) mod complaints;
+mod computed;
+mod context;
+mod declaration;
+mod definition;
+mod derive;
 mod document;
+mod expand;
+mod fields;
+mod filter;
+mod kind;
+mod output;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use augur_domain::{Diagnostic, FeatureSet, Timestamp};
+use augur_domain::{ContentHash, Diagnostic, FeatureSet, Timestamp, ValueType};
+
+pub use context::{Context, NoContext};
+pub(crate) use filter::Filter;
+pub(crate) use output::{Output, Source};
 
 use complaints::Complaints;
+use computed::Computed;
 
 /// Feature definitions, compiled and immutable.
 ///
@@ -54,6 +69,10 @@ pub struct FeatureSchema {
     aggregates: Vec<AggregateSpec>,
     /// How to read each slot.
     outputs: Vec<Output>,
+    /// What is computed from other slots, inputs first.
+    computed: Vec<Computed>,
+    /// What a request may tell, by name.
+    context: Vec<(Arc<str>, ValueType)>,
     /// Aggregates that an event of this name touches, ascending.
     by_event: BTreeMap<Arc<str>, Vec<usize>>,
     /// Aggregates that any other event touches, ascending.
@@ -67,7 +86,16 @@ pub(crate) struct AggregateSpec {
     pub(crate) events: Vec<Arc<str>>,
     /// The property to add up; `None` counts.
     pub(crate) property: Option<Arc<str>>,
+    /// What an event of each name weighs, ascending by name; empty means 1 each.
+    pub(crate) weights: Vec<(Arc<str>, f64)>,
+    /// Only events for which this holds are taken in.
+    pub(crate) filter: Option<Filter>,
+    /// Whether a retraction takes its event out again.
+    pub(crate) retractable: bool,
     pub(crate) kind: AggregateKind,
+    /// Hash of all of the above. States of equal definitions are made of the same events in the same way, so they
+    /// can be carried over from one version of the definitions to the next.
+    pub(crate) definition: ContentHash,
 }
 
 /// What an aggregate keeps of its events.
@@ -137,15 +165,6 @@ pub(crate) struct RingSpec {
     pub(crate) hop_ms: i64,
     /// Tiles that no window of this length can reach any more are dropped.
     pub(crate) longest_window_ms: i64,
-}
-
-/// How a feature is read.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Output {
-    pub(crate) aggregate: usize,
-    pub(crate) measure: Measure,
-    pub(crate) max_age_ms: Option<i64>,
-    pub(crate) default: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,8 +243,8 @@ impl FeatureSchema {
     /// Every complaint about the text (at most 100), in the order of their places.
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
         let mut complaints = Complaints::new(file, text);
-        let declarations = document::read(text, &mut complaints);
-        match compile::compile(declarations, &mut complaints) {
+        let document = document::read(text, &mut complaints);
+        match compile::compile(document, &mut complaints) {
             Some(schema) => Ok(schema),
             None => Err(complaints.into_sorted()),
         }
@@ -241,8 +260,8 @@ impl FeatureSchema {
     /// a window. The window is `[start, now]`; its start is on a tile border, at most a twelfth of the window
     /// before the declared length.
     pub fn windows(&self, now: Timestamp) -> Vec<Option<Timestamp>> {
-        let start = |output: &Output| match output.measure {
-            Measure::Window { window_ms, hop_ms, .. } => {
+        let start = |output: &Output| match output.source {
+            Source::Aggregate { measure: Measure::Window { window_ms, hop_ms, .. }, .. } => {
                 let declared_ms = now.plus_millis(-window_ms).unix_ms();
                 Some(Timestamp::from_unix_ms(declared_ms.div_euclid(hop_ms) * hop_ms))
             }

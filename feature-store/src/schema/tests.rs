@@ -109,23 +109,26 @@ fn the_hash_is_pinned() {
 fn every_complaint_is_collected_with_its_place() {
     let text = "version = 2\nfeatures = 1\n[[feature]]\nname = \"Bad Name\"\nkind = \"decayed_cont\"\n\
                 [[feature]]\nname = \"a\"\nkind = \"decayed_count\"\nhalf_lives = [\"7w\", 3]\nwindows = [\"1h\"]\n\
-                evnts = [\"x\"]\ndefault = \"0\"\n";
+                evnts = [\"x\"]\ndefault = 0x1\n";
     assert_eq!(
         complaints(text),
         [
             "features.toml:1:11: version 2 is not known; expected `version = 1`",
-            "features.toml:2:1: unknown key `features`; expected one of version, feature; did you mean `feature`?",
+            "features.toml:2:1: unknown key `features`; expected one of version, context, feature; did you mean `feature`?",
             "features.toml:4:8: `Bad Name` is not a feature name; expected a name like `purchases`: a-z, 0-9 and _, \
              starting with a letter, at most 100 bytes",
             "features.toml:5:8: unknown kind `decayed_cont`; expected one of decayed_count, decayed_sum, \
-             windowed_count, windowed_sum, time_since_last, time_since_first, sessions; did you mean `decayed_count`?",
+             windowed_count, windowed_sum, time_since_last, time_since_first, sessions, engagement_score, ratio, \
+             derived, request; did you mean `decayed_count`?",
             "features.toml:9:15: `7w` is not a length of time in `half_lives`; expected a positive whole number and a \
              unit, like `250ms`, `30s`, `15m`, `12h` or `7d`",
             "features.toml:9:21: 3 in `half_lives` is not a length of time; expected text like \"30m\", \"24h\" or \"7d\"",
-            "features.toml:10:1: `windows` has no meaning for kind decayed_count; expected `half_lives`",
-            "features.toml:11:1: unknown key `evnts`; expected one of name, kind, events, max_age, default, \
-             description, half_lives, windows, property, gap; did you mean `events`?",
-            "features.toml:12:11: default \"0\" is not a number; expected a finite number, like 0.0",
+            "features.toml:10:1: `windows` has no meaning for kind decayed_count; expected `half_lives`, \
+             `events`, `where`, `property_types`, `retractable`",
+            "features.toml:11:1: unknown key `evnts`; expected one of name, kind, max_age, default, description, unit, \
+             half_lives, events, where, property_types, retractable; did you mean `events`?",
+            "features.toml:12:11: default 0x1 is not a value; expected a finite number like 0.0, `true` or `false`, or a \
+             text of at most 256 bytes",
         ]
     );
 }
@@ -146,7 +149,12 @@ fn each_mistake_is_named() {
         ("name = 'a'\nkind = 'time_since_last'\nevents = ['x', 'x']", "event 'x' is listed twice"),
         ("name = 'a'\nkind = 'time_since_last'\nevents = ['']", "'' is not an event name"),
         ("name = 'a'\nkind = 'time_since_last'\nevents = [1]", "1 is not an event name"),
-        ("name = 'a'\nkind = 'time_since_last'\ndefault = inf", "default inf is not a number"),
+        ("name = 'a'\nkind = 'time_since_last'\ndefault = inf", "default inf is not a value"),
+        (
+            "name = 'a'\nkind = 'time_since_last'\ndefault = '0'",
+            "default of `a` is a text; expected a number",
+        ),
+        ("name = 'a'\nkind = 'sessions'\ngap = '1h'\nunit = 7", "`unit` is the integer `7`; expected text"),
         ("name = 'a'\nkind = 7", "`kind` is the integer `7`; expected text in quotes"),
         ("name = 'a'\nkind = 'time_since_last'\nmax_age = 5", "5 in `max_age` is not a length of time"),
         (

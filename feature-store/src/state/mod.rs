@@ -12,7 +12,7 @@ use augur_domain::feature::FeatureValue;
 use augur_domain::{Event, FeatureStatus, FeatureVector, Timestamp};
 
 use crate::aggregate::Aggregate;
-use crate::schema::{AggregateSpec, FeatureSchema, Output};
+use crate::schema::{AggregateSpec, Context, FeatureSchema, Output, Source};
 
 /// All aggregates of one user. Belongs to the [`FeatureSchema`] that it was made with.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,9 +46,12 @@ pub fn apply(state: &UserState, event: &Event, schema: &FeatureSchema) -> Change
     let mut aggregates = Vec::new();
     for &index in schema.touched_by(&event.name) {
         let (Some(spec), Some(aggregate)) = (specs.get(index), state.aggregates.get(index)) else { continue };
+        if spec.filter.as_ref().is_some_and(|filter| !filter.holds(event)) {
+            continue;
+        }
         let Some(mut amount) = amount(event, spec) else { continue };
         if event.kind == EventKind::Retract {
-            if !spec.can_retract() {
+            if !spec.retractable {
                 continue;
             }
             amount = -amount;
@@ -60,10 +63,15 @@ pub fn apply(state: &UserState, event: &Event, schema: &FeatureSchema) -> Change
     Changes { watermark: state.watermark.saturating_add(1), span: (first.min(at), last.max(at)), aggregates }
 }
 
-/// What the event adds: 1 for counts; the property for sums, or nothing at all when it has no such number.
+/// What the event adds: 1 or its declared weight for counts; the property for sums, or nothing at all when it has no
+/// such number.
 fn amount(event: &Event, spec: &AggregateSpec) -> Option<f64> {
     match &spec.property {
-        None => Some(1.0),
+        None if spec.weights.is_empty() => Some(1.0),
+        None => {
+            let place = spec.weights.binary_search_by(|(name, _)| (**name).cmp(&event.name)).ok()?;
+            spec.weights.get(place).map(|(_, weight)| *weight)
+        }
         Some(property) => event.property(property)?.as_number(),
     }
 }
@@ -90,30 +98,25 @@ impl UserState {
     /// `now` is meant to be at or after the latest event. Read a little earlier, events ahead count as if they
     /// happened at `now`, except that windows leave out tiles that lie wholly ahead. A read of the past is built
     /// from the events before it instead: see [`crate::FeatureStore::training_rows`].
-    pub fn read(&self, now: Timestamp, schema: &FeatureSchema) -> FeatureVector {
-        if self.watermark == 0 {
-            return FeatureVector::not_found(schema.feature_set());
-        }
-        let values = schema.outputs().iter().map(|output| self.value(output, now)).collect();
-        let (feature_set, watermark) = (schema.feature_set().hash(), self.watermark);
-        FeatureVector { feature_set, watermark, values, texts: Vec::new() }
+    /// What is computed from `context` has a value for a user without events, too.
+    pub fn read(&self, now: Timestamp, schema: &FeatureSchema, context: &dyn Context) -> FeatureVector {
+        let mut vector = if self.watermark == 0 {
+            FeatureVector::not_found(schema.feature_set())
+        } else {
+            let values = schema.outputs().iter().map(|output| self.value(output, now)).collect();
+            let (feature_set, watermark) = (schema.feature_set().hash(), self.watermark);
+            FeatureVector { feature_set, watermark, values, texts: Vec::new() }
+        };
+        schema.compute(&mut vector, now, context);
+        vector
     }
 
     fn value(&self, output: &Output, now: Timestamp) -> FeatureValue {
-        let aggregate = self.aggregates.get(output.aggregate).unwrap_or(&Aggregate::Empty);
-        let event_time = aggregate.latest();
-        let too_old = match (event_time, output.max_age_ms) {
-            (Some(latest), Some(max_age_ms)) => now.millis_since(latest) > max_age_ms,
-            _ => false,
+        let Source::Aggregate { index, measure } = output.source else {
+            return FeatureValue { value: 0.0, status: FeatureStatus::NullValue, event_time: None };
         };
-        let measured = aggregate.measure(output.measure, now);
-        let (value, status) = match (measured, output.default) {
-            (Some(value), _) if !too_old => (value, FeatureStatus::Present),
-            (_, Some(default)) => (default, FeatureStatus::Defaulted),
-            (Some(value), None) => (value, FeatureStatus::OutsideMaxAge),
-            (None, None) => (0.0, FeatureStatus::NullValue),
-        };
-        FeatureValue { value, status, event_time }
+        let aggregate = self.aggregates.get(index).unwrap_or(&Aggregate::Empty);
+        output.settle(aggregate.measure(measure, now), aggregate.latest(), now)
     }
 
     /// How many of the user's events have been applied; also the sequence of the last one.

@@ -5,6 +5,7 @@ use augur_domain::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use proptest::prelude::*;
 
 use super::*;
+use crate::NoContext;
 use crate::error::DecodeError;
 use crate::testing::{START_MS, event, history, schema};
 
@@ -96,7 +97,7 @@ proptest! {
         let schema = schema();
         let state = state_of(&events, &schema);
         let now = state.last_event_time().unwrap().plus_millis(later_ms);
-        let vector = state.read(now, &schema);
+        let vector = state.read(now, &schema, &NoContext);
         for (slot, (expected, magnitude)) in plain(&events, now, &schema).into_iter().enumerate() {
             let found = vector.values[slot];
             match expected {
@@ -117,7 +118,7 @@ proptest! {
         let (straight, mixed) = (state_of(&events, &schema), state_of(&shuffled, &schema));
         let now = straight.last_event_time().unwrap();
         let magnitudes = plain(&events, now, &schema);
-        let (straight, mixed) = (straight.read(now, &schema), mixed.read(now, &schema));
+        let (straight, mixed) = (straight.read(now, &schema, &NoContext), mixed.read(now, &schema, &NoContext));
         for (slot, (left, right)) in straight.values.iter().zip(&mixed.values).enumerate() {
             assert_close(slot, left.value, right.value, magnitudes[slot].1);
             prop_assert_eq!((left.status, left.event_time), (right.status, right.event_time));
@@ -144,7 +145,7 @@ proptest! {
             out.extend_from_slice(&tail);
         });
         if let Ok(state) = UserState::decode(&record, &schema) {
-            let vector = state.read(Timestamp::from_unix_ms(START_MS), &schema);
+            let vector = state.read(Timestamp::from_unix_ms(START_MS), &schema, &NoContext);
             prop_assert!(vector.values.iter().all(|value| value.value.is_finite()));
             let changes = apply(&state, &event(1, 1, "purchase", 0, 1.0), &schema);
             let mut state = state;
@@ -198,7 +199,8 @@ gap = '30m'
 ";
     let schema = FeatureSchema::parse("features.toml", text).unwrap();
     let read = |events: &[Event], now_ms: i64| {
-        let vector = state_of(events, &schema).read(Timestamp::from_unix_ms(START_MS + now_ms), &schema);
+        let vector =
+            state_of(events, &schema).read(Timestamp::from_unix_ms(START_MS + now_ms), &schema, &NoContext);
         let values: Vec<_> = vector.values.iter().map(|value| (value.value, value.status)).collect();
         (values[0], values[1], values[2], values[6])
     };
@@ -218,7 +220,7 @@ fn an_event_without_the_property_does_not_touch_a_sum() {
     let schema = schema();
     let mut bare = event(1, 1, "purchase", 0, 0.0);
     bare.properties.clear();
-    let vector = state_of([&bare], &schema).read(bare.event_time, &schema);
+    let vector = state_of([&bare], &schema).read(bare.event_time, &schema, &NoContext);
     let slot = schema.feature_set().slot("spend_1d").unwrap();
     assert_eq!((vector.values[slot].value, vector.values[slot].event_time), (0.0, None));
     let slot = schema.feature_set().slot("purchases_1h").unwrap();

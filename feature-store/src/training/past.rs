@@ -13,7 +13,7 @@ use augur_domain::{FeatureVector, Timestamp};
 
 use super::log::{EventLog, Place, UserLog};
 use crate::state::{UserState, apply};
-use crate::{Error, FeatureSchema, StoredEvent, rebuild};
+use crate::{Error, FeatureSchema, NoContext, StoredEvent, rebuild};
 
 /// What a state takes in memory for each of its encoded bytes, about.
 const STATE_FACTOR: usize = 4;
@@ -151,7 +151,7 @@ impl Walk<'_> {
             && instant.plus_millis(self.reach_ms) <= visible_from
             && let Some(fork) = self.forks.front_mut()
         {
-            self.read.push(fork.state.read(*instant, self.schema));
+            self.read.push(fork.state.read(*instant, self.schema, &NoContext));
             fork.start = self.read.len();
             if self.forks.get(1).is_some_and(|next| next.start == self.read.len())
                 && let Some(done) = self.forks.pop_front()

@@ -11,7 +11,7 @@ use crate::event_record;
 use crate::state::{UserState, apply};
 use crate::store::{Commit, MemoryStore, NewEvent};
 use crate::testing::{START_MS, event, history, schema, user};
-use crate::{Config, FeatureStore};
+use crate::{Config, FeatureStore, NoContext};
 
 fn store_with(events: &[Event]) -> FeatureStore {
     let store = FeatureStore::in_memory(&Config::new("unused"), Arc::new(schema())).unwrap();
@@ -79,7 +79,7 @@ fn by_definition(store: &FeatureStore, labels: &[Label], inclusive: bool) -> Vec
                 state.commit(apply(&state, &stored.event, schema));
             }
         }
-        (index, state.read(at, schema))
+        (index, state.read(at, schema, &NoContext))
     };
     order.into_iter().map(read).collect()
 }

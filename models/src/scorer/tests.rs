@@ -16,6 +16,8 @@ fn feature_set(names: &[(&str, ValueType)]) -> FeatureSet {
         value_type: *value_type,
         description: Arc::from(""),
         events: Vec::new(),
+        definition: ContentHash::default(),
+        unit: "".into(),
     };
     FeatureSet::new(ContentHash::from_bytes([7; 32]), names.iter().map(feature).collect())
 }

@@ -61,6 +61,8 @@ mod tests {
             value_type,
             description: "".into(),
             events: Vec::new(),
+            definition: augur_domain::ContentHash::default(),
+            unit: "".into(),
         };
         let typed = [("n", ValueType::Number), ("t", ValueType::Text), ("b", ValueType::Boolean)];
         let set = FeatureSet::new(ContentHash::default(), typed.map(info).to_vec());
