@@ -10,8 +10,8 @@ use augur_domain::event::EventOutcome;
 use augur_domain::{Event, FeatureVector, Timestamp, UserKey};
 
 use crate::exposure::{self, Stripes};
-use crate::store::{MemoryStore, QuarantineRecord, Store};
-use crate::writer::{Writers, stored_state};
+use crate::store::{Cached, MemoryStore, QuarantineRecord, Store};
+use crate::writer::{Writers, decoded_state, stored_state};
 use crate::{
     Config, Context, Error, ExposureGuard, FeatureSchema, Label, NoContext, Progress, QuarantinedEvent,
     Stats, StoredEvent, TrainingRows, UserState, quarantine, rebuild,
@@ -149,8 +149,27 @@ impl FeatureStore {
         now: Timestamp,
         context: &dyn Context,
     ) -> Result<FeatureVector, Error> {
-        let state = self.state(user)?.unwrap_or_else(|| UserState::new(&self.schema));
-        Ok(state.read(now, &self.schema, context))
+        Ok(self.read(self.state(user)?, now, context))
+    }
+
+    /// [`Self::features_with`] if memory can tell; `None` when only a read that may block can.
+    ///
+    /// # Errors
+    /// As [`Self::features`].
+    pub fn features_if_cached(
+        &self,
+        user: UserKey,
+        now: Timestamp,
+        context: &dyn Context,
+    ) -> Result<Option<FeatureVector>, Error> {
+        let Cached::Known(record) = self.store.state_if_cached(user)? else { return Ok(None) };
+        let state = decoded_state(record, &self.schema, user)?;
+        Ok(Some(self.read(state, now, context)))
+    }
+
+    fn read(&self, state: Option<UserState>, now: Timestamp, context: &dyn Context) -> FeatureVector {
+        let state = state.unwrap_or_else(|| UserState::new(&self.schema));
+        state.read(now, &self.schema, context)
     }
 
     /// The user's state as of the last commit.
@@ -171,15 +190,24 @@ impl FeatureStore {
     /// # Errors
     /// [`Error::Storage`] or [`Error::Corrupted`].
     pub fn exposures(&self, user: UserKey, since: Timestamp) -> Result<Vec<Exposure>, Error> {
-        let mut exposures = self.all_exposures(user)?;
+        let mut exposures = decoded_exposures(self.store.exposures(user)?, user)?;
         exposures.retain(|exposure| exposure.at >= since);
         Ok(exposures)
     }
 
-    fn all_exposures(&self, user: UserKey) -> Result<Vec<Exposure>, Error> {
-        let Some(record) = self.store.exposures(user)? else { return Ok(Vec::new()) };
-        exposure::decode(&record)
-            .map_err(|source| Error::corrupted(format!("exposures of user {user}"), source))
+    /// [`Self::exposures`] if memory can tell; `None` when only a read that may block can.
+    ///
+    /// # Errors
+    /// As [`Self::exposures`].
+    pub fn exposures_if_cached(
+        &self,
+        user: UserKey,
+        since: Timestamp,
+    ) -> Result<Option<Vec<Exposure>>, Error> {
+        let Cached::Known(record) = self.store.exposures_if_cached(user)? else { return Ok(None) };
+        let mut exposures = decoded_exposures(record, user)?;
+        exposures.retain(|exposure| exposure.at >= since);
+        Ok(Some(exposures))
     }
 
     /// Remembers an exposure. Survives a killed process; a power cut may take the last moments.
@@ -193,7 +221,7 @@ impl FeatureStore {
     pub fn record_exposure(&self, user: UserKey, exposure: &Exposure) -> Result<(), Error> {
         // Apart from the decision's guard, which the caller may hold: recording is safe without it, too.
         let _guard = self.exposure_writes.lock(user);
-        let mut exposures = self.all_exposures(user)?;
+        let mut exposures = decoded_exposures(self.store.exposures(user)?, user)?;
         exposure::add(&mut exposures, exposure);
         let mut record = Vec::new();
         exposure::encode(&exposures, &mut record);
@@ -367,6 +395,11 @@ impl FeatureStore {
         self.writers.close();
         self.store.flush()
     }
+}
+
+fn decoded_exposures(record: Option<Vec<u8>>, user: UserKey) -> Result<Vec<Exposure>, Error> {
+    let Some(record) = record else { return Ok(Vec::new()) };
+    exposure::decode(&record).map_err(|source| Error::corrupted(format!("exposures of user {user}"), source))
 }
 
 mod erasure;

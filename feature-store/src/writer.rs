@@ -23,7 +23,7 @@ use crate::exposure::spread;
 use crate::store::{Counters, Store};
 use crate::{Config, Error, FeatureSchema};
 use group::Group;
-pub(crate) use group::stored_state;
+pub(crate) use group::{decoded_state, stored_state};
 use request::{Limits, Part, Request, Room, Share};
 pub(crate) use turn::Turn;
 use turn::{Ended, MAX_WAITING_TURNS, Work};

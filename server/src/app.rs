@@ -10,7 +10,8 @@ use augur_decision::{ModelSource, SourceFile};
 use augur_decision_log::Log;
 use augur_domain::ids::{Pseudonymiser, Subject};
 use augur_domain::{FeatureSet, ModelRef, UserKey};
-use augur_feature_store::{FeatureSchema, FeatureStore};
+use augur_feature_store::store::Store;
+use augur_feature_store::{FeatureSchema, FeatureStore, Progress};
 use augur_models::{Registry, Scorer};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -23,6 +24,7 @@ use crate::explain::Recent;
 use crate::files::Layout;
 use crate::ingest::Room;
 use crate::metrics::Metrics;
+use crate::storage_threads::StorageThreads;
 use crate::{Error, read};
 
 /// One opened data directory. Share it behind an `Arc`; all calls may run at once.
@@ -46,6 +48,8 @@ pub struct App {
     pub(crate) scan_permits: Arc<Semaphore>,
     pub(crate) recent: Recent,
     pub(crate) names: read::FeatureNames,
+    /// Where reads wait that are not in memory.
+    pub(crate) storage: StorageThreads,
 }
 
 impl std::fmt::Debug for App {
@@ -65,6 +69,26 @@ impl App {
     /// # Errors
     /// [`Error::Diagnostics`] for wrong definitions; otherwise whatever refused, with its place and a next step.
     pub fn open(config: Config, clock: impl Clock + 'static) -> Result<Self, Error> {
+        Self::open_with(config, clock, None)
+    }
+
+    /// [`Self::open`], with the feature store kept by another engine than the one in the data directory.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on_engine(
+        config: Config,
+        clock: impl Clock + 'static,
+        engine: Arc<dyn Store>,
+    ) -> Result<Self, Error> {
+        Self::open_with(config, clock, Some(engine))
+    }
+
+    fn open_with(
+        config: Config,
+        clock: impl Clock + 'static,
+        engine: Option<Arc<dyn Store>>,
+    ) -> Result<Self, Error> {
         let features_source = active::source_file(&config.data.features)?;
         let schema = FeatureSchema::parse(&features_source.name, &features_source.text)
             .map_err(Error::Diagnostics)
@@ -81,11 +105,17 @@ impl App {
         let configured = load(policy_source)?;
         active::save_bundle(&layout, &configured, &features_source)?;
 
-        let store = open_store(&config, &layout, Arc::clone(&schema))?;
+        let store = open_store(&config, &layout, Arc::clone(&schema), engine)?;
         let (log, recovery) = Log::open(log_config(&config, &layout))?;
         if let Some(torn) = &recovery.truncated {
             tracing::warn!(file = %torn.file.display(), bytes = torn.bytes, "cut off an unfinished decision record");
         }
+        let storage = StorageThreads::start(
+            config.data.read_threads,
+            config.data.read_queue,
+            metrics.cold_reads.clone(),
+            metrics.cold_reads_refused.clone(),
+        )?;
         let active = active::choose(&layout, &features_source, configured, load)?.begun(&metrics);
         tracing::info!(
             policy = %active.policy().id().short(),
@@ -110,6 +140,7 @@ impl App {
             scan_permits: Arc::new(Semaphore::new(MAX_SCANS)),
             recent: Recent::new(),
             names: read::FeatureNames::new(&features),
+            storage,
             config,
         })
     }
@@ -119,7 +150,8 @@ impl App {
     /// # Errors
     /// The first failure; everything is attempted.
     pub fn close(self) -> Result<(), Error> {
-        let Self { store, log, .. } = self;
+        let Self { store, log, storage, .. } = self;
+        drop(storage);
         let logged = log.close().map_err(Error::Log);
         let stored = store.close().map_err(Error::Store);
         logged.and(stored)
@@ -202,7 +234,12 @@ impl App {
     }
 }
 
-fn open_store(config: &Config, layout: &Layout, schema: Arc<FeatureSchema>) -> Result<FeatureStore, Error> {
+fn open_store(
+    config: &Config,
+    layout: &Layout,
+    schema: Arc<FeatureSchema>,
+    engine: Option<Arc<dyn Store>>,
+) -> Result<FeatureStore, Error> {
     let store = augur_feature_store::Config {
         shards: config.ingest.shards,
         queue_events: config.ingest.queue_events,
@@ -215,15 +252,18 @@ fn open_store(config: &Config, layout: &Layout, schema: Arc<FeatureSchema>) -> R
         sync: true,
         ..augur_feature_store::Config::new(layout.store())
     };
-    let opened = FeatureStore::open_with_progress(&store, schema, |progress| {
+    let told = |progress: Progress| {
         tracing::info!(
             users = progress.users,
             events = progress.events,
             events_total = progress.events_total,
             "rebuilding features from the event log"
         );
-    });
-    Ok(opened?)
+    };
+    Ok(match engine {
+        Some(engine) => FeatureStore::with_store(engine, &store, schema, told)?,
+        None => FeatureStore::open_with_progress(&store, schema, told)?,
+    })
 }
 
 fn log_config(config: &Config, layout: &Layout) -> augur_decision_log::Config {

@@ -1,7 +1,8 @@
 //! One decision from request to record: check, read, decide, log, answer. `augur_decision::decide` is the pure core.
 //!
-//! Everything up to the log's queue happens in one go on the calling thread, without an await: a caller that goes
-//! away leaves either nothing or a whole decision. Not here: the wire's answer (`services`).
+//! Once everything is read, all up to the log's queue happens in one go on the calling thread, without an await: a
+//! caller that goes away leaves either nothing or a whole decision. What is not in memory is read before that, on a
+//! storage thread. Not here: the wire's answer (`services`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,34 @@ pub struct Question {
     pub bytes: Vec<u8>,
     /// Instant on the app's monotonic clock after which features are no longer read.
     pub read_until: Option<Duration>,
+}
+
+/// The features of one decision, as far as they could be read.
+struct FeaturesRead {
+    /// The instant of the decision.
+    now: Timestamp,
+    /// The same on the monotonic clock.
+    started: Duration,
+    availability: Availability,
+    vector: FeatureVector,
+}
+
+/// What came of trying to decide.
+#[expect(clippy::large_enum_variant, reason = "the large one is the common one")]
+enum Made {
+    /// The record is on its way.
+    Recorded(Pending),
+    /// The log did not take it.
+    Unlogged(Box<DecisionRecord>, augur_decision_log::Error),
+    /// Nothing is decided: the user's exposures are not in memory, and the calling thread must not wait for them.
+    ExposuresOnDisk(Box<(Question, FeaturesRead)>),
+}
+
+/// Whether the calling thread may read from disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Memory,
+    Disk,
 }
 
 /// A decision whose record is on its way.
@@ -104,9 +133,11 @@ impl App {
     }
 
     async fn answer(&self, active: &Active, question: Question) -> Result<DecisionRecord, Error> {
-        let pending = match self.decide_now(active, question)? {
-            Ok(pending) => pending,
-            Err((record, error)) => return self.unlogged(active, record, error),
+        let pending = match self.make(active, question).await? {
+            Made::Recorded(pending) => pending,
+            Made::Unlogged(record, error) => return self.unlogged(active, *record, error),
+            // `make` reads from disk what is not in memory.
+            Made::ExposuresOnDisk(_) => return Err(Error::Internal),
         };
         let Pending { mut record, logged, patience } = pending;
         let waited_from = self.clock.monotonic();
@@ -126,27 +157,51 @@ impl App {
         Ok(record)
     }
 
-    /// The part between the awaits. The inner error is a record that the log did not take.
+    /// Reads and decides; never [`Made::ExposuresOnDisk`].
+    async fn make(&self, active: &Active, question: Question) -> Result<Made, Error> {
+        let features = self.read_features(active, &question).await;
+        let made = self.decide_now(active, question, features, Reach::Memory)?;
+        let Made::ExposuresOnDisk(left) = made else { return Ok(made) };
+        let (question, features) = *left;
+        // Only to bring them into memory: they are read again under the guard, which no await may cross. By then they
+        // are in the store's cache, or at worst in the system's.
+        let (store, user, now) = (Arc::clone(&self.store), question.user, features.now);
+        let warmed = self.storage.run(move || store.exposures(user, now).map(drop));
+        match self.before_deadline(&question, warmed).await {
+            Some(warmed) => warmed??,
+            None => return Err(Error::DeadlineExceeded { elapsed: self.since(features.started) }),
+        }
+        self.decide_now(active, question, features, Reach::Disk)
+    }
+
+    /// The part without an await.
     fn decide_now(
         &self,
         active: &Active,
         question: Question,
-    ) -> Result<Result<Pending, (DecisionRecord, augur_decision_log::Error)>, Error> {
+        read: FeaturesRead,
+        reach: Reach,
+    ) -> Result<Made, Error> {
         let policy = active.policy();
-        let now = self.clock.now();
-        let started = self.clock.monotonic();
-        let (features_availability, features) = self.read_features(active, &question, now, started);
+        let now = read.now;
         let cap_window_ms = policy.point(&question.decision_point).map_or(0, Point::longest_cap_window_ms);
         // Without caps, no two decisions of one user depend on each other.
         let _guard = (cap_window_ms > 0).then(|| self.store.exposure_guard(question.user));
         let exposures = match policy.point(&question.decision_point).filter(|_| cap_window_ms > 0) {
             None => Vec::new(),
             Some(point) => {
-                let earlier = self.store.exposures(question.user, now.plus_millis(-cap_window_ms))?;
+                let since = now.plus_millis(-cap_window_ms);
+                let earlier = match reach {
+                    Reach::Memory => self.store.exposures_if_cached(question.user, since)?,
+                    Reach::Disk => Some(self.store.exposures(question.user, since)?),
+                };
+                let Some(earlier) = earlier else {
+                    return Ok(Made::ExposuresOnDisk(Box::new((question, read))));
+                };
                 point.countable(&earlier, now)
             }
         };
-        let read = self.clock.monotonic();
+        let all_read = self.clock.monotonic();
         let (decision_id, seed) = self.entropy.decision(now);
         let inputs = DecisionInputs {
             decision_id,
@@ -155,14 +210,14 @@ impl App {
             decision_point: question.decision_point,
             user: question.user,
             context: question.context,
-            features_availability,
-            features,
+            features_availability: read.availability,
+            features: read.vector,
             models: active.availability().to_vec(),
             exposures,
         };
         let decision = decide(policy, &inputs);
         let decided = self.clock.monotonic();
-        let observed = self.observe(started, read, decided);
+        let observed = self.observe(read.started, all_read, decided);
         let record = DecisionRecord {
             sequence: 0,
             policy: policy.id(),
@@ -182,32 +237,47 @@ impl App {
             let _ = told.send(outcome);
         });
         if let Err(error) = queued {
-            return Ok(Err((record, error)));
+            return Ok(Made::Unlogged(Box::new(record), error));
         }
         let patience = question.read_until.map(|until| until.saturating_sub(decided).max(LEAST_RECORD_WAIT));
-        Ok(Ok(Pending { record, logged, patience }))
+        Ok(Made::Recorded(Pending { record, logged, patience }))
     }
 
-    fn read_features(
-        &self,
-        active: &Active,
-        question: &Question,
-        now: Timestamp,
-        started: Duration,
-    ) -> (Availability, FeatureVector) {
-        let unknown = || FeatureVector::not_found(active.policy().features());
-        if question.read_until.is_some_and(|until| started >= until) {
-            self.metrics.features_unavailable.increment(1);
-            return (Availability::DeadlineExceeded, unknown());
-        }
-        match self.store.features(question.user, now) {
-            Ok(features) => (Availability::Available, features),
-            Err(error) => {
-                self.metrics.features_unavailable.increment(1);
+    async fn read_features(&self, active: &Active, question: &Question) -> FeaturesRead {
+        let (now, started) = (self.clock.now(), self.clock.monotonic());
+        let read = if question.read_until.is_some_and(|until| started >= until) {
+            None
+        } else {
+            self.before_deadline(question, self.vector(question.user, now)).await
+        };
+        let unavailable = match read {
+            Some(Ok(vector)) => {
+                return FeaturesRead { now, started, availability: Availability::Available, vector };
+            }
+            Some(Err(error)) => {
                 tracing::error!(%error, "features cannot be read; deciding without them");
-                (Availability::Failed, unknown())
+                Availability::Failed
+            }
+            None => Availability::DeadlineExceeded,
+        };
+        self.metrics.features_unavailable.increment(1);
+        let vector = FeatureVector::not_found(active.policy().features());
+        FeaturesRead { now, started, availability: unavailable, vector }
+    }
+
+    /// What `read` gives, or `None` when the time to read is over first.
+    async fn before_deadline<T>(&self, question: &Question, read: impl Future<Output = T>) -> Option<T> {
+        match question.read_until {
+            None => Some(read.await),
+            Some(until) => {
+                let left = until.saturating_sub(self.clock.monotonic());
+                tokio::time::timeout(left, read).await.ok()
             }
         }
+    }
+
+    fn since(&self, instant: Duration) -> Duration {
+        self.clock.monotonic().saturating_sub(instant)
     }
 
     fn record_exposure(&self, user: UserKey, decision: &Decision, at: Timestamp) -> Result<(), Error> {

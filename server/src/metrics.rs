@@ -36,6 +36,10 @@ pub const DECISION_STAGE_SECONDS: &str = "augur_decision_stage_seconds";
 pub const UNLOGGED_DECISIONS: &str = "augur_unlogged_decisions_total";
 /// Decisions whose features could not be read in time or at all.
 pub const FEATURES_UNAVAILABLE: &str = "augur_features_unavailable_total";
+/// Reads of features or exposures that were not in memory and went to a storage thread.
+pub const COLD_READS: &str = "augur_cold_reads_total";
+/// Cold reads refused because too many waited.
+pub const COLD_READS_REFUSED: &str = "augur_cold_reads_refused_total";
 /// Events taken, by outcome.
 pub const EVENTS: &str = "augur_events_total";
 /// Events waiting to be stored.
@@ -93,6 +97,10 @@ pub struct Metrics {
     pub unlogged_decisions: Counter,
     /// Decisions without features.
     pub features_unavailable: Counter,
+    /// Reads that went to a storage thread.
+    pub cold_reads: Counter,
+    /// Reads that found no room to wait for one.
+    pub cold_reads_refused: Counter,
     accepted: Counter,
     duplicate: Counter,
     quarantined: Counter,
@@ -132,6 +140,8 @@ impl Metrics {
             log_seconds: metrics::histogram!(DECISION_STAGE_SECONDS, "stage" => "log"),
             unlogged_decisions: metrics::counter!(UNLOGGED_DECISIONS),
             features_unavailable: metrics::counter!(FEATURES_UNAVAILABLE),
+            cold_reads: metrics::counter!(COLD_READS),
+            cold_reads_refused: metrics::counter!(COLD_READS_REFUSED),
             accepted: metrics::counter!(EVENTS, "outcome" => "ACCEPTED"),
             duplicate: metrics::counter!(EVENTS, "outcome" => "DUPLICATE"),
             quarantined: metrics::counter!(EVENTS, "outcome" => "QUARANTINED"),

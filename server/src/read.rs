@@ -1,12 +1,14 @@
 //! Reading features: which ones were asked for, and their values.
 //!
-//! Not here: computing them (`augur_feature_store`). A read is one point lookup, made in place: from the store's
-//! cache it takes a few microseconds, less than handing it to another thread would.
+//! Not here: computing them (`augur_feature_store`). A read is one point lookup. From memory it is made in place: it
+//! takes a few microseconds, less than handing it to another thread would. What is not in memory goes to a storage
+//! thread, and so do batches, which would hold an async thread too long.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use augur_domain::{FeatureSet, FeatureVector, Timestamp, UserKey};
+use augur_feature_store::NoContext;
 
 use crate::suggest::did_you_mean;
 use crate::{App, Error};
@@ -63,21 +65,58 @@ pub struct Features {
     pub windows: Vec<Option<Timestamp>>,
 }
 
+/// The features of many users at one instant.
+#[derive(Debug)]
+pub struct ManyFeatures {
+    /// The instant.
+    pub now: Timestamp,
+    /// Per user, in the order asked, the values in slot order.
+    pub vectors: Vec<Result<FeatureVector, Error>>,
+    /// Where each feature's window really starts.
+    pub windows: Vec<Option<Timestamp>>,
+}
+
+/// Users that one storage thread reads in a row.
+const USERS_PER_READ: usize = 64;
+
 impl App {
     /// The user's features now.
     ///
     /// # Errors
-    /// [`Error::Store`].
-    pub fn features(&self, user: UserKey) -> Result<Features, Error> {
+    /// [`Error::Store`]; [`Error::Overloaded`] when they are not in memory and too many reads wait for the disk.
+    pub async fn features(&self, user: UserKey) -> Result<Features, Error> {
         let now = self.clock.now();
-        self.features_at(user, now)
+        let vector = self.vector(user, now).await?;
+        Ok(Features { now, vector, windows: self.store.windows(now) })
     }
 
-    /// The user's features as of `now`, which should not be in the past.
+    /// The user's feature values as of `now`, without blocking the calling thread.
+    pub(crate) async fn vector(&self, user: UserKey, now: Timestamp) -> Result<FeatureVector, Error> {
+        if let Some(vector) = self.store.features_if_cached(user, now, &NoContext)? {
+            return Ok(vector);
+        }
+        let store = Arc::clone(&self.store);
+        Ok(self.storage.run(move || store.features(user, now)).await??)
+    }
+
+    /// The features of many users at one instant; each read succeeds or fails by itself.
     ///
     /// # Errors
-    /// [`Error::Store`].
-    pub fn features_at(&self, user: UserKey, now: Timestamp) -> Result<Features, Error> {
-        Ok(Features { now, vector: self.store.features(user, now)?, windows: self.store.windows(now) })
+    /// [`Error::Overloaded`] when too many reads wait for the disk; [`Error::Internal`] for a defect.
+    pub async fn features_of_many(&self, users: &[UserKey]) -> Result<ManyFeatures, Error> {
+        let now = self.clock.now();
+        let read = |part: &[UserKey]| {
+            let (store, part) = (Arc::clone(&self.store), part.to_vec());
+            let vectors = move || part.into_iter().map(|user| store.features(user, now)).collect::<Vec<_>>();
+            self.storage.submit(vectors)
+        };
+        // All are on their way before the first is waited for.
+        let parts: Vec<_> = users.chunks(USERS_PER_READ).map(read).collect::<Result<_, _>>()?;
+        let mut vectors = Vec::with_capacity(users.len());
+        for part in parts {
+            let part = part.await.map_err(|_| Error::Internal)?;
+            vectors.extend(part.into_iter().map(|vector| vector.map_err(Error::from)));
+        }
+        Ok(ManyFeatures { now, vectors, windows: self.store.windows(now) })
     }
 }

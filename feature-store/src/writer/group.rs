@@ -138,7 +138,16 @@ pub(crate) fn stored_state(
     schema: &FeatureSchema,
     user: UserKey,
 ) -> Result<Option<UserState>, Error> {
-    let Some(record) = store.state(user)? else { return Ok(None) };
+    decoded_state(store.state(user)?, schema, user)
+}
+
+/// The state in a record, if there is one.
+pub(crate) fn decoded_state(
+    record: Option<Vec<u8>>,
+    schema: &FeatureSchema,
+    user: UserKey,
+) -> Result<Option<UserState>, Error> {
+    let Some(record) = record else { return Ok(None) };
     let state = UserState::decode(&record, schema);
     state.map(Some).map_err(|source| Error::corrupted_state(user, source))
 }

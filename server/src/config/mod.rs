@@ -80,6 +80,10 @@ pub struct Data {
     pub block_cache_bytes: usize,
     /// Memory for unflushed writes of the store.
     pub write_buffer_bytes: usize,
+    /// Threads that read what is not in memory.
+    pub read_threads: usize,
+    /// Most reads that wait for one of them.
+    pub read_queue: usize,
 }
 
 /// How events are taken.
@@ -174,6 +178,8 @@ impl Default for Config {
                 policy: "policy.toml".into(),
                 block_cache_bytes: 128 << 20,
                 write_buffer_bytes: 64 << 20,
+                read_threads: 8,
+                read_queue: 4_096,
             },
             ingest: Ingest {
                 shards: 2,

@@ -38,7 +38,18 @@ pub(super) const SECTIONS: [(&str, &[&str]); 5] = [
             "reflection",
         ],
     ),
-    ("data", &["dir", "features", "policy", "block_cache_bytes", "write_buffer_bytes"]),
+    (
+        "data",
+        &[
+            "dir",
+            "features",
+            "policy",
+            "block_cache_bytes",
+            "write_buffer_bytes",
+            "read_threads",
+            "read_queue",
+        ],
+    ),
     (
         "ingest",
         &[
@@ -204,7 +215,9 @@ fn set_data(data: &mut super::Data, key: &str, value: &Written<'_>, base: &Path)
         "features" => data.features = path()?,
         "policy" => data.policy = path()?,
         "block_cache_bytes" => data.block_cache_bytes = value.size(1 << 20, 1 << 40)?,
-        _ => data.write_buffer_bytes = value.size(1 << 20, 1 << 40)?,
+        "write_buffer_bytes" => data.write_buffer_bytes = value.size(1 << 20, 1 << 40)?,
+        "read_threads" => data.read_threads = value.size(1, 256)?,
+        _ => data.read_queue = value.size(1, 1_000_000)?,
     }
     Ok(())
 }

@@ -253,14 +253,10 @@ async fn bad_calls_of_the_other_services() {
     let request = v1::GetFeaturesRequest { subject: None, features: vec![] };
     let status = served.features().get_features(request).await.unwrap_err();
     check("features of nobody", &status, Code::InvalidArgument, &["subject: nobody is named"]);
-    let subjects = (0..501).map(|n| subject(&n.to_string()).unwrap()).collect();
-    let request = v1::BatchGetFeaturesRequest { subjects, features: vec![] };
+    let many = |count: usize| (0..count).map(|n| subject(&n.to_string()).unwrap()).collect::<Vec<_>>();
+    let request = v1::BatchGetFeaturesRequest { subjects: many(1_001), features: vec![] };
     let status = served.features().batch_get_features(request).await.unwrap_err();
-    check("many subjects", &status, Code::InvalidArgument, &["subjects: 501 subjects", "at most 500"]);
-    let subjects = vec![subject("ada").unwrap(), subject("").unwrap()];
-    let request = v1::BatchGetFeaturesRequest { subjects, features: vec![] };
-    let status = served.features().batch_get_features(request).await.unwrap_err();
-    check("one bad subject", &status, Code::InvalidArgument, &["subjects[1].user_id"]);
+    check("many subjects", &status, Code::InvalidArgument, &["subjects: 1001 subjects", "at most 1000"]);
 
     for id in ["", "zz", "00"] {
         let request = v1::ExplainRequest { decision_id: id.to_owned() };

@@ -169,6 +169,33 @@ async fn features_are_described_batched_and_placed_in_time() {
 }
 
 #[tokio::test]
+async fn one_bad_subject_fails_alone_among_a_thousand() {
+    let served = Served::start().await;
+    served.ingest(vec![event("m1", "user 7", "Product Added", 10 * MINUTE_MS)]).await;
+    let mut subjects: Vec<v1::Subject> = (0..1_000).map(|n| subject(&format!("user {n}")).unwrap()).collect();
+    subjects[3] = subject("").unwrap();
+    subjects[999] = v1::Subject { id: None };
+    let request = v1::BatchGetFeaturesRequest { subjects, features: vec!["add_to_carts_1h".to_owned()] };
+    let answer = served.features().batch_get_features(request).await.unwrap().into_inner();
+    assert_eq!(answer.results.len(), 1_000);
+    for (index, result) in answer.results.iter().enumerate() {
+        match index {
+            3 | 999 => assert!(result.features.is_empty(), "{index}"),
+            7 => assert_eq!((result.features[0].value, result.events_applied), (Some(1.0), 1)),
+            _ => assert_eq!(result.features[0].status(), FeatureStatus::NotFound, "{index}"),
+        }
+    }
+    let instants: std::collections::BTreeSet<i64> =
+        answer.results.iter().filter_map(|result| Some(result.effective_time?.seconds)).collect();
+    assert_eq!(instants.len(), 1, "all at one instant");
+    let failures: Vec<_> =
+        answer.failures.iter().map(|failure| (failure.index, failure.code.as_str())).collect();
+    assert_eq!(failures, [(3, "INVALID_ARGUMENT"), (999, "INVALID_ARGUMENT")]);
+    assert!(answer.failures[0].message.starts_with("subjects[3].user_id"), "{:?}", answer.failures[0]);
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn health_reflection_and_metrics_answer() {
     let served = Served::start().await;
     served.decide(cart("ada", 60.0)).await;

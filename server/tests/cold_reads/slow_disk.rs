@@ -1,0 +1,171 @@
+//! An engine whose disk answers only when a test lets it.
+//!
+//! Not here: what a server does meanwhile (`main`).
+
+use std::sync::Arc;
+
+use augur_domain::ids::MessageKey;
+use augur_domain::{ContentHash, UserKey};
+use augur_feature_store::Error;
+use augur_feature_store::store::{
+    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecords, MemoryStore, QuarantineRecord,
+    Read, Relocation, Store, Usage, Users,
+};
+use parking_lot::{Condvar, Mutex};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Table {
+    States,
+    Exposures,
+}
+
+#[derive(Debug, Default)]
+struct Disk {
+    /// Records that are on the disk only.
+    cold: Vec<(Table, UserKey)>,
+    stuck: bool,
+    /// Reads that wait for the disk now.
+    waiting: usize,
+}
+
+/// Everything in memory, except that the cold records must be fetched from a disk that may be stuck.
+#[derive(Debug, Default)]
+pub(crate) struct SlowDisk {
+    inner: MemoryStore,
+    disk: Mutex<Disk>,
+    changed: Condvar,
+}
+
+impl SlowDisk {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// From now on this record of the user is on the disk only, and stays there however often it is read.
+    pub(crate) fn cool(&self, table: Table, user: UserKey) {
+        self.disk.lock().cold.push((table, user));
+    }
+
+    pub(crate) fn set_stuck(&self, stuck: bool) {
+        self.disk.lock().stuck = stuck;
+        self.changed.notify_all();
+    }
+
+    /// Blocks until so many reads wait for the disk.
+    pub(crate) fn wait_for_waiting(&self, reads: usize) {
+        let mut disk = self.disk.lock();
+        self.changed.wait_while(&mut disk, |disk| disk.waiting < reads);
+    }
+
+    fn is_cold(&self, table: Table, user: UserKey) -> bool {
+        self.disk.lock().cold.contains(&(table, user))
+    }
+
+    /// What a read of a cold record waits for.
+    fn fetch(&self, table: Table, user: UserKey) {
+        let mut disk = self.disk.lock();
+        if disk.cold.contains(&(table, user)) {
+            disk.waiting += 1;
+            self.changed.notify_all();
+            self.changed.wait_while(&mut disk, |disk| disk.stuck);
+            disk.waiting -= 1;
+        }
+    }
+}
+
+impl Read for SlowDisk {
+    fn state(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.fetch(Table::States, user);
+        self.inner.state(user)
+    }
+    fn message_sequence(&self, user: UserKey, message_key: MessageKey) -> Result<Option<u64>, Error> {
+        self.inner.message_sequence(user, message_key)
+    }
+    fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {
+        self.inner.events(user)
+    }
+    fn all_events(&self) -> Result<EventRecords<'_>, Error> {
+        self.inner.all_events()
+    }
+    fn event_cursor(&self) -> Result<Box<dyn EventCursor + '_>, Error> {
+        self.inner.event_cursor()
+    }
+    fn users(&self) -> Result<Users<'_>, Error> {
+        self.inner.users()
+    }
+    fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.fetch(Table::Exposures, user);
+        self.inner.exposures(user)
+    }
+    fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.tombstone(user)
+    }
+    fn link(&self, id: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.link(id)
+    }
+    fn linked_ids(&self, person: UserKey) -> Result<Vec<UserKey>, Error> {
+        self.inner.linked_ids(person)
+    }
+    fn has_links(&self) -> Result<bool, Error> {
+        self.inner.has_links()
+    }
+}
+
+impl Store for SlowDisk {
+    fn snapshot(&self) -> Result<Box<dyn Read + '_>, Error> {
+        self.inner.snapshot()
+    }
+    fn state_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
+        let cold = self.is_cold(Table::States, user);
+        if cold { Ok(Cached::NotCached) } else { self.inner.state_if_cached(user) }
+    }
+    fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
+        let cold = self.is_cold(Table::Exposures, user);
+        if cold { Ok(Cached::NotCached) } else { self.inner.exposures_if_cached(user) }
+    }
+    fn commit(&self, commit: &Commit) -> Result<(), Error> {
+        self.inner.commit(commit)
+    }
+    fn relocate(&self, commit: &Commit, relocation: &Relocation) -> Result<(), Error> {
+        self.inner.relocate(commit, relocation)
+    }
+    fn erase(&self, erasure: &Erasure) -> Result<Erased, Error> {
+        self.inner.erase(erasure)
+    }
+    fn remove_tombstone(&self, user: UserKey) -> Result<(), Error> {
+        self.inner.remove_tombstone(user)
+    }
+    fn replace_states(&self, states: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
+        self.inner.replace_states(states)
+    }
+    fn feature_set(&self) -> Result<Option<ContentHash>, Error> {
+        self.inner.feature_set()
+    }
+    fn set_feature_set(&self, feature_set: Option<ContentHash>) -> Result<(), Error> {
+        self.inner.set_feature_set(feature_set)
+    }
+    fn counters(&self) -> Result<Vec<(u32, Counters)>, Error> {
+        self.inner.counters()
+    }
+    fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
+        self.inner.put_exposures(user, record)
+    }
+    fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<(), Error> {
+        self.inner.append_quarantine(records, keep)
+    }
+    fn quarantined(&self, before: Option<u64>, limit: usize) -> Result<Vec<QuarantineRecord>, Error> {
+        self.inner.quarantined(before, limit)
+    }
+    fn remove_quarantined(&self, places: &[u64]) -> Result<u64, Error> {
+        self.inner.remove_quarantined(places)
+    }
+    fn quarantine_len(&self) -> u64 {
+        self.inner.quarantine_len()
+    }
+    fn flush(&self) -> Result<(), Error> {
+        self.inner.flush()
+    }
+    fn usage(&self) -> Usage {
+        self.inner.usage()
+    }
+}
