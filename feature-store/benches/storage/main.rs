@@ -1,0 +1,30 @@
+//! What the durable store costs on a real disk: ingest beside the bare engine, and reads as the users grow in number.
+//!
+//! `cargo bench -p augur-feature-store --bench storage -- ingest [EVENTS]` and `-- scale [USERS]`; `TMPDIR` says on which
+//! disk. Run as a test, everything is tiny and only has to work. Not here: the aggregates' own cost (`apply.rs`).
+
+#![expect(clippy::print_stdout, reason = "a benchmark tells what it measured")]
+
+mod ingest;
+mod scale;
+mod shop;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let measures = std::env::args().any(|word| word == "--bench");
+    let size = |default| arguments.get(1).map_or(Ok(default), |size| size.replace('_', "").parse::<u64>());
+    match arguments.first().map(String::as_str) {
+        Some("ingest") if measures => ingest::measure(size(400_000)?),
+        Some("scale") if measures => scale::measure(size(1_000_000)?),
+        _ if measures => {
+            ingest::measure(400_000)?;
+            scale::measure(1_000_000)
+        }
+        _ => {
+            ingest::measure(2_000)?;
+            scale::measure(1_000)
+        }
+    }
+}
