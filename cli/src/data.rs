@@ -4,6 +4,7 @@
 //! DIR/augur.toml      configuration, with `[data] dir = "data"` beside it
 //! DIR/features.toml   what is computed per user
 //! DIR/policy.toml     what is decided
+//! DIR/events.toml     which events may come
 //! DIR/data/           everything stored
 //! ```
 //! Not here: what the files mean, or opening what is stored (`augur_server::App`).
@@ -16,10 +17,11 @@ use augur_server::Config;
 use crate::Error;
 
 /// Definitions to begin with: those of a shop.
-const SHIPPED: [(&str, &str); 3] = [
+const SHIPPED: [(&str, &str); 4] = [
     ("augur.toml", augur_server::config::SHIPPED),
     ("features.toml", include_str!("../../config/features.toml")),
     ("policy.toml", include_str!("../../config/policy.toml")),
+    ("events.toml", include_str!("../../config/events.toml")),
 ];
 
 /// A directory with a configuration in it.

@@ -53,6 +53,8 @@ enum Command {
     DecideAll(commands::decide_all::Args),
     Replay(commands::replay::Args),
     #[command(subcommand)]
+    Events(commands::events::Command),
+    #[command(subcommand)]
     Features(commands::features::Command),
     #[command(subcommand)]
     Models(commands::models::Command),
@@ -80,6 +82,7 @@ fn run(cli: Cli) -> Result<Outcome, Error> {
         Command::Train(args) => commands::train::run(&args, output),
         Command::Serve(args) => commands::serve::run(&args, output),
         Command::DecideAll(args) => commands::decide_all::run(&args, output),
+        Command::Events(command) => commands::events::run(&command, output),
         Command::Features(command) => commands::features::run(&command, output),
         Command::Replay(args) => commands::replay::run(&args, output),
         Command::Models(command) => commands::models::run(&command, output),

@@ -11,6 +11,7 @@ use augur_decision_log::Log;
 use augur_domain::ids::{Pseudonymiser, Subject};
 use augur_domain::{FeatureSet, ModelRef, UserKey};
 use augur_feature_store::store::Store;
+use augur_feature_store::taxonomy::Taxonomy;
 use augur_feature_store::{FeatureSchema, FeatureStore, Progress};
 use augur_models::{Registry, Scorer};
 use parking_lot::Mutex;
@@ -34,6 +35,7 @@ pub struct App {
     pub(crate) layout: Layout,
     pub(crate) pseudonymiser: Pseudonymiser,
     pub(crate) features_source: SourceFile,
+    pub(crate) taxonomy: Taxonomy,
     pub(crate) store: Arc<FeatureStore>,
     pub(crate) log: Log,
     pub(crate) registry: Registry,
@@ -94,6 +96,7 @@ impl App {
             .map_err(Error::Diagnostics)
             .map(Arc::new)?;
         let policy_source = active::source_file(&config.data.policy)?;
+        let taxonomy = taxonomy(&config)?;
         let layout = Layout::new(&config.data.dir);
         let pseudonymiser = layout.pseudonymiser()?;
         let metrics = Arc::new(Metrics::new()?);
@@ -120,6 +123,7 @@ impl App {
         tracing::info!(
             policy = %active.policy().id().short(),
             feature_set = %features.hash().short(),
+            taxonomy = %taxonomy.hash().short(),
             next_decision = recovery.next_sequence,
             users = store.stats().users_total,
             "data directory opened"
@@ -129,6 +133,7 @@ impl App {
             layout,
             pseudonymiser,
             features_source,
+            taxonomy,
             store: Arc::new(store),
             log,
             registry,
@@ -170,6 +175,11 @@ impl App {
     /// The feature store.
     pub fn store(&self) -> &Arc<FeatureStore> {
         &self.store
+    }
+
+    /// Which events may come.
+    pub const fn taxonomy(&self) -> &Taxonomy {
+        &self.taxonomy
     }
 
     /// The decision log.
@@ -281,6 +291,8 @@ fn log_config(config: &Config, layout: &Layout) -> augur_decision_log::Config {
 pub struct Checked {
     /// The feature definitions.
     pub schema: FeatureSchema,
+    /// Which events may come.
+    pub taxonomy: Taxonomy,
     /// The policy, without models.
     pub policy: augur_decision::PolicySnapshot,
 }
@@ -306,5 +318,11 @@ pub fn check_definitions(config: &Config) -> Result<Checked, Error> {
     let schema = FeatureSchema::parse(&features.name, &features.text).map_err(Error::Diagnostics)?;
     let set = Arc::clone(schema.feature_set());
     let policy = augur_decision::PolicySnapshot::load(&policy, set, &NoModels).map_err(Error::Diagnostics)?;
-    Ok(Checked { schema, policy })
+    Ok(Checked { schema, taxonomy: taxonomy(config)?, policy })
+}
+
+fn taxonomy(config: &Config) -> Result<Taxonomy, Error> {
+    let Some(path) = &config.data.events else { return Ok(Taxonomy::untyped()) };
+    let source = active::source_file(path)?;
+    Taxonomy::parse(&source.name, &source.text).map_err(Error::Diagnostics)
 }

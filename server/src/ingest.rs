@@ -8,7 +8,8 @@ use augur_domain::event::{EventOutcome, MAX_BATCH_EVENTS, MAX_EVENT_NAME_BYTES, 
 use augur_domain::ids::Subject;
 use augur_domain::{Event, Timestamp};
 use augur_feature_store::QuarantinedEvent;
-use augur_proto::convert::events::{Arrival, event_from_wire};
+use augur_feature_store::taxonomy::{Checked, Refused};
+use augur_proto::convert::events::{Arrival, event_from_wire, name_of};
 use augur_proto::v1;
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -75,6 +76,13 @@ impl Room {
         let kibibytes = Arc::clone(&self.kibibytes).acquire_many_owned(kibibytes).await.map_err(closed)?;
         Ok(Arc::new(Taken { _events: events, _kibibytes: kibibytes }))
     }
+}
+
+/// What the checks say of one event.
+enum Verdict {
+    Good(Event),
+    Aside(Box<QuarantinedEvent>),
+    Rejected(Quarantine),
 }
 
 /// A batch on its way to the disk. What was taken is stored even if nobody waits for it.
@@ -152,14 +160,15 @@ impl App {
         let mut bad = Vec::new();
         for wire in events {
             match self.check(wire, &arrival) {
-                Ok(event) => {
+                Verdict::Good(event) => {
                     good.push(event);
                     outcomes.push(None);
                 }
-                Err(entry) => {
+                Verdict::Aside(entry) => {
                     outcomes.push(Some(EventOutcome::Quarantined(entry.quarantine.clone())));
                     bad.push(*entry);
                 }
+                Verdict::Rejected(why) => outcomes.push(Some(EventOutcome::Rejected(why))),
             }
         }
         let stored = if good.is_empty() { None } else { Some(self.store_events(good, Arc::clone(&room))?) };
@@ -187,11 +196,42 @@ impl App {
         Ok(stored)
     }
 
-    fn check(&self, wire: v1::Event, arrival: &Arrival) -> Result<Event, Box<QuarantinedEvent>> {
+    fn check(&self, mut wire: v1::Event, arrival: &Arrival) -> Verdict {
+        self.drop_sensitive(&mut wire);
         // The check consumes the event; a bad one is kept as it came. One buffer costs less than a copy.
         let payload = wire.encode_to_vec();
-        event_from_wire(wire, arrival, &self.pseudonymiser)
-            .map_err(|quarantine| Box::new(self.entry(payload, arrival.received_at, quarantine)))
+        let aside = |why| Verdict::Aside(Box::new(self.entry(payload, arrival.received_at, why)));
+        let event = match event_from_wire(wire, arrival, &self.pseudonymiser) {
+            Ok(event) => event,
+            Err(why) => return aside(why),
+        };
+        match self.taxonomy.check(event) {
+            Ok(checked) => {
+                self.count_checked(&checked);
+                Verdict::Good(checked.event)
+            }
+            Err(Refused { why, reject: true }) => Verdict::Rejected(why),
+            Err(Refused { why, reject: false }) => aside(why),
+        }
+    }
+
+    /// Takes out what must be stored nowhere, the quarantine included, before anything else looks at it.
+    fn drop_sensitive(&self, wire: &mut v1::Event) {
+        if !self.taxonomy.has_sensitive() || wire.properties.is_empty() {
+            return;
+        }
+        let declared = self.taxonomy.event(name_of(wire));
+        let before = wire.properties.len();
+        wire.properties.retain(|name, _| !self.taxonomy.is_sensitive(declared, name));
+        self.metrics.sensitive_properties.increment((before - wire.properties.len()) as u64);
+    }
+
+    fn count_checked(&self, checked: &Checked) {
+        self.metrics.sensitive_properties.increment(u64::from(checked.sensitive_dropped));
+        self.metrics.unknown_properties.increment(u64::from(checked.unknown_dropped));
+        if checked.deprecated {
+            self.metrics.count_deprecated(&checked.event.name);
+        }
     }
 
     fn entry(

@@ -31,6 +31,8 @@ mod worker;
 
 pub use active::Active;
 pub use admin::{ModelListing, Reloaded};
+pub use augur_feature_store::taxonomy::{DeclaredEvent, Taxonomy};
+
 pub use app::{App, Checked, check_definitions};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use config::Config;

@@ -42,6 +42,14 @@ pub const COLD_READS: &str = "augur_cold_reads_total";
 pub const COLD_READS_REFUSED: &str = "augur_cold_reads_refused_total";
 /// Events taken, by outcome.
 pub const EVENTS: &str = "augur_events_total";
+/// Events set aside, by reason.
+pub const QUARANTINED: &str = "augur_quarantined_total";
+/// Quarantined events that made room for newer ones.
+pub const QUARANTINE_EVICTED: &str = "augur_quarantine_evicted_total";
+/// Properties left out of events, by cause.
+pub const DROPPED_PROPERTIES: &str = "augur_dropped_properties_total";
+/// Events that are deprecated or carry something that is, by event.
+pub const DEPRECATED_EVENTS: &str = "augur_deprecated_events_total";
 /// Events waiting to be stored.
 pub const QUEUED_EVENTS: &str = "augur_queued_events";
 /// Events stored.
@@ -106,6 +114,12 @@ pub struct Metrics {
     quarantined: Counter,
     rejected: Counter,
     suppressed: Counter,
+    /// Quarantined events that made room for newer ones.
+    pub quarantine_evicted: Counter,
+    /// Properties left out because they are sensitive.
+    pub sensitive_properties: Counter,
+    /// Properties left out because they are not declared.
+    pub unknown_properties: Counter,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -147,6 +161,9 @@ impl Metrics {
             quarantined: metrics::counter!(EVENTS, "outcome" => "QUARANTINED"),
             rejected: metrics::counter!(EVENTS, "outcome" => "REJECTED"),
             suppressed: metrics::counter!(EVENTS, "outcome" => "SUPPRESSED"),
+            quarantine_evicted: metrics::counter!(QUARANTINE_EVICTED),
+            sensitive_properties: metrics::counter!(DROPPED_PROPERTIES, "cause" => "sensitive"),
+            unknown_properties: metrics::counter!(DROPPED_PROPERTIES, "cause" => "unknown"),
         }))
     }
 
@@ -167,7 +184,11 @@ impl Metrics {
             match outcome {
                 EventOutcome::Accepted => accepted += 1,
                 EventOutcome::Duplicate => duplicate += 1,
-                EventOutcome::Quarantined(_) => quarantined += 1,
+                EventOutcome::Quarantined(why) => {
+                    quarantined += 1;
+                    let reason = why.reason.as_str();
+                    self.count_rare(|| metrics::counter!(QUARANTINED, "reason" => reason));
+                }
                 EventOutcome::Rejected(_) => rejected += 1,
                 EventOutcome::Suppressed => suppressed += 1,
             }
@@ -177,6 +198,15 @@ impl Metrics {
         self.quarantined.increment(quarantined);
         self.rejected.increment(rejected);
         self.suppressed.increment(suppressed);
+    }
+
+    /// Counts an event that is deprecated or carries something that is. Only declared names become labels.
+    pub fn count_deprecated(&self, event: &str) {
+        self.count_rare(|| metrics::counter!(DEPRECATED_EVENTS, "event" => event.to_owned()));
+    }
+
+    fn count_rare(&self, counter: impl FnOnce() -> Counter) {
+        with_local_recorder(&*self.recorder, || counter().increment(1));
     }
 
     /// The counters of one decision point, one per rung.

@@ -164,15 +164,26 @@ fn subject_of(wire: &v1::Event) -> Result<Subject<'_>, Quarantine> {
     Ok(Subject::Anonymous(&wire.anonymous_id))
 }
 
+const fn fixed_name(kind: EventKind) -> Option<&'static str> {
+    match kind {
+        EventKind::Page => Some("page_view"),
+        EventKind::Screen => Some("screen_view"),
+        EventKind::Identify => Some("identify"),
+        EventKind::Alias => Some("alias"),
+        EventKind::Track | EventKind::Retract => None,
+    }
+}
+
+/// What an event is called before anything is checked: the fixed name of its type, or the name as it came.
+pub fn name_of(wire: &v1::Event) -> &str {
+    kind_of(wire.r#type).ok().and_then(fixed_name).unwrap_or(&wire.event)
+}
+
 /// The name that features are declared on: fixed for page, screen and identify; for track the alias table, then
 /// lower case with `_` for spaces and dashes.
 fn canonical_name(kind: EventKind, given: &str) -> Result<Cow<'_, str>, Quarantine> {
-    match kind {
-        EventKind::Page => return Ok("page_view".into()),
-        EventKind::Screen => return Ok("screen_view".into()),
-        EventKind::Identify => return Ok("identify".into()),
-        EventKind::Alias => return Ok("alias".into()),
-        EventKind::Track | EventKind::Retract => {}
+    if let Some(name) = fixed_name(kind) {
+        return Ok(name.into());
     }
     if given.is_empty() {
         return Err(quarantine(

@@ -76,6 +76,8 @@ pub struct Data {
     pub features: PathBuf,
     /// The policy.
     pub policy: PathBuf,
+    /// The declared taxonomy of events; `None` takes any event as it is.
+    pub events: Option<PathBuf>,
     /// Memory for cached blocks of the store.
     pub block_cache_bytes: usize,
     /// Memory for unflushed writes of the store.
@@ -176,6 +178,7 @@ impl Default for Config {
                 dir: "data".into(),
                 features: "features.toml".into(),
                 policy: "policy.toml".into(),
+                events: None,
                 block_cache_bytes: 128 << 20,
                 write_buffer_bytes: 64 << 20,
                 read_threads: 8,

@@ -13,9 +13,16 @@ fn refused(text: &str, environment: &[(&str, &str)]) -> String {
     complaints.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
+/// The defaults, and the shop's taxonomy, which no directory of an earlier version has.
+fn shipped() -> Config {
+    let mut config = Config::default();
+    config.data.events = Some("events.toml".into());
+    config
+}
+
 #[test]
 fn the_shipped_file_is_the_defaults_and_names_every_key() {
-    assert_eq!(parse(SHIPPED, &[]).unwrap(), Config::default());
+    assert_eq!(parse(SHIPPED, &[]).unwrap(), shipped());
     for (section, keys) in SECTIONS {
         assert!(SHIPPED.contains(&format!("\n[{section}]\n")), "{section}");
         for key in keys {
@@ -31,6 +38,7 @@ fn the_shipped_definitions_load() {
     let checked = crate::check_definitions(&config).unwrap_or_else(|error| panic!("{error}"));
     let points: Vec<&str> = checked.policy.decision_points().iter().map(|point| &**point.name()).collect();
     assert_eq!(points, ["cart_page", "home_page", "weekly_email"]);
+    assert!(checked.taxonomy.event("purchase").is_some());
     assert!(checked.schema.feature_set().slot("purchases_30d").is_some());
     assert!(checked.schema.feature_set().slot("add_to_carts_1d").is_some());
 }
@@ -45,7 +53,8 @@ fn every_key_can_be_set_by_the_environment() {
                 other => other.to_string(),
             };
             let name = format!("AUGUR_{}_{}", section.to_uppercase(), key.to_uppercase());
-            assert_eq!(parse("", &[(&name, &value)]).unwrap(), Config::default(), "{name}={value}");
+            let expected = if key == &"events" { shipped() } else { Config::default() };
+            assert_eq!(parse("", &[(&name, &value)]).unwrap(), expected, "{name}={value}");
         }
     }
 }

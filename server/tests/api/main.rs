@@ -22,3 +22,4 @@ mod replay;
 mod restart;
 mod served;
 mod streams;
+mod taxonomy;

@@ -216,7 +216,7 @@ async fn health_reflection_and_metrics_answer() {
 }
 
 /// A page of the HTTP listener, headers and all.
-async fn get(served: &Served, path: &str) -> String {
+pub(crate) async fn get(served: &Served, path: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(served.running.http_address.unwrap()).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
