@@ -10,8 +10,9 @@ use augur_domain::event::EventOutcome;
 use augur_domain::{Event, FeatureVector, Timestamp, UserKey};
 
 use crate::exposure::{self, Stripes};
+use crate::generation::{Definitions, Generations, Opening, decoded, stored_state};
 use crate::store::{Cached, MemoryStore, QuarantineRecord, Store};
-use crate::writer::{Writers, decoded_state, stored_state};
+use crate::writer::Writers;
 use crate::{
     Config, Context, Error, ExposureGuard, FeatureSchema, Label, NoContext, Progress, QuarantinedEvent,
     Stats, StoredEvent, TrainingRows, UserState, quarantine, rebuild,
@@ -47,7 +48,7 @@ pub struct FeatureStore {
     // Declared first, dropped first: writers end before the engine they write to.
     writers: Writers,
     pub(crate) store: Arc<dyn Store>,
-    schema: Arc<FeatureSchema>,
+    generations: Arc<Generations>,
     decisions: Stripes,
     exposure_writes: Arc<Stripes>,
     quarantine_entries: u64,
@@ -81,8 +82,17 @@ impl FeatureStore {
         schema: Arc<FeatureSchema>,
         progress: impl FnMut(Progress),
     ) -> Result<Self, Error> {
+        Self::begin(config, schema)?.finish(progress)
+    }
+
+    /// [`Self::open`] in two steps, so that the caller can look at what will serve before anything is built.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    #[cfg(feature = "rocksdb")]
+    pub fn begin(config: &Config, schema: Arc<FeatureSchema>) -> Result<Opening, Error> {
         config.check()?;
-        Self::with_store(Arc::new(crate::store::RocksStore::open(config)?), config, schema, progress)
+        Opening::new(Arc::new(crate::store::RocksStore::open(config)?), config, schema)
     }
 
     /// A store that forgets everything when dropped; `config.dir` is not touched.
@@ -103,17 +113,29 @@ impl FeatureStore {
         schema: Arc<FeatureSchema>,
         progress: impl FnMut(Progress),
     ) -> Result<Self, Error> {
-        config.check()?;
-        rebuild::ensure(&*store, &schema, progress)?;
-        let writers = Writers::start(&store, &schema, config)?;
+        Opening::new(store, config, schema)?.finish(progress)
+    }
+
+    pub(crate) fn start(
+        store: Arc<dyn Store>,
+        config: &Config,
+        generations: Generations,
+    ) -> Result<Self, Error> {
+        let generations = Arc::new(generations);
+        let writers = Writers::start(&store, &generations, config)?;
         let quarantine_entries = config.quarantine_entries;
         let (decisions, exposure_writes) = (Stripes::new(), Arc::new(Stripes::new()));
-        Ok(Self { writers, store, schema, decisions, exposure_writes, quarantine_entries })
+        Ok(Self { writers, store, generations, decisions, exposure_writes, quarantine_entries })
+    }
+
+    /// The definitions in force, with the generation that holds their states.
+    pub fn definitions(&self) -> Arc<Definitions> {
+        self.generations.serving()
     }
 
     /// The definitions in force.
-    pub const fn schema(&self) -> &Arc<FeatureSchema> {
-        &self.schema
+    pub fn schema(&self) -> Arc<FeatureSchema> {
+        Arc::clone(self.definitions().schema())
     }
 
     /// Queues events; `done` runs once, on a writer thread, after the commits of every shard touched, with one
@@ -136,40 +158,39 @@ impl FeatureStore {
     /// # Errors
     /// [`Error::Storage`], or [`Error::Corrupted`] until the user's next event rebuilds what is damaged.
     pub fn features(&self, user: UserKey, now: Timestamp) -> Result<FeatureVector, Error> {
-        self.features_with(user, now, &NoContext)
+        self.features_by(&self.definitions(), user, now, &NoContext)
     }
 
-    /// [`Self::features`], with what a request tells about itself for the features that are computed from it.
+    /// [`Self::features`] by definitions that served when the caller took them, see [`Self::definitions`]; they stay
+    /// readable while they are held. With what a request tells about itself for the features that are computed from it.
     ///
     /// # Errors
     /// As [`Self::features`].
-    pub fn features_with(
+    pub fn features_by(
         &self,
+        definitions: &Definitions,
         user: UserKey,
         now: Timestamp,
         context: &dyn Context,
     ) -> Result<FeatureVector, Error> {
-        Ok(self.read(self.state(user)?, now, context))
+        Ok(definitions.read(stored_state(&*self.store, definitions, user)?, now, context))
     }
 
-    /// [`Self::features_with`] if memory can tell; `None` when only a read that may block can.
+    /// [`Self::features_by`] if memory can tell; `None` when only a read that may block can.
     ///
     /// # Errors
     /// As [`Self::features`].
     pub fn features_if_cached(
         &self,
+        definitions: &Definitions,
         user: UserKey,
         now: Timestamp,
         context: &dyn Context,
     ) -> Result<Option<FeatureVector>, Error> {
-        let Cached::Known(record) = self.store.state_if_cached(user)? else { return Ok(None) };
-        let state = decoded_state(record, &self.schema, user)?;
-        Ok(Some(self.read(state, now, context)))
-    }
-
-    fn read(&self, state: Option<UserState>, now: Timestamp, context: &dyn Context) -> FeatureVector {
-        let state = state.unwrap_or_else(|| UserState::new(&self.schema));
-        state.read(now, &self.schema, context)
+        let cached = self.store.state_if_cached(definitions.generation(), user)?;
+        let Cached::Known(record) = cached else { return Ok(None) };
+        let state = record.map(|record| decoded(&record, definitions.schema(), user)).transpose()?;
+        Ok(Some(definitions.read(state, now, context)))
     }
 
     /// The user's state as of the last commit.
@@ -177,12 +198,12 @@ impl FeatureStore {
     /// # Errors
     /// [`Error::Storage`] or [`Error::Corrupted`].
     pub fn state(&self, user: UserKey) -> Result<Option<UserState>, Error> {
-        stored_state(&*self.store, &self.schema, user)
+        stored_state(&*self.store, &self.definitions(), user)
     }
 
     /// Where each feature's window really starts for a read at `now`, in slot order; `None` without a window.
     pub fn windows(&self, now: Timestamp) -> Vec<Option<Timestamp>> {
-        self.schema.windows(now)
+        self.definitions().schema().windows(now)
     }
 
     /// What the user was given at or after `since`, oldest first; see [`Self::record_exposure`] for how far back.
@@ -300,7 +321,7 @@ impl FeatureStore {
     /// # Errors
     /// [`Error::Storage`], also from the iterator.
     pub fn users(&self) -> Result<impl Iterator<Item = Result<UserKey, Error>> + '_, Error> {
-        self.store.users()
+        self.store.users(self.definitions().generation(), None)
     }
 
     /// The user's events in the order of arrival.
@@ -317,7 +338,7 @@ impl FeatureStore {
     /// # Errors
     /// [`Error::InvalidLabel`]; from the iterator, [`Error::Storage`] or [`Error::Corrupted`].
     pub fn training_rows<'a>(&'a self, labels: &'a [Label]) -> Result<TrainingRows<'a>, Error> {
-        TrainingRows::new(&*self.store, &self.schema, labels)
+        TrainingRows::new(&*self.store, self.schema(), labels)
     }
 
     /// As [`Self::training_rows`], of labels in any number.
@@ -330,7 +351,7 @@ impl FeatureStore {
         labels: crate::SortedLabels,
         options: crate::TrainingOptions,
     ) -> Result<TrainingRows<'_>, Error> {
-        TrainingRows::of_sorted(&*self.store, &self.schema, Box::new(labels), options)
+        TrainingRows::of_sorted(&*self.store, self.schema(), Box::new(labels), options)
     }
 
     /// Recomputes the user's state from the event log and compares its bytes with what is served.
@@ -339,17 +360,18 @@ impl FeatureStore {
     /// [`Error::Storage`] or [`Error::Corrupted`].
     pub fn verify_user(&self, user: UserKey) -> Result<Verdict, Error> {
         let view = self.store.snapshot()?;
-        let Some(record) = view.state(user)? else { return Ok(Verdict::Unknown) };
-        let stored = UserState::decode(&record, &self.schema)
-            .map_err(|source| Error::corrupted_state(user, source))?;
-        let recomputed = rebuild::state_of(&*view, &self.schema, user, stored.watermark())?;
-        if rebuild::encoded(&recomputed, &self.schema) == record {
+        let definitions = self.definitions();
+        let schema = definitions.schema();
+        let record = view.state(definitions.generation(), user)?;
+        let Some(record) = record else { return Ok(Verdict::Unknown) };
+        let stored = decoded(&record, schema, user)?;
+        let recomputed = rebuild::state_of(&*view, schema, user, stored.watermark())?;
+        if rebuild::encoded(&recomputed, schema) == record {
             return Ok(Verdict::Identical { events: stored.watermark() });
         }
         let now = stored.last_event_time().max(recomputed.last_event_time()).unwrap_or_default();
-        let (left, right) =
-            (stored.read(now, &self.schema, &NoContext), recomputed.read(now, &self.schema, &NoContext));
-        let names = self.schema.feature_set().features().iter();
+        let (left, right) = (stored.read(now, schema, &NoContext), recomputed.read(now, schema, &NoContext));
+        let names = schema.feature_set().features().iter();
         let pairs = names.enumerate().zip(left.values.iter().zip(&right.values));
         let different = pairs
             .filter(|((slot, _), (one, other))| one != other || left.text(*slot) != right.text(*slot))

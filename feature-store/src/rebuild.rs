@@ -1,77 +1,12 @@
-//! From the event log to states, for all users or for one.
+//! From one user's event log to a state.
 //!
-//! A rebuild of all can be cut off at any point: the note of which definitions the states follow is taken away
-//! first and written last, so a half-done rebuild starts again. Not here: changing definitions while serving.
+//! Not here: all users, or what need not be computed because an older state has it (`generation`).
 
 use augur_domain::UserKey;
 
-use crate::config::Progress;
 use crate::state::{UserState, apply};
 use crate::store::{EventRecord, Read, Store};
 use crate::{DecodeError, Error, FeatureSchema, StoredEvent, event_record};
-
-/// States written together.
-const STATES_PER_WRITE: usize = 1_000;
-
-/// Makes every state follow `schema`, unless it does already.
-pub(crate) fn ensure(
-    store: &dyn Store,
-    schema: &FeatureSchema,
-    mut progress: impl FnMut(Progress),
-) -> Result<(), Error> {
-    let wanted = schema.feature_set().hash();
-    let stored = store.feature_set()?;
-    if stored == Some(wanted) {
-        return Ok(());
-    }
-    let events_total: u64 = store.counters()?.iter().map(|(_, counters)| counters.events).sum();
-    if events_total > 0 {
-        let from = stored.map_or_else(|| "none".to_owned(), |hash| hash.short());
-        tracing::info!(from, to = wanted.short(), events_total, "definitions changed: rebuilding all states");
-        store.set_feature_set(None)?;
-        let done = rebuild_all(store, schema, events_total, &mut progress)?;
-        tracing::info!(users = done.users, events = done.events, "all states are rebuilt");
-    }
-    store.set_feature_set(Some(wanted))
-}
-
-fn rebuild_all(
-    store: &dyn Store,
-    schema: &FeatureSchema,
-    events_total: u64,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Progress, Error> {
-    let mut done = Progress { users: 0, events: 0, events_total };
-    let mut ready: Vec<(UserKey, Vec<u8>)> = Vec::new();
-    let mut current: Option<(UserKey, UserState)> = None;
-    for record in store.all_events()? {
-        let record = record?;
-        if current.as_ref().is_none_or(|(user, _)| *user != record.user) {
-            if let Some((user, state)) = current.take() {
-                ready.push((user, encoded(&state, schema)));
-                done.users += 1;
-            }
-            if ready.len() >= STATES_PER_WRITE {
-                store.replace_states(&ready)?;
-                ready.clear();
-                progress(done);
-                tracing::debug!(users = done.users, events = done.events, events_total, "rebuilding states");
-            }
-            current = Some((record.user, UserState::new(schema)));
-        }
-        if let Some((_, state)) = &mut current {
-            apply_record(state, record, schema)?;
-        }
-        done.events += 1;
-    }
-    if let Some((user, state)) = current {
-        ready.push((user, encoded(&state, schema)));
-        done.users += 1;
-    }
-    store.replace_states(&ready)?;
-    progress(done);
-    Ok(done)
-}
 
 /// The user's state by the first `events` events of the log.
 pub(crate) fn state_of(

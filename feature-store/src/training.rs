@@ -13,6 +13,7 @@ mod sorter;
 
 use std::collections::VecDeque;
 use std::iter::Peekable;
+use std::sync::Arc;
 
 use augur_domain::{FeatureVector, Timestamp, UserKey};
 
@@ -106,7 +107,7 @@ type Labels<'a> = Box<dyn Iterator<Item = Result<NumberedLabel, Error>> + 'a>;
 /// Rows grouped by user in key order, ascending in time within a user. One pass over the event log, in which users
 /// without labels are jumped over. Of a user with many events only some are in memory at a time.
 pub struct TrainingRows<'a> {
-    schema: &'a FeatureSchema,
+    schema: Arc<FeatureSchema>,
     labels: Peekable<Labels<'a>>,
     events: EventLog<'a>,
     options: TrainingOptions,
@@ -128,7 +129,7 @@ impl<'a> TrainingRows<'a> {
     /// Rows of labels that are sorted here, in memory.
     pub(crate) fn new(
         store: &'a dyn Store,
-        schema: &'a FeatureSchema,
+        schema: Arc<FeatureSchema>,
         labels: &'a [Label],
     ) -> Result<Self, Error> {
         if let Some(label) = labels.iter().position(|label| label.outcome.is_some_and(|it| !it.is_finite())) {
@@ -145,7 +146,7 @@ impl<'a> TrainingRows<'a> {
     /// Rows of labels that come in the order of the rows.
     pub(crate) fn of_sorted(
         store: &'a dyn Store,
-        schema: &'a FeatureSchema,
+        schema: Arc<FeatureSchema>,
         labels: Labels<'a>,
         options: TrainingOptions,
     ) -> Result<Self, Error> {
@@ -185,12 +186,12 @@ impl<'a> TrainingRows<'a> {
             // The events of the user before are given up before new ones are read.
             self.past = None;
             let log = UserLog::open(&mut self.events, user)?;
-            self.past = Some((user, Past::open(log, self.schema)));
+            self.past = Some((user, Past::open(log, &self.schema)));
         }
         let Some((_, past)) = &mut self.past else { return Ok(()) };
         let instants: Vec<Timestamp> = self.waiting.iter().map(|waiting| waiting.label.at).collect();
         let (reach_ms, state_bytes) = (i64::from(self.options.inclusive), self.options.memory_bytes / 8);
-        let read = past.read(&mut self.events, &instants, reach_ms, self.schema, state_bytes)?;
+        let read = past.read(&mut self.events, &instants, reach_ms, &self.schema, state_bytes)?;
         for features in read {
             let Some(NumberedLabel { index, label }) = self.waiting.pop_front() else { break };
             let Label { user, at, outcome } = label;

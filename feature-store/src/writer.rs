@@ -20,10 +20,10 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Mutex, RwLock};
 
 use crate::exposure::spread;
+use crate::generation::Generations;
 use crate::store::{Counters, Store};
-use crate::{Config, Error, FeatureSchema};
+use crate::{Config, Error};
 use group::Group;
-pub(crate) use group::{decoded_state, stored_state};
 use request::{Limits, Part, Request, Room, Share};
 pub(crate) use turn::Turn;
 use turn::{Ended, MAX_WAITING_TURNS, Work};
@@ -78,7 +78,7 @@ struct Shard {
 impl Writers {
     pub(crate) fn start(
         store: &Arc<dyn Store>,
-        schema: &Arc<FeatureSchema>,
+        generations: &Arc<Generations>,
         config: &Config,
     ) -> Result<Self, Error> {
         let tally = Arc::new(Tally::default());
@@ -95,7 +95,7 @@ impl Writers {
             let writer = Writer {
                 shard: number,
                 store: Arc::clone(store),
-                schema: Arc::clone(schema),
+                generations: Arc::clone(generations),
                 receiver,
                 tally: Arc::clone(&tally),
                 counters: counters.unwrap_or_default(),
@@ -228,7 +228,7 @@ fn shard_of(user: UserKey, shards: usize) -> usize {
 struct Writer {
     shard: u32,
     store: Arc<dyn Store>,
-    schema: Arc<FeatureSchema>,
+    generations: Arc<Generations>,
     receiver: Receiver<Job>,
     tally: Arc<Tally>,
     counters: Counters,
@@ -276,8 +276,13 @@ impl Writer {
         if let Err(error) = self.recount() {
             tracing::error!(shard = self.shard, %error, "counters cannot be read");
         }
-        let mut turn =
-            Turn { store: &*self.store, shard: self.shard, counters: &mut self.counters, tally: &self.tally };
+        let mut turn = Turn {
+            store: &*self.store,
+            generations: &self.generations,
+            shard: self.shard,
+            counters: &mut self.counters,
+            tally: &self.tally,
+        };
         self.recount |= work(&mut turn) == Ended::Panicked;
     }
 
@@ -303,8 +308,8 @@ impl Writer {
 
     /// Every part is either wholly in the commit or answered with the error of its own reads.
     fn store_group(&mut self, parts: &[Part]) -> Vec<Result<Vec<EventOutcome>, Error>> {
-        let (store, schema) = (Arc::clone(&self.store), Arc::clone(&self.schema));
-        let mut group = Group::new(&*store, &schema);
+        let (store, live) = (Arc::clone(&self.store), self.generations.live());
+        let mut group = Group::new(&*store, &live);
         let answers: Vec<_> = parts.iter().map(|part| group.add(&part.share.events)).collect();
         match self.commit(group) {
             Ok(()) => answers,

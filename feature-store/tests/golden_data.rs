@@ -107,7 +107,8 @@ fn compare(store: &FeatureStore, task: &Path, wider: &dyn Fn(&str) -> bool) -> u
     let golden: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
     let label = |row: &csv::StringRecord| Label { user: user(&row[id]), at: at(&row[cutoff]), outcome: None };
     let labels: Vec<Label> = golden.iter().map(label).collect();
-    let set = store.schema().feature_set();
+    let schema = store.schema();
+    let set = schema.feature_set();
     let slots: BTreeMap<usize, usize> = headers
         .iter()
         .enumerate()

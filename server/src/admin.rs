@@ -145,14 +145,14 @@ impl App {
     }
 
     fn load(&self, source: SourceFile) -> Result<Active, Error> {
-        Active::load(source, self.feature_set(), Registered::strict(&self.registry))
+        Active::load(source, &self.feature_set(), Registered::strict(&self.registry))
     }
 
     /// The active policy with the models of `registered`. A model that was missing may stay missing; one that is in
     /// use may not get lost.
     fn reloaded(&self, registered: Registered<'_>) -> Result<Active, Error> {
         let now = self.active();
-        let next = Active::load(now.source().clone(), self.feature_set(), registered)?;
+        let next = Active::load(now.source().clone(), &self.feature_set(), registered)?;
         let in_use = |lost: &&Unusable| {
             let mut declared = now.policy().declared_models().iter();
             declared.any(|model| {
@@ -184,7 +184,7 @@ impl App {
         if !asked.any(|known| **known.registered_name() == *model && **known.alias() == *alias) {
             return Ok(());
         }
-        match Scorer::new(&self.registry.load(target)?, self.feature_set()) {
+        match Scorer::new(&self.registry.load(target)?, &self.feature_set()) {
             Ok(_) => Ok(()),
             Err(error) => Err(Error::NotNow {
                 problem: error.to_string(),

@@ -193,8 +193,8 @@ impl App {
     }
 
     /// The features being served.
-    pub fn feature_set(&self) -> &Arc<FeatureSet> {
-        self.store.schema().feature_set()
+    pub fn feature_set(&self) -> Arc<FeatureSet> {
+        Arc::clone(self.store.schema().feature_set())
     }
 
     /// The policy that decides now.

@@ -124,7 +124,7 @@ impl App {
         let mut moved = Vec::new();
         let asked = record.decision.scores.iter().filter(|outcome| outcome.score.is_some());
         for (outcome, model) in asked.filter_map(|outcome| Some((outcome, outcome.model.as_ref()?))) {
-            let scorer = Scorer::new(&self.registry.load(model)?, features)?;
+            let scorer = Scorer::new(&self.registry.load(model)?, &features)?;
             scorer.contributions(&record.inputs.features, &mut moved);
             contributions.extend(moved.iter().filter_map(|(slot, margin)| {
                 let feature = Arc::clone(&features.features().get(*slot)?.name);

@@ -92,7 +92,9 @@ impl App {
 
     /// The user's feature values as of `now`, without blocking the calling thread.
     pub(crate) async fn vector(&self, user: UserKey, now: Timestamp) -> Result<FeatureVector, Error> {
-        if let Some(vector) = self.store.features_if_cached(user, now, &NoContext)? {
+        if let Some(vector) =
+            self.store.features_if_cached(&self.store.definitions(), user, now, &NoContext)?
+        {
             return Ok(vector);
         }
         let store = Arc::clone(&self.store);

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use augur_domain::UserKey;
 use augur_domain::event::EventOutcome;
-use augur_feature_store::store::{Commit, NewEvent, Read as _, RocksStore, Store as _};
+use augur_feature_store::store::{Commit, Generation, NewEvent, Read as _, RocksStore, Store as _};
 use augur_feature_store::{Config, FeatureSchema, FeatureStore, UserState, apply};
 
 use crate::{Failure, shop};
@@ -117,7 +117,7 @@ fn commits(
                 if let Some(state) = states.get(&user) {
                     state.encode(schema, &mut record);
                 }
-                commit.states.push((user, record));
+                commit.states.push((Generation::FIRST, user, record));
             }
             commits.push(commit);
         }

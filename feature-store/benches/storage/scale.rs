@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use augur_domain::Timestamp;
-use augur_feature_store::store::{RocksStore, Store as _};
+use augur_feature_store::store::{Generation, RocksStore, Store as _};
 use augur_feature_store::{Config, FeatureSchema, FeatureStore, UserState, apply};
 
 use crate::{Failure, shop};
@@ -82,16 +82,17 @@ fn states(schema: &FeatureSchema) -> Vec<Vec<u8>> {
 }
 
 fn write(config: &Config, schema: &FeatureSchema, states: &[Vec<u8>], users: u64) -> Result<(), Failure> {
+    // Says which definitions the states follow.
+    drop(FeatureStore::open(config, Arc::new(schema.clone()))?);
     let store = RocksStore::open(config)?;
     let mut number = 0;
     while number < users {
         let last = users.min(number + USERS_PER_WRITE);
         let batch = (number..last).zip(states.iter().cycle().skip((number % states.len() as u64) as usize));
         let batch: Vec<_> = batch.map(|(number, state)| (shop::user(number), state.clone())).collect();
-        store.replace_states(&batch)?;
+        store.replace_states(Generation::FIRST, &batch)?;
         number = last;
     }
-    store.set_feature_set(Some(schema.feature_set().hash()))?;
     store.flush()?;
     Ok(())
 }

@@ -120,7 +120,7 @@ fn erase(
     let before = erased_at(turn.store, user)?;
     let erased_at = before.unwrap_or(now);
     let mut counters = turn.counters();
-    let had_state = turn.store.state(user)?.is_some();
+    let had_state = turn.store.state(turn.generations.serving().generation(), user)?.is_some();
     counters.erased_users = counters.erased_users.saturating_add(u64::from(had_state));
     let erasure = Erasure { user, tombstone: encode(erased_at), quarantined, shard: turn.shard, counters };
     let erased = turn.store.erase(&erasure)?;

@@ -197,6 +197,7 @@ impl Compiler {
             context,
             by_event,
             every_event,
+            source: Arc::default(),
         }
     }
 

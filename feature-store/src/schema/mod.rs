@@ -15,6 +15,7 @@ mod fields;
 mod filter;
 mod kind;
 mod output;
+mod restrict;
 #[cfg(test)]
 mod tests;
 
@@ -77,6 +78,8 @@ pub struct FeatureSchema {
     by_event: BTreeMap<Arc<str>, Vec<usize>>,
     /// Aggregates that any other event touches, ascending.
     every_event: Vec<usize>,
+    /// The text that it was read from.
+    source: Arc<str>,
 }
 
 /// One aggregate and the events it takes in.
@@ -245,7 +248,7 @@ impl FeatureSchema {
         let mut complaints = Complaints::new(file, text);
         let document = document::read(text, &mut complaints);
         match compile::compile(document, &mut complaints) {
-            Some(schema) => Ok(schema),
+            Some(schema) => Ok(Self { source: text.into(), ..schema }),
             None => Err(complaints.into_sorted()),
         }
     }
@@ -268,6 +271,11 @@ impl FeatureSchema {
             _ => None,
         };
         self.outputs.iter().map(start).collect()
+    }
+
+    /// The text that it was read from.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     pub(crate) fn aggregates(&self) -> &[AggregateSpec] {

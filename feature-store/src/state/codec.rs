@@ -16,6 +16,8 @@ use crate::schema::FeatureSchema;
 
 const MAGIC: u8 = b'S';
 const VERSION: u8 = 2;
+/// What the directory remembers about its states beside their definitions.
+pub(crate) const FORMAT: u8 = VERSION;
 
 impl UserState {
     /// Appends the packed record to `out`. Equal states give equal bytes.

@@ -3,6 +3,7 @@
 //! Not here: clocks, storage, or bytes (`codec`). [`apply`] is the only way into a state, whether events come
 //! from the network, from the event log after a change of definitions, or for a training set.
 
+mod carry;
 mod codec;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,8 @@ mod tests;
 use augur_domain::event::EventKind;
 use augur_domain::feature::FeatureValue;
 use augur_domain::{Event, FeatureStatus, FeatureVector, Timestamp};
+
+pub(crate) use codec::FORMAT;
 
 use crate::aggregate::Aggregate;
 use crate::schema::{AggregateSpec, Context, FeatureSchema, Output, Source};

@@ -2,11 +2,12 @@
 //!
 //! Not here: what only one engine promises, such as surviving a crash (`tests/durability.rs`).
 
-use augur_domain::ContentHash;
 use augur_domain::ids::MessageKey;
 
 use super::*;
 use crate::testing::user;
+
+const FIRST: Generation = Generation::FIRST;
 
 #[test]
 fn memory_keeps_the_contract() {
@@ -23,7 +24,7 @@ fn rocksdb_keeps_the_contract() {
     let before = everything(&store);
     drop(store);
     let store = RocksStore::open(&config).unwrap();
-    assert_eq!(store.state_if_cached(user(1)).unwrap(), Cached::NotCached);
+    assert_eq!(store.state_if_cached(FIRST, user(1)).unwrap(), Cached::NotCached);
     assert_eq!(everything(&store), before, "what was written before a start is there after it");
 }
 
@@ -56,7 +57,8 @@ fn keeps_the_contract<S: Store>(store: &S) {
     a_commit_is_all_there(store);
     events_come_back_in_order(store);
     states_can_be_replaced(store);
-    definitions_are_remembered(store);
+    generations_do_not_mix(store);
+    the_record_of_generations_is_remembered(store);
     exposures_are_replaced_whole(store);
     quarantine_is_bounded_and_newest_first(store);
     quarantine_may_lose_many_at_once(store);
@@ -77,9 +79,9 @@ fn keeps_the_contract<S: Store>(store: &S) {
 /// All that can be read of users.
 fn everything(store: &dyn Read) -> Vec<String> {
     let events = store.all_events().unwrap().map(|event| format!("{:?}", event.unwrap()));
-    let users = store.users().unwrap().map(|user| {
+    let users = store.users(FIRST, None).unwrap().map(|user| {
         let user = user.unwrap();
-        let (state, exposures) = (store.state(user).unwrap(), store.exposures(user).unwrap());
+        let (state, exposures) = (store.state(FIRST, user).unwrap(), store.exposures(user).unwrap());
         format!("{user}: {state:?}, {exposures:?}, {:?}", store.tombstone(user).unwrap())
     });
     events.chain(users).collect()
@@ -90,12 +92,12 @@ fn message(number: u8) -> MessageKey {
 }
 
 fn starts_empty(store: &impl Store) {
-    assert_eq!(store.state(user(1)).unwrap(), None);
+    assert_eq!(store.state(FIRST, user(1)).unwrap(), None);
     assert!(!store.contains_message(user(1), message(1)).unwrap());
     assert_eq!(store.events(user(1)).unwrap().count(), 0);
     assert_eq!(store.all_events().unwrap().count(), 0);
-    assert_eq!(store.users().unwrap().count(), 0);
-    assert_eq!(store.feature_set().unwrap(), None);
+    assert_eq!(store.users(FIRST, None).unwrap().count(), 0);
+    assert_eq!(store.generations().unwrap(), None);
     assert_eq!(store.counters().unwrap(), []);
     assert_eq!(store.exposures(user(1)).unwrap(), None);
     assert_eq!((store.quarantine_len(), store.quarantined(None, 9).unwrap().len()), (0, 0));
@@ -109,9 +111,9 @@ fn a_commit_is_all_there(store: &impl Store) {
     let counters = Counters { events: 300, users: 2, erased_users: 0 };
     let first = (1..=299).map(|sequence| new_event(2, sequence, sequence.min(250) as u8));
     let events = first.chain([new_event(1, 1, 1)]).collect();
-    let states = vec![(user(2), b"two".to_vec()), (user(1), b"one".to_vec())];
+    let states = vec![(FIRST, user(2), b"two".to_vec()), (FIRST, user(1), b"one".to_vec())];
     store.commit(&Commit { shard: 3, events, states, counters }).unwrap();
-    assert_eq!(store.state(user(1)).unwrap().as_deref(), Some(b"one".as_slice()));
+    assert_eq!(store.state(FIRST, user(1)).unwrap().as_deref(), Some(b"one".as_slice()));
     assert!(store.contains_message(user(1), message(1)).unwrap());
     assert!(!store.contains_message(user(1), message(2)).unwrap(), "messages are remembered per user");
     assert_eq!(store.message_sequence(user(2), message(251)).unwrap(), None);
@@ -125,27 +127,54 @@ fn events_come_back_in_order(store: &impl Store) {
         events.map(|event| (event.user, event.sequence, event.record)).collect::<Vec<_>>()
     };
     assert_eq!(sequences(1), [(user(1), 1, vec![1, 1])]);
+    let later: Vec<_> =
+        store.events_after(user(2), 297).unwrap().map(|event| event.unwrap().sequence).collect();
+    assert_eq!(later, [298, 299]);
+    assert_eq!(store.events_after(user(2), 299).unwrap().count(), 0);
     let of_two = sequences(2);
     assert_eq!(of_two.len(), 299);
     assert!(of_two.iter().zip(1..).all(|((_, found, _), expected)| *found == expected));
     let all: Vec<_> = store.all_events().unwrap().map(|event| event.unwrap().user).collect();
     assert_eq!((all.len(), all[0], all[1]), (300, user(1), user(2)));
-    let users: Vec<_> = store.users().unwrap().map(Result::unwrap).collect();
+    let users: Vec<_> = store.users(FIRST, None).unwrap().map(Result::unwrap).collect();
     assert_eq!(users, [user(1), user(2)]);
 }
 
 fn states_can_be_replaced(store: &impl Store) {
-    store.replace_states(&[(user(1), b"new".to_vec())]).unwrap();
-    assert_eq!(store.state(user(1)).unwrap().as_deref(), Some(b"new".as_slice()));
-    assert_eq!(store.state(user(2)).unwrap().as_deref(), Some(b"two".as_slice()));
+    store.replace_states(FIRST, &[(user(1), b"new".to_vec())]).unwrap();
+    assert_eq!(store.state(FIRST, user(1)).unwrap().as_deref(), Some(b"new".as_slice()));
+    assert_eq!(store.state(FIRST, user(2)).unwrap().as_deref(), Some(b"two".as_slice()));
 }
 
-fn definitions_are_remembered(store: &impl Store) {
-    let hash = ContentHash::from_bytes([5; 32]);
-    store.set_feature_set(Some(hash)).unwrap();
-    assert_eq!(store.feature_set().unwrap(), Some(hash));
-    store.set_feature_set(None).unwrap();
-    assert_eq!(store.feature_set().unwrap(), None);
+fn generations_do_not_mix(store: &impl Store) {
+    let (second, third) = (Generation::new(2).unwrap(), Generation::new(3).unwrap());
+    let keys = [0, 1, 2, u8::MAX].map(user);
+    let states: Vec<_> = keys.iter().map(|user| (*user, b"second".to_vec())).collect();
+    store.replace_states(second, &states).unwrap();
+    let states = vec![(third, user(2), b"third".to_vec()), (second, user(2), b"newer".to_vec())];
+    store.commit(&Commit { shard: 3, states, ..Commit::default() }).unwrap();
+    let read = |generation| store.state(generation, user(2)).unwrap();
+    assert_eq!(read(FIRST).as_deref(), Some(b"two".as_slice()));
+    assert_eq!(read(second).as_deref(), Some(b"newer".as_slice()));
+    let users =
+        |generation, after| store.users(generation, after).unwrap().map(Result::unwrap).collect::<Vec<_>>();
+    assert_eq!(users(second, None), keys);
+    assert_eq!(users(second, Some(user(1))), keys[2..]);
+    assert_eq!(users(second, Some(UserKey::from_bytes([1; 16]))), keys[2..]);
+    let between = UserKey::from_bytes([1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9]);
+    assert_eq!(users(second, Some(between)), keys[2..]);
+    assert_eq!(users(second, Some(user(u8::MAX))), []);
+    store.drop_states(second).unwrap();
+    assert_eq!((users(second, None), read(second)), (Vec::new(), None));
+    assert_eq!((users(third, None), users(FIRST, None)), (vec![user(2)], vec![user(1), user(2)]));
+    store.drop_states(third).unwrap();
+}
+
+fn the_record_of_generations_is_remembered(store: &impl Store) {
+    for record in [b"one".as_slice(), b"another"] {
+        store.put_generations(record).unwrap();
+        assert_eq!(store.generations().unwrap().as_deref(), Some(record));
+    }
 }
 
 fn exposures_are_replaced_whole(store: &impl Store) {
@@ -205,7 +234,7 @@ fn fill(store: &impl Store, who: u8, count: u64) {
         message_key: MessageKey::from_bytes(u128::from(sequence).to_be_bytes()),
         ..new_event(who, sequence, 0)
     });
-    let states = vec![(user(who), count.to_be_bytes().to_vec())];
+    let states = vec![(FIRST, user(who), count.to_be_bytes().to_vec())];
     store.commit(&Commit { shard: 3, events: events.collect(), states, ..Commit::default() }).unwrap();
 }
 
@@ -232,12 +261,15 @@ fn snapshots_keep_showing_their_moment(store: &impl Store) {
     store.erase(&erasure(21)).unwrap();
     store.flush().unwrap();
     assert_eq!(everything(&*snapshot), before);
-    assert_eq!(snapshot.state(user(21)).unwrap().unwrap(), 4_u64.to_be_bytes());
+    assert_eq!(snapshot.state(FIRST, user(21)).unwrap().unwrap(), 4_u64.to_be_bytes());
     assert_eq!(snapshot.exposures(user(21)).unwrap().as_deref(), Some(b"before".as_slice()));
     assert_eq!(snapshot.events(user(21)).unwrap().count(), 4);
     let fifth = MessageKey::from_bytes(5_u128.to_be_bytes());
     assert_eq!(snapshot.message_sequence(user(21), fifth).unwrap(), None);
-    assert_eq!((snapshot.state(user(22)).unwrap(), snapshot.tombstone(user(21)).unwrap()), (None, None));
+    assert_eq!(
+        (snapshot.state(FIRST, user(22)).unwrap(), snapshot.tombstone(user(21)).unwrap()),
+        (None, None)
+    );
     assert_ne!(everything(store), before);
 }
 
@@ -245,8 +277,8 @@ fn what_was_just_read_is_known_without_the_disk(store: &impl Store) {
     fill(store, 23, 2);
     store.put_exposures(user(23), b"given").unwrap();
     store.flush().unwrap();
-    let (state, exposures) = (store.state(user(23)).unwrap(), store.exposures(user(23)).unwrap());
-    assert_eq!(store.state_if_cached(user(23)).unwrap(), Cached::Known(state));
+    let (state, exposures) = (store.state(FIRST, user(23)).unwrap(), store.exposures(user(23)).unwrap());
+    assert_eq!(store.state_if_cached(FIRST, user(23)).unwrap(), Cached::Known(state));
     assert_eq!(store.exposures_if_cached(user(23)).unwrap(), Cached::Known(exposures));
 }
 
@@ -255,20 +287,26 @@ fn erasure_leaves_only_a_tombstone(store: &impl Store) {
     fill(store, 31, 3);
     fill(store, 32, 3);
     store.put_exposures(user(31), b"given").unwrap();
+    for number in [2, 7] {
+        let states = [31, 32].map(|who| (user(who), b"later".to_vec()));
+        store.replace_states(Generation::new(number).unwrap(), &states).unwrap();
+    }
     store.append_quarantine(&[b"of 31".to_vec(), b"of 32".to_vec()], 2).unwrap();
     let quarantined = vec![store.quarantined(None, 2).unwrap()[1].number];
     let erased = store.erase(&Erasure { quarantined, ..erasure(31) }).unwrap();
-    assert_eq!(erased, Erased { states: 1, events: 3, messages: 3, exposures: 1, quarantined: 1 });
+    assert_eq!(erased, Erased { states: 3, events: 3, messages: 3, exposures: 1, quarantined: 1 });
     assert_eq!((newest(store, 9), store.quarantine_len()), (vec![b"of 32".to_vec()], 1));
     let first = MessageKey::from_bytes(1_u128.to_be_bytes());
-    assert_eq!(store.state(user(31)).unwrap(), None);
+    assert_eq!(store.state(FIRST, user(31)).unwrap(), None);
     assert_eq!(store.exposures(user(31)).unwrap(), None);
     assert_eq!(store.events(user(31)).unwrap().count(), 0);
     assert!(!store.contains_message(user(31), first).unwrap());
-    assert!(store.users().unwrap().all(|it| it.unwrap() != user(31)));
+    assert!(store.users(FIRST, None).unwrap().all(|it| it.unwrap() != user(31)));
     assert!(store.all_events().unwrap().all(|event| event.unwrap().user != user(31)));
     assert_eq!(store.tombstone(user(31)).unwrap().as_deref(), Some(b"gone".as_slice()));
     assert_eq!(store.counters().unwrap(), [(3, erasure(31).counters)]);
+    let seventh = Generation::new(7).unwrap();
+    assert_eq!(store.users(seventh, None).unwrap().map(Result::unwrap).collect::<Vec<_>>(), [user(32)]);
     for neighbour in [30, 32] {
         assert_eq!(store.events(user(neighbour)).unwrap().count(), 3);
         assert!(store.contains_message(user(neighbour), first).unwrap());
@@ -298,7 +336,7 @@ fn readers_see_whole_commits(store: &impl Store) {
     const ROUNDS: u64 = 200;
     let write = |round: u64| {
         let events = vec![new_event(50, round, round as u8), new_event(51, round, round as u8)];
-        let states = [50, 51].map(|who| (user(who), round.to_be_bytes().to_vec())).to_vec();
+        let states = [50, 51].map(|who| (FIRST, user(who), round.to_be_bytes().to_vec())).to_vec();
         store.commit(&Commit { shard: 3, events, states, ..Commit::default() }).unwrap();
     };
     let count = |state: Option<Vec<u8>>| u64::from_be_bytes(state.unwrap().try_into().unwrap());
@@ -309,7 +347,7 @@ fn readers_see_whole_commits(store: &impl Store) {
                 let mut last = 0;
                 while last < ROUNDS {
                     let snapshot = store.snapshot().unwrap();
-                    let rounds = [50, 51].map(|who| count(snapshot.state(user(who)).unwrap()));
+                    let rounds = [50, 51].map(|who| count(snapshot.state(FIRST, user(who)).unwrap()));
                     let events = [50, 51].map(|who| snapshot.events(user(who)).unwrap().count() as u64);
                     assert_eq!((rounds, events), ([rounds[0]; 2], [rounds[0]; 2]));
                     assert!(rounds[0] >= last, "time goes on");
@@ -343,13 +381,13 @@ fn what_moves_between_users_moves_whole(store: &impl Store) {
     let before = store.counters().unwrap();
     let counters = Counters { events: 3, users: 2, erased_users: 0 };
     let events = vec![new_event(81, 1, 1), new_event(81, 2, 2), new_event(82, 1, 3)];
-    let states = vec![(user(81), b"from".to_vec()), (user(82), b"to".to_vec())];
+    let states = vec![(FIRST, user(81), b"from".to_vec()), (FIRST, user(82), b"to".to_vec())];
     store.commit(&Commit { shard: 8, events, states, counters }).unwrap();
     store.put_exposures(user(81), b"shown").unwrap();
 
     let counters = Counters { events: 3, users: 1, erased_users: 0 };
     let events = vec![new_event(82, 2, 1), new_event(82, 3, 2)];
-    let commit = Commit { shard: 8, events, states: vec![(user(82), b"both".to_vec())], counters };
+    let commit = Commit { shard: 8, events, states: vec![(FIRST, user(82), b"both".to_vec())], counters };
     let link =
         |id, record: &[u8]| NewLink { id: user(id), before: None, after: Some((user(82), record.to_vec())) };
     let relocation = Relocation {
@@ -363,7 +401,7 @@ fn what_moves_between_users_moves_whole(store: &impl Store) {
         store.relocate(&commit, &relocation).unwrap();
         assert_eq!(store.events(user(81)).unwrap().count(), 0);
         assert!(!store.contains_message(user(81), message(1)).unwrap());
-        assert_eq!((store.state(user(81)).unwrap(), store.exposures(user(81)).unwrap()), (None, None));
+        assert_eq!((store.state(FIRST, user(81)).unwrap(), store.exposures(user(81)).unwrap()), (None, None));
         let moved: Vec<u64> = store.events(user(82)).unwrap().map(|event| event.unwrap().sequence).collect();
         assert_eq!(moved, [1, 2, 3]);
         assert_eq!(store.message_sequence(user(82), message(2)).unwrap(), Some(3));
@@ -384,7 +422,7 @@ fn what_moves_between_users_moves_whole(store: &impl Store) {
         ..Relocation::default()
     };
     let events = vec![new_event(82, 2, 2), new_event(81, 1, 1)];
-    let states = vec![(user(81), b"from".to_vec())];
+    let states = vec![(FIRST, user(81), b"from".to_vec())];
     store.relocate(&Commit { shard: 8, events, states, counters }, &relocation).unwrap();
     assert_eq!(store.events(user(82)).unwrap().count(), 2);
     assert_eq!(store.message_sequence(user(82), message(2)).unwrap(), Some(2));

@@ -4,14 +4,15 @@
 //! written to. Not here: any promise beyond the life of the process.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
+use augur_domain::UserKey;
 use augur_domain::ids::MessageKey;
-use augur_domain::{ContentHash, UserKey};
 use parking_lot::RwLock;
 
 use super::{
-    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecord, EventRecords, NewLink,
+    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecord, EventRecords, Generation, NewLink,
     QuarantineRecord, Read, Relocation, Store, Usage, Users,
 };
 use crate::Error;
@@ -29,7 +30,7 @@ struct Tables {
     quarantine: BTreeMap<u64, Vec<u8>>,
     last_quarantined: u64,
     counters: BTreeMap<u32, Counters>,
-    feature_set: Option<ContentHash>,
+    generations: Option<Vec<u8>>,
 }
 
 type UserTable = BTreeMap<UserKey, Arc<Rows>>;
@@ -37,7 +38,7 @@ type UserTable = BTreeMap<UserKey, Arc<Rows>>;
 /// Everything under one user's key.
 #[derive(Debug, Clone, Default)]
 struct Rows {
-    state: Option<Vec<u8>>,
+    states: BTreeMap<Generation, Vec<u8>>,
     /// By sequence.
     events: BTreeMap<u64, Vec<u8>>,
     /// The sequence of each message.
@@ -58,10 +59,8 @@ impl Tables {
         removed.count() as u64
     }
 
-    fn put_states(&mut self, states: &[(UserKey, Vec<u8>)]) {
-        for (user, record) in states {
-            self.rows(*user).state = Some(record.clone());
-        }
+    fn put_state(&mut self, generation: Generation, user: UserKey, record: &[u8]) {
+        self.rows(user).states.insert(generation, record.to_vec());
     }
 
     fn commit(&mut self, commit: &Commit) {
@@ -70,7 +69,9 @@ impl Tables {
             rows.messages.insert(event.message_key, event.sequence);
             rows.events.insert(event.sequence, event.record.clone());
         }
-        self.put_states(&commit.states);
+        for (generation, user, record) in &commit.states {
+            self.put_state(*generation, *user, record);
+        }
         self.counters.insert(commit.shard, commit.counters);
     }
 
@@ -81,7 +82,7 @@ impl Tables {
             rows.messages.remove(message_key);
         }
         for user in &relocation.users {
-            self.rows(*user).state = None;
+            self.rows(*user).states.clear();
         }
         for (user, record) in &relocation.exposures {
             self.rows(*user).exposures.clone_from(record);
@@ -131,16 +132,16 @@ impl UserRows for View {
 }
 
 impl<T: UserRows> Read for T {
-    fn state(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.row(user, |rows| rows.state.clone()))
+    fn state(&self, generation: Generation, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.row(user, |rows| rows.states.get(&generation).cloned()))
     }
 
     fn message_sequence(&self, user: UserKey, message_key: MessageKey) -> Result<Option<u64>, Error> {
         Ok(self.row(user, |rows| rows.messages.get(&message_key).copied()))
     }
 
-    fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {
-        let events = self.row(user, |rows| Some(records(user, rows)));
+    fn events_after(&self, user: UserKey, after: u64) -> Result<EventRecords<'_>, Error> {
+        let events = self.row(user, |rows| Some(records(user, rows, after)));
         Ok(Box::new(events.into_iter().flatten()))
     }
 
@@ -148,7 +149,7 @@ impl<T: UserRows> Read for T {
         let all = |users: &UserTable| {
             users.iter().map(|(user, rows)| (*user, Arc::clone(rows))).collect::<Vec<_>>()
         };
-        Ok(Box::new(self.with(all).into_iter().flat_map(|(user, rows)| records(user, &rows))))
+        Ok(Box::new(self.with(all).into_iter().flat_map(|(user, rows)| records(user, &rows, 0))))
     }
 
     fn event_cursor(&self) -> Result<Box<dyn EventCursor + '_>, Error> {
@@ -156,9 +157,11 @@ impl<T: UserRows> Read for T {
         Ok(Box::new(Cursor { users, user: 0, sequence: 0 }))
     }
 
-    fn users(&self) -> Result<Users<'_>, Error> {
+    fn users(&self, generation: Generation, after: Option<UserKey>) -> Result<Users<'_>, Error> {
         let all = |users: &UserTable| {
-            let with_state = users.iter().filter(|(_, rows)| rows.state.is_some());
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let users = users.range((from, Bound::Unbounded));
+            let with_state = users.filter(|(_, rows)| rows.states.contains_key(&generation));
             with_state.map(|(user, _)| *user).collect::<Vec<_>>()
         };
         Ok(Box::new(self.with(all).into_iter().map(Ok)))
@@ -186,8 +189,15 @@ impl<T: UserRows> Read for T {
     }
 }
 
-fn records(user: UserKey, rows: &Rows) -> impl Iterator<Item = Result<EventRecord, Error>> + use<> {
-    let events = rows.events.iter().map(|(&sequence, record)| (sequence, record.clone()));
+fn records(
+    user: UserKey,
+    rows: &Rows,
+    after: u64,
+) -> impl Iterator<Item = Result<EventRecord, Error>> + use<> {
+    let events = rows
+        .events
+        .range((Bound::Excluded(after), Bound::Unbounded))
+        .map(|(&sequence, record)| (sequence, record.clone()));
     let events: Vec<_> = events.collect();
     events.into_iter().map(move |(sequence, record)| Ok(EventRecord { user, sequence, record }))
 }
@@ -197,8 +207,8 @@ impl Store for MemoryStore {
         Ok(Box::new(View { users: Arc::clone(&self.tables.read().users) }))
     }
 
-    fn state_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
-        self.state(user).map(Cached::Known)
+    fn state_if_cached(&self, generation: Generation, user: UserKey) -> Result<Cached, Error> {
+        self.state(generation, user).map(Cached::Known)
     }
 
     fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
@@ -228,7 +238,7 @@ impl Store for MemoryStore {
         let quarantined = tables.remove_quarantined(&erasure.quarantined);
         Ok(Erased {
             quarantined,
-            states: u64::from(rows.state.is_some()),
+            states: rows.states.len() as u64,
             events: rows.events.len() as u64,
             messages: rows.messages.len() as u64,
             exposures: u64::from(rows.exposures.is_some()),
@@ -240,17 +250,29 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn replace_states(&self, states: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
-        self.tables.write().put_states(states);
+    fn replace_states(&self, generation: Generation, states: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
+        let mut tables = self.tables.write();
+        for (user, record) in states {
+            tables.put_state(generation, *user, record);
+        }
         Ok(())
     }
 
-    fn feature_set(&self) -> Result<Option<ContentHash>, Error> {
-        Ok(self.tables.read().feature_set)
+    fn drop_states(&self, generation: Generation) -> Result<(), Error> {
+        let mut tables = self.tables.write();
+        let users: Vec<UserKey> = tables.users.keys().copied().collect();
+        for user in users {
+            tables.rows(user).states.remove(&generation);
+        }
+        Ok(())
     }
 
-    fn set_feature_set(&self, feature_set: Option<ContentHash>) -> Result<(), Error> {
-        self.tables.write().feature_set = feature_set;
+    fn generations(&self) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.tables.read().generations.clone())
+    }
+
+    fn put_generations(&self, record: &[u8]) -> Result<(), Error> {
+        self.tables.write().generations = Some(record.to_vec());
         Ok(())
     }
 

@@ -1,12 +1,13 @@
 //! What a storage engine must offer, so that everything above it is written once.
 //!
-//! An engine is a [`Store`]. It keeps six tables under a user's key (state, events, dedup marks, exposures, links,
-//! tombstone) and three that belong to nobody (quarantine, counters, definitions). Records are opaque bytes; their layouts belong
-//! to `state`, `event_record`, `exposure`, `identity` and `quarantine`. What every engine promises:
+//! An engine is a [`Store`]. It keeps six tables under a user's key (states by generation, events, dedup marks, exposures, links,
+//! tombstone) and three that belong to nobody (quarantine, counters, generations). Records are opaque bytes; their layouts belong
+//! to `state`, `event_record`, `exposure`, `identity`, `quarantine` and `generation`. What every engine promises:
 //!
 //! - **Order.** Events come by user key and then by sequence, users by key.
 //! - **Atomicity.** Each method that writes takes effect whole or not at all, for readers and after a crash.
-//! - **Durability.** [`Store::commit`], [`Store::relocate`], [`Store::erase`] and [`Store::append_quarantine`] survive the loss of power once they
+//! - **Durability.** [`Store::commit`], [`Store::relocate`], [`Store::erase`],
+//!   [`Store::put_generations`] and [`Store::append_quarantine`] survive the loss of power once they
 //!   return, when the engine was opened so; the other writes do after the next of these or [`Store::flush`].
 //! - **Idempotence.** Writing the same again changes nothing; so does erasing a user of whom nothing is stored.
 //! - **Reads.** A point read sees every write that returned before it began. An iterator shows what was there at its
@@ -40,6 +41,31 @@ pub use rocks::RocksStore;
 
 use crate::Error;
 
+/// One set of states, kept for one version of the feature definitions. Counted from 1; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(u32);
+
+impl Generation {
+    /// The one that a new directory begins with.
+    pub const FIRST: Self = Self(1);
+
+    /// The generation of this number; `None` for 0.
+    pub const fn new(number: u32) -> Option<Self> {
+        if number == 0 { None } else { Some(Self(number)) }
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Generation {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
 /// What one group of events changes. All of it is stored, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Commit {
@@ -47,8 +73,8 @@ pub struct Commit {
     pub shard: u32,
     /// Events in the order of arrival, each with the mark by which it is recognised when sent again.
     pub events: Vec<NewEvent>,
-    /// New states, each user once.
-    pub states: Vec<(UserKey, Vec<u8>)>,
+    /// New states, each user once per generation.
+    pub states: Vec<(Generation, UserKey, Vec<u8>)>,
     /// The writer's counters as they are afterwards.
     pub counters: Counters,
 }
@@ -165,8 +191,8 @@ pub struct Erased {
 /// disk and fails with [`Error::Storage`] or [`Error::Corrupted`].
 #[expect(clippy::missing_errors_doc, reason = "the trait's own sentence covers every method")]
 pub trait Read {
-    /// The user's encoded state.
-    fn state(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error>;
+    /// The user's encoded state in a generation.
+    fn state(&self, generation: Generation, user: UserKey) -> Result<Option<Vec<u8>>, Error>;
     /// The sequence of this user's event with this message key, if one was stored.
     fn message_sequence(&self, user: UserKey, message_key: MessageKey) -> Result<Option<u64>, Error>;
     /// Whether an event of this user with this message key was stored.
@@ -174,13 +200,18 @@ pub trait Read {
         Ok(self.message_sequence(user, message_key)?.is_some())
     }
     /// The user's events in the order of their sequence.
-    fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error>;
+    fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {
+        self.events_after(user, 0)
+    }
+    /// The user's events with a sequence greater than `after`, in its order.
+    fn events_after(&self, user: UserKey, after: u64) -> Result<EventRecords<'_>, Error>;
     /// All events, by user and then by sequence.
     fn all_events(&self) -> Result<EventRecords<'_>, Error>;
     /// A cursor before the first of all events, which are ordered by user and then by sequence.
     fn event_cursor(&self) -> Result<Box<dyn EventCursor + '_>, Error>;
     /// Every user with a state, in key order.
-    fn users(&self) -> Result<Users<'_>, Error>;
+    /// Every user with a state in a generation, in key order, behind `after` if it is given.
+    fn users(&self, generation: Generation, after: Option<UserKey>) -> Result<Users<'_>, Error>;
     /// The user's encoded exposures.
     fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error>;
     /// What an erasure left of the user, if there was one.
@@ -200,8 +231,8 @@ pub trait Store: Read + Send + Sync + 'static {
     /// A consistent view of everything at this moment. Costs little until dropped, when what it kept from being
     /// cleaned up is; so hold it briefly.
     fn snapshot(&self) -> Result<Box<dyn Read + '_>, Error>;
-    /// The user's encoded state, if memory can tell; never blocks on a disk.
-    fn state_if_cached(&self, user: UserKey) -> Result<Cached, Error>;
+    /// The user's encoded state in a generation, if memory can tell; never blocks on a disk.
+    fn state_if_cached(&self, generation: Generation, user: UserKey) -> Result<Cached, Error>;
     /// The user's encoded exposures, if memory can tell; never blocks on a disk.
     fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error>;
     /// Stores a group.
@@ -213,12 +244,18 @@ pub trait Store: Read + Send + Sync + 'static {
     fn erase(&self, erasure: &Erasure) -> Result<Erased, Error>;
     /// Takes a tombstone away.
     fn remove_tombstone(&self, user: UserKey) -> Result<(), Error>;
-    /// Overwrites states, for a rebuild; need not be durable before the next [`Self::set_feature_set`].
-    fn replace_states(&self, states: &[(UserKey, Vec<u8>)]) -> Result<(), Error>;
-    /// Which definitions the states follow; `None` when they follow none for sure.
-    fn feature_set(&self) -> Result<Option<ContentHash>, Error>;
-    /// Says which definitions the states follow, durably, together with all states replaced before.
-    fn set_feature_set(&self, feature_set: Option<ContentHash>) -> Result<(), Error>;
+    /// Overwrites states of a generation outside a commit.
+    fn replace_states(&self, generation: Generation, states: &[(UserKey, Vec<u8>)]) -> Result<(), Error>;
+    /// Removes every state of a generation and gives their space back; may take long, and is not one step.
+    fn drop_states(&self, generation: Generation) -> Result<(), Error>;
+    /// The encoded record of the generations there are.
+    fn generations(&self) -> Result<Option<Vec<u8>>, Error>;
+    /// Replaces that record; everything written before is durable with it.
+    fn put_generations(&self, record: &[u8]) -> Result<(), Error>;
+    /// Which definitions the states of the first generation follow, as directories tell it that know no others.
+    fn first_feature_set(&self) -> Result<Option<ContentHash>, Error> {
+        Ok(None)
+    }
     /// The counters of every writer there ever was.
     fn counters(&self) -> Result<Vec<(u32, Counters)>, Error>;
     /// Replaces the user's exposures; survives the end of the process, not of the machine.

@@ -1,30 +1,31 @@
 //! The durable engine: RocksDB with one column family per kind of record.
 //!
-//! Keys: a user's 16 bytes, followed in `events` by the sequence (8 bytes, big-endian, so that order is order)
-//! and in `messages` by the message key. No merge operators, no filters by clock. Not here: opening
-//! (`rocks_open`), reading users
-//! (`rocks_read`).
+//! Keys: a user's 16 bytes, preceded in `later_states` by the generation (4 bytes, big-endian), followed in `events` by
+//! the sequence (8 bytes, big-endian, so that order is order) and in `messages` by the message key. No merge operators,
+//! no filters by clock. Not here: opening (`rocks_open`), reading users (`rocks_read`).
 
 use augur_domain::ids::MessageKey;
 use augur_domain::{ContentHash, UserKey};
 use parking_lot::Mutex;
 use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, WriteBatch, WriteOptions};
 
-use super::rocks_open::{self, EVENTS, EXPOSURES, IDENTITY, MESSAGES, META, STATES, TOMBSTONES};
+use super::rocks_open::{self, EVENTS, EXPOSURES, IDENTITY, MESSAGES, META, TOMBSTONES};
 use super::rocks_quarantine::{Bounds, QuarantineTable};
 use super::rocks_read::{
-    Reader, RocksSnapshot, corrupted, event_key, failed, link_key, linked_id_key, linked_ids_prefix,
-    message_key,
+    Reader, RocksSnapshot, StatePlace, corrupted, event_key, failed, link_key, linked_id_key,
+    linked_ids_prefix, message_key,
 };
 use super::{
-    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecords, NewLink, QuarantineRecord, Read,
-    Relocation, Store, Usage, Users,
+    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecords, Generation, NewLink,
+    QuarantineRecord, Read, Relocation, Store, Usage, Users,
 };
 use crate::bytes;
 use crate::error::DecodeError;
 use crate::{Config, Error};
 
+/// Written by versions that know one generation.
 const FEATURE_SET_KEY: &[u8] = b"feature_set";
+const GENERATIONS_KEY: &[u8] = b"generations";
 const COUNTERS_PREFIX: &[u8] = b"counters/";
 const COUNTERS_MAGIC: u8 = b'C';
 /// Version 1 knew no erased users.
@@ -82,6 +83,31 @@ impl RocksStore {
         self.db.write_opt(batch, &options).map_err(failed(action))
     }
 
+    fn put_state(
+        &self,
+        batch: &mut WriteBatch,
+        generation: Generation,
+        user: UserKey,
+        record: &[u8],
+    ) -> Result<(), Error> {
+        let place = StatePlace::new(generation, user);
+        batch.put_cf(self.family(place.family)?, place.key(), record);
+        Ok(())
+    }
+
+    /// Puts the removal of a user's state in every generation into the batch; says how many there are.
+    fn remove_states(&self, batch: &mut WriteBatch, user: UserKey) -> Result<u64, Error> {
+        let mut count = 0;
+        for generation in std::iter::once(Generation::FIRST).chain(self.reader().later_generations()?) {
+            if self.reader().state(generation, user)?.is_some() {
+                let place = StatePlace::new(generation, user);
+                batch.delete_cf(self.family(place.family)?, place.key());
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
     fn put_counters(&self, batch: &mut WriteBatch, shard: u32, counters: Counters) -> Result<(), Error> {
         batch.put_cf(self.family(META)?, counters_key(shard), encode_counters(counters));
         Ok(())
@@ -89,27 +115,25 @@ impl RocksStore {
 
     fn put_commit(&self, batch: &mut WriteBatch, commit: &Commit) -> Result<(), Error> {
         let (events, messages) = (self.family(EVENTS)?, self.family(MESSAGES)?);
-        let states = self.family(STATES)?;
         for event in &commit.events {
             batch.put_cf(events, event_key(event.user, event.sequence), &event.record);
             batch.put_cf(messages, message_key(event.user, event.message_key), event.sequence.to_be_bytes());
         }
-        for (user, record) in &commit.states {
-            batch.put_cf(states, user.as_bytes(), record);
+        for (generation, user, record) in &commit.states {
+            self.put_state(batch, *generation, *user, record)?;
         }
         self.put_counters(batch, commit.shard, commit.counters)
     }
 
     fn put_relocation(&self, batch: &mut WriteBatch, relocation: &Relocation) -> Result<(), Error> {
         let (events, messages) = (self.family(EVENTS)?, self.family(MESSAGES)?);
-        let (states, exposures) = (self.family(STATES)?, self.family(EXPOSURES)?);
-        let identity = self.family(IDENTITY)?;
+        let (exposures, identity) = (self.family(EXPOSURES)?, self.family(IDENTITY)?);
         for (user, sequence, key) in &relocation.events {
             batch.delete_cf(events, event_key(*user, *sequence));
             batch.delete_cf(messages, message_key(*user, *key));
         }
         for user in &relocation.users {
-            batch.delete_cf(states, user.as_bytes());
+            self.remove_states(batch, *user)?;
         }
         for (user, record) in &relocation.exposures {
             match record {
@@ -152,28 +176,28 @@ impl RocksStore {
 }
 
 impl Read for RocksStore {
-    fn state(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
-        self.reader().state(user)
+    fn state(&self, generation: Generation, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.reader().state(generation, user)
     }
 
     fn message_sequence(&self, user: UserKey, message_key: MessageKey) -> Result<Option<u64>, Error> {
         self.reader().message_sequence(user, message_key)
     }
 
-    fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {
-        self.reader().events(user.as_bytes())
+    fn events_after(&self, user: UserKey, after: u64) -> Result<EventRecords<'_>, Error> {
+        self.reader().events_after(user, after)
     }
 
     fn all_events(&self) -> Result<EventRecords<'_>, Error> {
-        self.reader().events(&[])
+        self.reader().events(&[], &[])
     }
 
     fn event_cursor(&self) -> Result<Box<dyn EventCursor + '_>, Error> {
         self.reader().event_cursor()
     }
 
-    fn users(&self) -> Result<Users<'_>, Error> {
-        self.reader().users()
+    fn users(&self, generation: Generation, after: Option<UserKey>) -> Result<Users<'_>, Error> {
+        self.reader().users(generation, after)
     }
 
     fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
@@ -202,8 +226,9 @@ impl Store for RocksStore {
         Ok(Box::new(RocksSnapshot { db: &self.db, snapshot: self.db.snapshot() }))
     }
 
-    fn state_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
-        self.reader().cached(STATES, user.as_bytes(), "reading a state")
+    fn state_if_cached(&self, generation: Generation, user: UserKey) -> Result<Cached, Error> {
+        let place = StatePlace::new(generation, user);
+        self.reader().cached(place.family, place.key(), "reading a state")
     }
 
     fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
@@ -227,7 +252,7 @@ impl Store for RocksStore {
         let user = erasure.user.as_bytes();
         let mut batch = WriteBatch::default();
         let erased = Erased {
-            states: self.remove_prefix(&mut batch, STATES, user)?,
+            states: self.remove_states(&mut batch, erasure.user)?,
             events: self.remove_prefix(&mut batch, EVENTS, user)?,
             messages: self.remove_prefix(&mut batch, MESSAGES, user)?,
             exposures: self.remove_prefix(&mut batch, EXPOSURES, user)?,
@@ -252,33 +277,45 @@ impl Store for RocksStore {
         self.write(batch, self.sync, "removing a tombstone")
     }
 
-    fn replace_states(&self, states: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
-        let family = self.family(STATES)?;
+    fn replace_states(&self, generation: Generation, states: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
         let mut batch = WriteBatch::default();
         for (user, record) in states {
-            batch.put_cf(family, user.as_bytes(), record);
+            self.put_state(&mut batch, generation, *user, record)?;
         }
         self.write(batch, false, "replacing states")
     }
 
-    fn feature_set(&self) -> Result<Option<ContentHash>, Error> {
+    fn drop_states(&self, generation: Generation) -> Result<(), Error> {
+        let first = StatePlace::new(generation, UserKey::from_bytes([0; UserKey::LEN]));
+        let last = StatePlace::new(generation, UserKey::from_bytes([u8::MAX; UserKey::LEN]));
+        let family = self.family(first.family)?;
+        let mut batch = WriteBatch::default();
+        // A range ends before its end.
+        batch.delete_range_cf(family, first.key(), last.key());
+        batch.delete_cf(family, last.key());
+        self.write(batch, false, "removing states")?;
+        self.db.compact_range_cf(family, Some(first.key()), Some(last.key()));
+        Ok(())
+    }
+
+    fn generations(&self) -> Result<Option<Vec<u8>>, Error> {
+        self.reader().get(META, GENERATIONS_KEY, "reading the generations")
+    }
+
+    fn put_generations(&self, record: &[u8]) -> Result<(), Error> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(META)?, GENERATIONS_KEY, record);
+        // A synced write also syncs every log written before it, so the states written before are down with it.
+        self.write(batch, true, "writing the generations")
+    }
+
+    fn first_feature_set(&self) -> Result<Option<ContentHash>, Error> {
         let stored = self.reader().get(META, FEATURE_SET_KEY, "reading the feature set")?;
         let hash = |bytes: Vec<u8>| match bytes.as_slice().try_into() {
             Ok(bytes) => Ok(ContentHash::from_bytes(bytes)),
             Err(_) => Err(corrupted("feature set", "hash")),
         };
         stored.map(hash).transpose()
-    }
-
-    fn set_feature_set(&self, feature_set: Option<ContentHash>) -> Result<(), Error> {
-        let meta = self.family(META)?;
-        let mut batch = WriteBatch::default();
-        match feature_set {
-            Some(hash) => batch.put_cf(meta, FEATURE_SET_KEY, hash.as_bytes()),
-            None => batch.delete_cf(meta, FEATURE_SET_KEY),
-        }
-        // A synced write also syncs every log written before it, so the replaced states are down with it.
-        self.write(batch, true, "writing the feature set")
     }
 
     fn counters(&self) -> Result<Vec<(u32, Counters)>, Error> {

@@ -13,11 +13,13 @@ use rocksdb::{
 use crate::{Config, Error};
 
 /// The directory's format. Raise it with any change that an older version would misread.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 pub(super) const FORMAT_KEY: &[u8] = b"format";
 
-/// Latest state per user.
+/// Latest state per user, of the first generation.
 pub(super) const STATES: &str = "states";
+/// Latest state per generation and user, of all later generations.
+pub(super) const LATER_STATES: &str = "later_states";
 /// Every event, by user and sequence.
 pub(super) const EVENTS: &str = "events";
 /// Which messages of a user were stored.
@@ -34,8 +36,8 @@ pub(super) const IDENTITY: &str = "identity";
 pub(super) const META: &str = "meta";
 
 /// Every table; each has a column family of its name.
-pub(super) const TABLES: [&str; 8] =
-    [STATES, EVENTS, MESSAGES, EXPOSURES, QUARANTINE, TOMBSTONES, IDENTITY, META];
+pub(super) const TABLES: [&str; 9] =
+    [STATES, LATER_STATES, EVENTS, MESSAGES, EXPOSURES, QUARANTINE, TOMBSTONES, IDENTITY, META];
 /// The engine's own family, which stays empty.
 const DEFAULT_FAMILY: &str = "default";
 /// Open files cost memory outside the block cache.
@@ -64,8 +66,9 @@ pub(super) fn open(config: &Config) -> Result<(DB, Cache), Error> {
         .map_err(|error| opening_error(&config.dir, &error))?;
     if !has_known_format(&db, &config.dir)? {
         refuse_data(&db, &config.dir, &names)?;
-        write_format(&db)?;
     }
+    // Also over an older one: from here on there may be what its versions would misread.
+    write_format(&db)?;
     Ok((db, cache))
 }
 

@@ -8,8 +8,8 @@ use rocksdb::{
     ColumnFamily, DB, DBRawIterator, Direction, ErrorKind, IteratorMode, ReadOptions, ReadTier, Snapshot,
 };
 
-use super::rocks_open::{EVENTS, EXPOSURES, IDENTITY, MESSAGES, STATES, TOMBSTONES};
-use super::{Cached, EventCursor, EventRecord, EventRecords, Read, Users};
+use super::rocks_open::{EVENTS, EXPOSURES, IDENTITY, LATER_STATES, MESSAGES, STATES, TOMBSTONES};
+use super::{Cached, EventCursor, EventRecord, EventRecords, Generation, Read, Users};
 use crate::Error;
 use crate::error::DecodeError;
 
@@ -39,6 +39,37 @@ pub(super) fn message_key(user: UserKey, message_key: MessageKey) -> [u8; 32] {
     head.copy_from_slice(user.as_bytes());
     tail.copy_from_slice(message_key.as_bytes());
     key
+}
+
+/// Where a state is kept: family and key. The first generation's place is that of directories that know no others.
+pub(super) struct StatePlace {
+    pub(super) family: &'static str,
+    key: [u8; GENERATION_BYTES + UserKey::LEN],
+    /// Leading bytes of the key that are not used.
+    unused: usize,
+}
+
+const GENERATION_BYTES: usize = 4;
+
+impl StatePlace {
+    pub(super) fn new(generation: Generation, user: UserKey) -> Self {
+        let mut key = [0; GENERATION_BYTES + UserKey::LEN];
+        let (head, tail) = key.split_at_mut(GENERATION_BYTES);
+        head.copy_from_slice(&generation.number().to_be_bytes());
+        tail.copy_from_slice(user.as_bytes());
+        let (family, unused) =
+            if generation == Generation::FIRST { (STATES, GENERATION_BYTES) } else { (LATER_STATES, 0) };
+        Self { family, key, unused }
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        self.key.get(self.unused..).unwrap_or_default()
+    }
+
+    /// What the keys of all states of the generation begin with.
+    fn prefix(&self) -> &[u8] {
+        self.key.get(self.unused..GENERATION_BYTES).unwrap_or_default()
+    }
 }
 
 pub(super) fn event_key(user: UserKey, sequence: u64) -> [u8; 24] {
@@ -154,17 +185,47 @@ impl<'a> Reader<'a> {
         prefix: &[u8],
         action: &'static str,
     ) -> Result<impl Iterator<Item = Result<Entry, Error>> + use<'a>, Error> {
+        self.scan_from(family, prefix, prefix, action)
+    }
+
+    /// Those of them whose keys are not below `from`.
+    fn scan_from(
+        self,
+        family: &'static str,
+        prefix: &[u8],
+        from: &[u8],
+        action: &'static str,
+    ) -> Result<impl Iterator<Item = Result<Entry, Error>> + use<'a>, Error> {
         let mut options = self.options();
         options.fill_cache(false);
-        options.set_readahead_size(READAHEAD_BYTES);
+        // One user's records are few: reading ahead of them would fetch those of hundreds of others.
+        if prefix.len() < UserKey::LEN {
+            options.set_readahead_size(READAHEAD_BYTES);
+        }
         options.set_iterate_range(rocksdb::PrefixRange(prefix.to_vec()));
-        let mode = IteratorMode::From(prefix, Direction::Forward);
+        let mode = IteratorMode::From(from, Direction::Forward);
         let entries = self.db.iterator_cf_opt(self.family(family)?, options, mode);
         Ok(entries.map(move |entry| entry.map_err(failed(action))))
     }
 
-    pub(super) fn state(self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
-        self.get(STATES, user.as_bytes(), "reading a state")
+    pub(super) fn state(self, generation: Generation, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        let place = StatePlace::new(generation, user);
+        self.get(place.family, place.key(), "reading a state")
+    }
+
+    /// The later generations that have a state.
+    pub(super) fn later_generations(self) -> Result<Vec<Generation>, Error> {
+        let mut generations: Vec<Generation> = Vec::new();
+        let mut from = Some(Generation::FIRST);
+        while let Some(next) = from.and_then(|it| Generation::new(it.number().checked_add(1)?)) {
+            let place = StatePlace::new(next, UserKey::from_bytes([0; UserKey::LEN]));
+            let mut entries = self.scan_from(LATER_STATES, &[], place.key(), "listing generations")?;
+            let first = entries.next().transpose()?;
+            let number = first.as_ref().and_then(|(key, _)| key.first_chunk().copied());
+            from = number.map(u32::from_be_bytes).and_then(Generation::new);
+            generations.extend(from);
+        }
+        Ok(generations)
     }
 
     pub(super) fn message_sequence(self, user: UserKey, message: MessageKey) -> Result<Option<u64>, Error> {
@@ -175,8 +236,14 @@ impl<'a> Reader<'a> {
         Ok(Some(u64::from_be_bytes(sequence)))
     }
 
-    pub(super) fn events(self, prefix: &[u8]) -> Result<EventRecords<'a>, Error> {
-        let entries = self.scan(EVENTS, prefix, "reading events")?;
+    pub(super) fn events_after(self, user: UserKey, after: u64) -> Result<EventRecords<'a>, Error> {
+        // There is no event behind the last number.
+        let from = event_key(user, after.saturating_add(1));
+        self.events(user.as_bytes(), &from)
+    }
+
+    pub(super) fn events(self, prefix: &[u8], from: &[u8]) -> Result<EventRecords<'a>, Error> {
+        let entries = self.scan_from(EVENTS, prefix, from, "reading events")?;
         Ok(Box::new(entries.map(|entry| {
             let (key, record) = entry?;
             event_record(&key, record.into_vec())
@@ -192,13 +259,15 @@ impl<'a> Reader<'a> {
         Ok(Box::new(Cursor(iterator)))
     }
 
-    pub(super) fn users(self) -> Result<Users<'a>, Error> {
-        let entries = self.scan(STATES, &[], "listing users")?;
-        Ok(Box::new(entries.map(|entry| {
+    pub(super) fn users(self, generation: Generation, after: Option<UserKey>) -> Result<Users<'a>, Error> {
+        let from = StatePlace::new(generation, after.unwrap_or(UserKey::from_bytes([0; UserKey::LEN])));
+        let entries = self.scan_from(from.family, from.prefix(), from.key(), "listing users")?;
+        let users = entries.map(|entry| {
             let (key, _) = entry?;
-            let bytes = key.as_ref().try_into().map_err(|_| corrupted("states", "key"))?;
-            Ok(UserKey::from_bytes(bytes))
-        })))
+            let user = key.last_chunk().ok_or_else(|| corrupted("states", "key"))?;
+            Ok(UserKey::from_bytes(*user))
+        });
+        Ok(Box::new(users.skip_while(move |user| user.as_ref().is_ok_and(|user| Some(*user) == after))))
     }
 
     pub(super) fn exposures(self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
@@ -241,28 +310,28 @@ impl RocksSnapshot<'_> {
 }
 
 impl Read for RocksSnapshot<'_> {
-    fn state(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
-        self.reader().state(user)
+    fn state(&self, generation: Generation, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.reader().state(generation, user)
     }
 
     fn message_sequence(&self, user: UserKey, message_key: MessageKey) -> Result<Option<u64>, Error> {
         self.reader().message_sequence(user, message_key)
     }
 
-    fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {
-        self.reader().events(user.as_bytes())
+    fn events_after(&self, user: UserKey, after: u64) -> Result<EventRecords<'_>, Error> {
+        self.reader().events_after(user, after)
     }
 
     fn all_events(&self) -> Result<EventRecords<'_>, Error> {
-        self.reader().events(&[])
+        self.reader().events(&[], &[])
     }
 
     fn event_cursor(&self) -> Result<Box<dyn EventCursor + '_>, Error> {
         self.reader().event_cursor()
     }
 
-    fn users(&self) -> Result<Users<'_>, Error> {
-        self.reader().users()
+    fn users(&self, generation: Generation, after: Option<UserKey>) -> Result<Users<'_>, Error> {
+        self.reader().users(generation, after)
     }
 
     fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {

@@ -72,14 +72,14 @@ fn by_definition(store: &FeatureStore, labels: &[Label], inclusive: bool) -> Vec
     order.sort_by_key(|&index| (labels[index].user, labels[index].at));
     let read = |index: usize| {
         let Label { user, at, .. } = labels[index];
-        let mut state = UserState::new(schema);
+        let mut state = UserState::new(&schema);
         for stored in store.events_of(user).unwrap() {
             let visible_at = stored.visible_at();
             if visible_at < at || (inclusive && visible_at == at) {
-                state.commit(apply(&state, &stored.event, schema));
+                state.commit(apply(&state, &stored.event, &schema));
             }
         }
-        (index, state.read(at, schema, &NoContext))
+        (index, state.read(at, &schema, &NoContext))
     };
     order.into_iter().map(read).collect()
 }

@@ -10,13 +10,13 @@ use augur_domain::UserKey;
 use augur_domain::event::EventOutcome;
 use augur_domain::ids::MessageKey;
 
-use crate::state::{UserState, apply};
+use crate::generation::{Live, LiveStates};
 use crate::store::{Commit, Counters, NewEvent, Store};
-use crate::{Error, FeatureSchema, event_record, rebuild};
+use crate::{Error, event_record};
 
 pub(super) struct Group<'a> {
     store: &'a dyn Store,
-    schema: &'a FeatureSchema,
+    live: &'a Live,
     users: HashMap<UserKey, Loaded>,
     /// Messages known to be stored, or stored with this group.
     seen: HashSet<(UserKey, MessageKey)>,
@@ -26,19 +26,17 @@ pub(super) struct Group<'a> {
 }
 
 struct Loaded {
-    state: UserState,
+    states: LiveStates,
     /// How many of the user's events are stored.
     stored_events: u64,
-    /// Whether the stored state could not be read and this one is to replace it even without a new event.
-    healed: bool,
     /// Whether the user was erased, so that nothing is to be stored.
     erased: bool,
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn new(store: &'a dyn Store, schema: &'a FeatureSchema) -> Self {
+    pub(super) fn new(store: &'a dyn Store, live: &'a Live) -> Self {
         let (users, seen) = (HashMap::new(), HashSet::new());
-        Self { store, schema, users, seen, events: Vec::new(), duplicates: 0, suppressed: 0 }
+        Self { store, live, users, seen, events: Vec::new(), duplicates: 0, suppressed: 0 }
     }
 
     /// Takes in events, all or none; one outcome each.
@@ -65,18 +63,11 @@ impl<'a> Group<'a> {
     }
 
     fn read(&self, user: UserKey) -> Result<Loaded, Error> {
-        let (state, healed) = match stored_state(self.store, self.schema, user) {
-            Ok(state) => (state.unwrap_or_else(|| UserState::new(self.schema)), false),
-            Err(error @ Error::Corrupted { .. }) => {
-                tracing::error!(%error, "rebuilding a damaged state from the event log");
-                (rebuild::heal(self.store, self.schema, user)?, true)
-            }
-            Err(error) => return Err(error),
-        };
-        let stored_events = state.watermark();
+        let states = LiveStates::load(self.store, self.live, user)?;
+        let stored_events = states.watermark();
         // Erasure leaves no state, so only users without one need a look.
         let erased = stored_events == 0 && self.store.tombstone(user)?.is_some();
-        Ok(Loaded { state, stored_events, healed, erased })
+        Ok(Loaded { states, stored_events, erased })
     }
 
     fn apply(&mut self, event: &Event) -> EventOutcome {
@@ -89,12 +80,11 @@ impl<'a> Group<'a> {
             return EventOutcome::Duplicate;
         }
         if let Some(loaded) = self.users.get_mut(&event.user) {
-            let changes = apply(&loaded.state, event, self.schema);
-            loaded.state.commit(changes);
+            loaded.states.apply(event, self.live);
             let mut record = Vec::new();
             event_record::encode(event, None, None, &mut record);
             let (user, message_key) = (event.user, event.message_key);
-            self.events.push(NewEvent { user, sequence: loaded.state.watermark(), message_key, record });
+            self.events.push(NewEvent { user, sequence: loaded.states.watermark(), message_key, record });
         }
         EventOutcome::Accepted
     }
@@ -110,44 +100,22 @@ impl<'a> Group<'a> {
 
     /// What is to be written; `None` when nothing is new.
     pub(super) fn into_commit(self, shard: u32, before: Counters) -> Option<Commit> {
-        if self.events.is_empty() && !self.users.values().any(|loaded| loaded.healed) {
+        if self.events.is_empty() && !self.users.values().any(|loaded| loaded.states.healed()) {
             return None;
         }
         let mut counters = before;
         counters.events = counters.events.saturating_add(self.events.len() as u64);
         let mut states = Vec::with_capacity(self.users.len());
         for (user, loaded) in &self.users {
-            let has_new = loaded.state.watermark() > loaded.stored_events;
-            if !has_new && !loaded.healed {
+            let has_new = loaded.states.watermark() > loaded.stored_events;
+            if !has_new && !loaded.states.healed() {
                 continue;
             }
             counters.users = counters.users.saturating_add(u64::from(has_new && loaded.stored_events == 0));
-            let mut record = Vec::new();
-            loaded.state.encode(self.schema, &mut record);
-            states.push((*user, record));
+            loaded.states.encode(*user, self.live, &mut states);
         }
         // Maps have no order; files should not depend on chance.
-        states.sort_unstable_by_key(|(user, _)| *user);
+        states.sort_unstable_by_key(|(generation, user, _)| (*generation, *user));
         Some(Commit { shard, events: self.events, states, counters })
     }
-}
-
-/// The user's state as stored, `None` for an unknown user.
-pub(crate) fn stored_state(
-    store: &dyn Store,
-    schema: &FeatureSchema,
-    user: UserKey,
-) -> Result<Option<UserState>, Error> {
-    decoded_state(store.state(user)?, schema, user)
-}
-
-/// The state in a record, if there is one.
-pub(crate) fn decoded_state(
-    record: Option<Vec<u8>>,
-    schema: &FeatureSchema,
-    user: UserKey,
-) -> Result<Option<UserState>, Error> {
-    let Some(record) = record else { return Ok(None) };
-    let state = UserState::decode(&record, schema);
-    state.map(Some).map_err(|source| Error::corrupted_state(user, source))
 }

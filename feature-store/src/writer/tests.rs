@@ -3,13 +3,13 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 
+use augur_domain::Value;
 use augur_domain::ids::MessageKey;
-use augur_domain::{ContentHash, Value};
 
 use super::*;
 use crate::store::{
-    Cached, Commit, Erased, Erasure, EventCursor, EventRecords, MemoryStore, NewEvent, QuarantineRecord,
-    Read, Relocation, Usage, Users,
+    Cached, Commit, Erased, Erasure, EventCursor, EventRecords, Generation, MemoryStore, NewEvent,
+    QuarantineRecord, Read, Relocation, Usage, Users,
 };
 use crate::testing::{event, schema, user};
 use crate::{FeatureStore, Verdict};
@@ -26,14 +26,14 @@ struct Faulty {
 }
 
 impl Read for Faulty {
-    fn state(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
-        self.inner.state(user)
+    fn state(&self, generation: Generation, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.state(generation, user)
     }
     fn message_sequence(&self, user: UserKey, message_key: MessageKey) -> Result<Option<u64>, Error> {
         self.inner.message_sequence(user, message_key)
     }
-    fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {
-        self.inner.events(user)
+    fn events_after(&self, user: UserKey, after: u64) -> Result<EventRecords<'_>, Error> {
+        self.inner.events_after(user, after)
     }
     fn all_events(&self) -> Result<EventRecords<'_>, Error> {
         self.inner.all_events()
@@ -41,8 +41,8 @@ impl Read for Faulty {
     fn event_cursor(&self) -> Result<Box<dyn EventCursor + '_>, Error> {
         self.inner.event_cursor()
     }
-    fn users(&self) -> Result<Users<'_>, Error> {
-        self.inner.users()
+    fn users(&self, generation: Generation, after: Option<UserKey>) -> Result<Users<'_>, Error> {
+        self.inner.users(generation, after)
     }
     fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.inner.exposures(user)
@@ -65,8 +65,8 @@ impl Store for Faulty {
     fn snapshot(&self) -> Result<Box<dyn Read + '_>, Error> {
         self.inner.snapshot()
     }
-    fn state_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
-        self.inner.state_if_cached(user)
+    fn state_if_cached(&self, generation: Generation, user: UserKey) -> Result<Cached, Error> {
+        self.inner.state_if_cached(generation, user)
     }
     fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
         self.inner.exposures_if_cached(user)
@@ -93,14 +93,17 @@ impl Store for Faulty {
     fn remove_tombstone(&self, user: UserKey) -> Result<(), Error> {
         self.inner.remove_tombstone(user)
     }
-    fn replace_states(&self, states: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
-        self.inner.replace_states(states)
+    fn replace_states(&self, generation: Generation, states: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
+        self.inner.replace_states(generation, states)
     }
-    fn feature_set(&self) -> Result<Option<ContentHash>, Error> {
-        self.inner.feature_set()
+    fn drop_states(&self, generation: Generation) -> Result<(), Error> {
+        self.inner.drop_states(generation)
     }
-    fn set_feature_set(&self, feature_set: Option<ContentHash>) -> Result<(), Error> {
-        self.inner.set_feature_set(feature_set)
+    fn generations(&self) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.generations()
+    }
+    fn put_generations(&self, record: &[u8]) -> Result<(), Error> {
+        self.inner.put_generations(record)
     }
     fn counters(&self) -> Result<Vec<(u32, Counters)>, Error> {
         self.inner.counters()
@@ -291,7 +294,8 @@ fn a_damaged_state_is_rebuilt_from_the_log_by_the_next_event() {
     let engine = Arc::new(Faulty::default());
     let store = open(&engine, 1, 100, 100);
     assert!(send(&store, purchases(9, 0..3)).unwrap().recv().unwrap().is_ok());
-    let damage = || engine.inner.replace_states(&[(user(9), b"damaged".to_vec())]).unwrap();
+    let damage =
+        || engine.inner.replace_states(Generation::FIRST, &[(user(9), b"damaged".to_vec())]).unwrap();
     damage();
     let error = store.features(user(9), augur_domain::Timestamp::MIN).unwrap_err().to_string();
     assert!(error.ends_with("the next event of this user rebuilds it from the event log"), "{error}");
@@ -313,7 +317,7 @@ fn a_damaged_state_is_rebuilt_from_the_log_by_the_next_event() {
 fn a_damaged_log_fails_its_own_request_only() {
     let engine = Arc::new(Faulty::default());
     let store = open(&engine, 1, 100, 100);
-    engine.inner.replace_states(&[(user(9), b"damaged".to_vec())]).unwrap();
+    engine.inner.replace_states(Generation::FIRST, &[(user(9), b"damaged".to_vec())]).unwrap();
     // The first event is missing: a state rebuilt from the rest would put the next event in the place of the second.
     let second =
         NewEvent { user: user(9), sequence: 2, message_key: MessageKey::default(), record: Vec::new() };

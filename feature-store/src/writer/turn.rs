@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Tally, panic_message};
 use crate::Error;
+use crate::generation::Generations;
 use crate::store::{Counters, Store};
 
 /// Turns that may wait in one shard's queue.
@@ -15,6 +16,7 @@ pub(super) const MAX_WAITING_TURNS: usize = 1_000;
 /// What a piece of work may use while it has its turn. Nobody else writes to users of this shard.
 pub(crate) struct Turn<'a> {
     pub(crate) store: &'a dyn Store,
+    pub(crate) generations: &'a Generations,
     pub(crate) shard: u32,
     pub(super) counters: &'a mut Counters,
     pub(super) tally: &'a Tally,

@@ -108,7 +108,7 @@ impl App {
             ("augur.events_stored".to_owned(), self.store.stats().events_total.to_string()),
         ]);
         let rows = self.store.training_rows_of(labels, options.rows)?;
-        Ok(export_parquet(path, self.feature_set(), rows, &options, progress)?)
+        Ok(export_parquet(path, &self.feature_set(), rows, &options, progress)?)
     }
 
     /// A label without outcome for every user at `at`: for exports of what is known about everybody. Blocks.

@@ -85,7 +85,7 @@ impl DecisionService for Decisions {
             margin: contribution.margin,
         });
         Ok(Response::new(v1::ExplainResponse {
-            record: Some(record_to_wire(&explanation.record, Some(self.app.feature_set()))),
+            record: Some(record_to_wire(&explanation.record, Some(&self.app.feature_set()))),
             contributions: contributions.collect(),
         }))
     }

@@ -40,7 +40,7 @@ impl FeatureService for Features {
         let user = user(&self.app, request.subject.as_ref(), "subject")?;
         let features = self.app.features(user).await?;
         Ok(Response::new(to_wire(
-            self.app.feature_set(),
+            &self.app.feature_set(),
             &features.vector,
             features.now,
             &features.windows,
@@ -71,7 +71,7 @@ impl FeatureService for Features {
         &self,
         _request: Request<v1::DescribeFeaturesRequest>,
     ) -> Result<Response<v1::DescribeFeaturesResponse>, Status> {
-        Ok(Response::new(feature_set_to_wire(self.app.feature_set())))
+        Ok(Response::new(feature_set_to_wire(&self.app.feature_set())))
     }
 }
 
@@ -87,7 +87,7 @@ impl Features {
             .collect();
         let known: Vec<UserKey> = users.iter().filter_map(|user| user.as_ref().ok()).copied().collect();
         let read = self.app.features_of_many(&known).await?;
-        let set = Arc::clone(self.app.feature_set());
+        let set = self.app.feature_set();
         // Tens of thousands of values would hold an async thread too long.
         self.app.storage.run(move || batch_to_wire(&set, users, read, &slots)).await
     }

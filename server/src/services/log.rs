@@ -108,7 +108,7 @@ impl Tail {
                 continue;
             }
             for record in &records {
-                let wire = record_to_wire(record, Some(self.app.feature_set()));
+                let wire = record_to_wire(record, Some(&self.app.feature_set()));
                 if self.answers.send(Ok(v1::TailDecisionsResponse { record: Some(wire) })).await.is_err() {
                     return Ok(());
                 }

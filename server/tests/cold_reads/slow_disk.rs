@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
+use augur_domain::UserKey;
 use augur_domain::ids::MessageKey;
-use augur_domain::{ContentHash, UserKey};
 use augur_feature_store::Error;
 use augur_feature_store::store::{
-    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecords, MemoryStore, QuarantineRecord,
-    Read, Relocation, Store, Usage, Users,
+    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecords, Generation, MemoryStore,
+    QuarantineRecord, Read, Relocation, Store, Usage, Users,
 };
 use parking_lot::{Condvar, Mutex};
 
@@ -74,15 +74,15 @@ impl SlowDisk {
 }
 
 impl Read for SlowDisk {
-    fn state(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+    fn state(&self, generation: Generation, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.fetch(Table::States, user);
-        self.inner.state(user)
+        self.inner.state(generation, user)
     }
     fn message_sequence(&self, user: UserKey, message_key: MessageKey) -> Result<Option<u64>, Error> {
         self.inner.message_sequence(user, message_key)
     }
-    fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {
-        self.inner.events(user)
+    fn events_after(&self, user: UserKey, after: u64) -> Result<EventRecords<'_>, Error> {
+        self.inner.events_after(user, after)
     }
     fn all_events(&self) -> Result<EventRecords<'_>, Error> {
         self.inner.all_events()
@@ -90,8 +90,8 @@ impl Read for SlowDisk {
     fn event_cursor(&self) -> Result<Box<dyn EventCursor + '_>, Error> {
         self.inner.event_cursor()
     }
-    fn users(&self) -> Result<Users<'_>, Error> {
-        self.inner.users()
+    fn users(&self, generation: Generation, after: Option<UserKey>) -> Result<Users<'_>, Error> {
+        self.inner.users(generation, after)
     }
     fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.fetch(Table::Exposures, user);
@@ -115,9 +115,9 @@ impl Store for SlowDisk {
     fn snapshot(&self) -> Result<Box<dyn Read + '_>, Error> {
         self.inner.snapshot()
     }
-    fn state_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
+    fn state_if_cached(&self, generation: Generation, user: UserKey) -> Result<Cached, Error> {
         let cold = self.is_cold(Table::States, user);
-        if cold { Ok(Cached::NotCached) } else { self.inner.state_if_cached(user) }
+        if cold { Ok(Cached::NotCached) } else { self.inner.state_if_cached(generation, user) }
     }
     fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
         let cold = self.is_cold(Table::Exposures, user);
@@ -135,14 +135,17 @@ impl Store for SlowDisk {
     fn remove_tombstone(&self, user: UserKey) -> Result<(), Error> {
         self.inner.remove_tombstone(user)
     }
-    fn replace_states(&self, states: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
-        self.inner.replace_states(states)
+    fn replace_states(&self, generation: Generation, states: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
+        self.inner.replace_states(generation, states)
     }
-    fn feature_set(&self) -> Result<Option<ContentHash>, Error> {
-        self.inner.feature_set()
+    fn drop_states(&self, generation: Generation) -> Result<(), Error> {
+        self.inner.drop_states(generation)
     }
-    fn set_feature_set(&self, feature_set: Option<ContentHash>) -> Result<(), Error> {
-        self.inner.set_feature_set(feature_set)
+    fn generations(&self) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.generations()
+    }
+    fn put_generations(&self, record: &[u8]) -> Result<(), Error> {
+        self.inner.put_generations(record)
     }
     fn counters(&self) -> Result<Vec<(u32, Counters)>, Error> {
         self.inner.counters()

@@ -1,0 +1,106 @@
+//! Versions of the feature definitions and the states kept for each: which one serves, which are kept current beside
+//! it, how a new one comes to be, and how one gives way to another.
+//!
+//! One generation serves. At most one is being built or is ready, and at most one that served before is kept, so an
+//! event is applied at most three times. The record of them is written before anything follows from it. Not here:
+//! aggregates (`aggregate`), or the calls that operators make (`feature_store`).
+
+mod build;
+mod opening;
+mod plan;
+mod record;
+mod states;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use augur_domain::{FeatureVector, Timestamp};
+use parking_lot::{Mutex, RwLock};
+
+use crate::state::UserState;
+use crate::store::{Generation, Store};
+use crate::{Context, FeatureSchema};
+
+pub use opening::Opening;
+pub use record::GenerationStatus;
+pub(crate) use record::{Entry, Record};
+pub(crate) use states::{LiveStates, decoded, stored_state};
+
+/// Feature definitions with the generation whose states follow them. Held by whoever reads from it: a generation is
+/// not removed while somebody does.
+#[derive(Debug)]
+pub struct Definitions {
+    generation: Generation,
+    schema: Arc<FeatureSchema>,
+}
+
+impl Definitions {
+    /// The number under which its states are kept.
+    pub const fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// What is computed.
+    pub const fn schema(&self) -> &Arc<FeatureSchema> {
+        &self.schema
+    }
+
+    /// The features of a user in this state, `None` for an unknown one.
+    pub(crate) fn read(
+        &self,
+        state: Option<UserState>,
+        now: Timestamp,
+        context: &dyn Context,
+    ) -> FeatureVector {
+        let state = state.unwrap_or_else(|| UserState::new(&self.schema));
+        state.read(now, &self.schema, context)
+    }
+}
+
+/// The generations that writers keep current.
+#[derive(Debug)]
+pub(crate) struct Live {
+    serving: Arc<Definitions>,
+    others: Vec<Arc<Definitions>>,
+}
+
+impl Live {
+    /// The serving one first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Definitions>> {
+        std::iter::once(&self.serving).chain(&self.others)
+    }
+}
+
+/// All generations of a store.
+#[expect(dead_code, reason = "the builder follows")]
+pub(crate) struct Generations {
+    store: Arc<dyn Store>,
+    record: Mutex<Record>,
+    live: RwLock<Arc<Live>>,
+    /// Times that a user's event log was rewritten instead of appended to.
+    rewrites: AtomicU64,
+}
+
+#[expect(dead_code, reason = "the builder follows")]
+impl Generations {
+    fn new(store: Arc<dyn Store>, record: Record, live: Live) -> Self {
+        let (record, live) = (Mutex::new(record), RwLock::new(Arc::new(live)));
+        Self { store, record, live, rewrites: AtomicU64::new(0) }
+    }
+
+    /// What writers keep current now.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.read())
+    }
+
+    /// What is read from now.
+    pub(crate) fn serving(&self) -> Arc<Definitions> {
+        Arc::clone(&self.live.read().serving)
+    }
+
+    /// To be told by whoever stores another event log for a user than the old one with more behind it, after the
+    /// write and on the user's writer: what a build has computed from the old log is computed again.
+    pub(crate) fn log_rewritten(&self) {
+        self.rewrites.fetch_add(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,126 @@
+//! One user's states in every live generation, which move together: whatever changes a user's event log changes them
+//! all.
+//!
+//! Not here: threads, commits, or the building of a new generation (`build`).
+
+use augur_domain::{Event, UserKey};
+
+use super::{Definitions, Live};
+use crate::state::{UserState, apply};
+use crate::store::{Generation, Store};
+use crate::{Error, FeatureSchema, rebuild};
+
+/// The user's states, in the order of the live generations, the serving one first. A generation that is being built
+/// may have none yet.
+#[derive(Debug)]
+pub(crate) struct LiveStates {
+    states: Vec<Option<UserState>>,
+    healed: bool,
+}
+
+impl LiveStates {
+    /// The states as they are stored; empty ones for an unknown user. One that cannot be read is rebuilt from the
+    /// event log.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], or [`Error::Corrupted`] when the event log cannot be read either.
+    pub(crate) fn load(store: &dyn Store, live: &Live, user: UserKey) -> Result<Self, Error> {
+        let mut loaded = Self { states: Vec::new(), healed: false };
+        for definitions in live.all() {
+            let stored = match stored_state(store, definitions, user) {
+                // An installed state has seen all events: one that has not is as wrong as one that cannot be read.
+                Ok(Some(state)) if loaded.serving().is_none_or(|it| it.watermark() == state.watermark()) => {
+                    Some(state)
+                }
+                Ok(None) if loaded.watermark() == 0 => Some(UserState::new(definitions.schema())),
+                Ok(None) => None,
+                Ok(Some(_)) | Err(Error::Corrupted { .. }) => {
+                    let generation = definitions.generation().number();
+                    tracing::error!(%user, generation, "rebuilding a damaged state from the event log");
+                    loaded.healed = true;
+                    Some(rebuild::heal(store, definitions.schema(), user)?)
+                }
+                Err(error) => return Err(error),
+            };
+            loaded.states.push(stored);
+        }
+        Ok(loaded)
+    }
+
+    /// The states by the event log alone, in every generation that has or is to have one: for whoever rewrites a
+    /// user's log. Tell [`super::Generations::log_rewritten`] once the new log is stored.
+    #[expect(dead_code, reason = "identity and retention follow")]
+    pub(crate) fn of_events<'a>(
+        store: &dyn Store,
+        live: &Live,
+        user: UserKey,
+        events: impl Iterator<Item = &'a Event> + Clone,
+    ) -> Result<Self, Error> {
+        let mut states = Vec::new();
+        for definitions in live.all() {
+            let is_serving = states.is_empty();
+            if !is_serving && store.state(definitions.generation(), user)?.is_none() {
+                // The builder comes to this user later, or the user is new to it.
+                states.push(None);
+                continue;
+            }
+            let mut state = UserState::new(definitions.schema());
+            for event in events.clone() {
+                let changes = apply(&state, event, definitions.schema());
+                state.commit(changes);
+            }
+            states.push(Some(state));
+        }
+        Ok(Self { states, healed: false })
+    }
+
+    fn serving(&self) -> Option<&UserState> {
+        self.states.first().and_then(Option::as_ref)
+    }
+
+    /// How many events are in them.
+    pub(crate) fn watermark(&self) -> u64 {
+        self.serving().map_or(0, UserState::watermark)
+    }
+
+    /// Whether one was rebuilt while it was loaded and is to be stored even without a new event.
+    pub(crate) const fn healed(&self) -> bool {
+        self.healed
+    }
+
+    /// Carries one event into all of them.
+    pub(crate) fn apply(&mut self, event: &Event, live: &Live) {
+        for (state, definitions) in self.states.iter_mut().zip(live.all()) {
+            if let Some(state) = state {
+                let changes = apply(state, event, definitions.schema());
+                state.commit(changes);
+            }
+        }
+    }
+
+    /// Appends the packed records.
+    pub(crate) fn encode(&self, user: UserKey, live: &Live, out: &mut Vec<(Generation, UserKey, Vec<u8>)>) {
+        for (state, definitions) in self.states.iter().zip(live.all()) {
+            if let Some(state) = state {
+                out.push((definitions.generation(), user, rebuild::encoded(state, definitions.schema())));
+            }
+        }
+    }
+}
+
+/// The user's state as stored, `None` for an unknown user or one that a build has not come to.
+///
+/// # Errors
+/// [`Error::Storage`] or [`Error::Corrupted`].
+pub(crate) fn stored_state(
+    store: &dyn Store,
+    definitions: &Definitions,
+    user: UserKey,
+) -> Result<Option<UserState>, Error> {
+    let Some(record) = store.state(definitions.generation(), user)? else { return Ok(None) };
+    decoded(&record, definitions.schema(), user).map(Some)
+}
+
+pub(crate) fn decoded(record: &[u8], schema: &FeatureSchema, user: UserKey) -> Result<UserState, Error> {
+    UserState::decode(record, schema).map_err(|source| Error::corrupted_state(user, source))
+}
