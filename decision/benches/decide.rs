@@ -61,6 +61,7 @@ impl ModelSource for Published {
             weight: if index.is_multiple_of(3) { -0.2 } else { 0.3 },
             imputation: 1.0,
             missing_weight: 0.1,
+            definition: None,
         };
         let artifact = Artifact::new(Content {
             name: name.to_owned(),

@@ -38,6 +38,7 @@ fn artifact(transform: Transform) -> Artifact {
         weight: 0.1 - index as f64 * 0.01,
         imputation: 0.0,
         missing_weight: 0.2,
+        definition: None,
     };
     Artifact::new(Content {
         name: "churn".to_owned(),

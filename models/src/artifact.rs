@@ -68,6 +68,8 @@ pub struct Input {
     pub imputation: f64,
     /// Added to the margin when the value is missing.
     pub missing_weight: f64,
+    /// The feature's own definition in training; told of every input or of none, as by artifacts of format version 1.
+    pub definition: Option<ContentHash>,
 }
 
 /// What is done to a value before it is standardised. Numbers are stored: never renumber.
@@ -184,8 +186,13 @@ impl Content {
             return Err(invalid("inputs", format!("{} long", self.inputs.len()), "1 to 4096 inputs"));
         }
         let mut seen = BTreeSet::new();
+        let defined = self.inputs.iter().all(|input| input.definition.is_some());
         for (index, input) in self.inputs.iter().enumerate() {
             input.validate(index)?;
+            if input.definition.is_some() != defined {
+                let field = format!("inputs[{index}].definition");
+                return Err(invalid(&field, "told".to_owned(), "definitions of all inputs or of none"));
+            }
             if !seen.insert(input.feature.as_str()) {
                 let field = format!("inputs[{index}].feature");
                 return Err(invalid(&field, format!("`{}` again", input.feature), "each feature once"));
@@ -254,6 +261,7 @@ pub(crate) mod tests {
                     weight: -1.25,
                     imputation: 0.75,
                     missing_weight: 0.125,
+                    definition: Some(ContentHash::from_bytes([3; 32])),
                 },
                 Input {
                     feature: "is_member".to_owned(),
@@ -263,6 +271,7 @@ pub(crate) mod tests {
                     weight: 0.3,
                     imputation: 0.25,
                     missing_weight: 0.0,
+                    definition: Some(ContentHash::from_bytes([4; 32])),
                 },
             ],
             calibrator: Calibrator::Platt { a: -0.9, b: 0.05 },
@@ -277,10 +286,17 @@ pub(crate) mod tests {
         }
     }
 
+    /// As format version 1 has it.
+    pub(crate) fn sample_without_definitions() -> Content {
+        let mut content = sample();
+        content.inputs.iter_mut().for_each(|input| input.definition = None);
+        content
+    }
+
     #[test]
     fn broken_rules_name_their_field() {
         type Break = fn(&mut Content);
-        let cases: [(&str, Break); 9] = [
+        let cases: [(&str, Break); 10] = [
             ("name", |c| c.name.clear()),
             ("task", |c| c.task = "x".repeat(257)),
             ("intercept", |c| c.intercept = f64::NAN),
@@ -289,6 +305,7 @@ pub(crate) mod tests {
             ("inputs[0].scale", |c| c.inputs[0].scale = 0.0),
             ("inputs[1].weight", |c| c.inputs[1].weight = 1e10),
             ("inputs[0].mean", |c| c.inputs[0].mean = f64::INFINITY),
+            ("inputs[0].definition", |c| c.inputs[1].definition = None),
             ("calibrator.a", |c| c.calibrator = Calibrator::Platt { a: f64::NAN, b: 0.0 }),
         ];
         for (expected, break_it) in cases {

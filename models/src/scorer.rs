@@ -37,8 +37,8 @@ struct Term {
 impl Scorer {
     /// Finds the model's inputs among `features`, by name.
     ///
-    /// A feature set whose hash differs from the one in training is accepted when every input is there (a set
-    /// grows without ending its models); [`Self::definitions_match`] tells.
+    /// Another feature set than that in training is accepted when every input is there (a set grows without ending
+    /// its models); [`Self::definitions_match`] tells whether they mean the same.
     ///
     /// # Errors
     /// [`Error::FeatureMismatch`] naming all inputs that the set lacks or holds as text or timestamps.
@@ -56,11 +56,17 @@ impl Scorer {
             let feature_set = features.hash().short();
             return Err(Error::FeatureMismatch { model: content.name.clone(), feature_set, missing });
         }
+        let defined = |input: &Input| {
+            let info = features.features().get(features.slot(&input.feature)?)?;
+            Some(input.definition? == info.definition)
+        };
+        let told: Option<Vec<bool>> = content.inputs.iter().map(defined).collect();
         Ok(Self {
             terms,
             intercept: content.intercept,
             calibrator: content.calibrator.clone(),
-            definitions_match: content.feature_set == features.hash(),
+            definitions_match: told
+                .map_or(content.feature_set == features.hash(), |told| told.into_iter().all(|same| same)),
         })
     }
 
@@ -92,7 +98,8 @@ impl Scorer {
         self.terms.iter().map(|term| term.slot)
     }
 
-    /// Whether the feature set is the very one that the model was trained on.
+    /// Whether every input is defined as it was in training. Of a model that does not tell how its inputs were defined,
+    /// whether the feature set is the very one that it was trained on.
     pub const fn definitions_match(&self) -> bool {
         self.definitions_match
     }

@@ -21,7 +21,7 @@ use serde::Serialize;
 pub use report::{Convergence, FeatureReport, Report};
 pub use table::{MAX_COLUMNS, MAX_ROWS, Row, Split, TrainingTable};
 
-use crate::artifact::{Artifact, Content, Lineage, Transform};
+use crate::artifact::{Artifact, Content, Input, Lineage, Transform};
 use crate::calibrate::{self, Calibrator};
 use crate::metrics::Metrics;
 use crate::{Error, Scorer};
@@ -49,6 +49,9 @@ pub struct Options {
     pub positive_class: String,
     /// The definitions behind the table's columns.
     pub feature_set: ContentHash,
+    /// Of the table's columns that are features, the hash of each one's own definition, by name; the artifact tells them
+    /// if it reads no other columns.
+    pub definitions: Vec<(String, ContentHash)>,
     /// Seeds the split into folds.
     pub seed: u64,
     /// L2 penalty: `alpha / 2 * |weights|^2` beside the summed log loss; above 0. The intercept is free.
@@ -79,6 +82,7 @@ impl Options {
             task: name.to_owned(),
             positive_class: positive_class.to_owned(),
             feature_set,
+            definitions: Vec::new(),
             seed: 0,
             alpha: 1.0,
             default_transform: Transform::SignedLog1p,
@@ -126,7 +130,8 @@ pub fn fit(table: &TrainingTable, options: &Options) -> Result<Trained, Error> {
         None => Vec::new(),
     };
     let calibrator = calibrator(&out_of_fold, options.calibration, &mut warnings)?;
-    let (intercept, inputs) = design.inputs(&coefficients);
+    let (intercept, mut inputs) = design.inputs(&coefficients);
+    options.define(&mut inputs);
     let mut content = Content {
         name: options.name.clone(),
         task: options.task.clone(),
@@ -180,6 +185,17 @@ impl Options {
     fn transform_of(&self, column: &str) -> Transform {
         let own = self.transforms.iter().find(|(name, _)| name == column);
         own.map_or(self.default_transform, |(_, transform)| *transform)
+    }
+
+    fn define(&self, inputs: &mut [Input]) {
+        let definition = |input: &Input| {
+            let own = self.definitions.iter().find(|(name, _)| *name == input.feature);
+            own.map(|(_, definition)| *definition)
+        };
+        let known: Option<Vec<ContentHash>> = inputs.iter().map(definition).collect();
+        for (input, definition) in inputs.iter_mut().zip(known.into_iter().flatten()) {
+            input.definition = Some(definition);
+        }
     }
 
     fn validate(&self, table: &TrainingTable) -> Result<(), Error> {

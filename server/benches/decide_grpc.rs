@@ -57,6 +57,7 @@ fn artifact(name: &str, weight: f64) -> Artifact {
         weight,
         imputation: 0.0,
         missing_weight: 0.1,
+        definition: None,
     };
     Artifact::new(Content {
         name: name.to_owned(),

@@ -76,7 +76,7 @@ impl Active {
             tracing::warn!(
                 model = %model.name,
                 version = model.version,
-                "a model was trained on other feature definitions than are served; train it again if one that it reads has another meaning now"
+                "a model was trained on other definitions of features that it reads; train it again"
             );
         }
         self

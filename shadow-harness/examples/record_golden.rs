@@ -188,6 +188,7 @@ fn inputs_of(features: &FeatureSet, intercept: f64) -> Vec<Input> {
         weight: if slot % 3 == 0 { -0.7 - intercept } else { 0.45 + intercept },
         imputation: 0.2 * slot as f64,
         missing_weight: 0.05,
+        definition: None,
     };
     features.features().iter().enumerate().map(input).collect()
 }

@@ -162,12 +162,14 @@ pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
     working.inc(1);
     let labels = app.labels(task, Population { active_within_ms: Some(*active_ms) }, &cutoffs)?;
     working.inc(1);
-    let rows = table_of(&app.training_set(&labels)?, test_from)?;
+    let set = app.training_set(&labels)?;
+    let rows = table_of(&set, test_from)?;
     working.inc(1);
 
     let feature_set = app.feature_set().hash();
     let positive_class = task.positive_class();
     let mut options = Options::new(name, &positive_class, feature_set, app.clock().now());
+    options.definitions = set.columns.into_iter().zip(set.definitions).collect();
     options.seed = *seed;
     options.minimum_rows = MINIMUM_ROWS;
     options.minimum_per_class = MINIMUM_PER_CLASS;

@@ -54,6 +54,7 @@ pub(crate) fn model(name: &str, feature: &str, features: &FeatureSet) -> (ModelR
         weight: 1.0,
         imputation: 0.0,
         missing_weight: 0.0,
+        definition: None,
     };
     let lineage = Lineage {
         data: ContentHash::default(),

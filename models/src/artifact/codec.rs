@@ -3,13 +3,14 @@
 //! ```text
 //! magic "AUGURMDL" | format version u16 | kind u8 (1 = linear)
 //! name, task, positive class: u32 length + UTF-8 | feature set 32 bytes | intercept f64
-//! input count u32, each: feature text, transform u8, mean, scale, weight, imputation, missing weight: f64
+//! input count u32, each: feature text, transform u8, mean, scale, weight, imputation, missing weight: f64,
+//!     from version 2 on definition hash 32 bytes
 //! calibrator u8: 0 identity | 1 Platt a, b: f64 | 2 isotonic: count u32, each margin, probability: f64
 //! data hash 32 bytes | seed u64 | parameters text | created at i64 unix ms | code version text | report text
 //! CRC32C u32 of all bytes before it
 //! ```
-//! Not here: the rules that the content must keep ([`super::Content`]). A later version adds a branch to
-//! [`decode`] and leaves this one as it is.
+//! An artifact is written in the lowest version that can hold it, so that one read from old bytes gives them again.
+//! Not here: the rules that the content must keep ([`super::Content`]).
 
 use augur_domain::{ContentHash, Timestamp};
 
@@ -18,14 +19,18 @@ use crate::Error;
 use crate::calibrate::{Calibrator, Knot, MAX_KNOTS};
 
 const MAGIC: &[u8; 8] = b"AUGURMDL";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+/// The version that does not tell its inputs' definitions.
+const WITHOUT_DEFINITIONS: u16 = 1;
 const KIND_LINEAR: u8 = 1;
 const CRC_BYTES: usize = 4;
 
 pub(super) fn encode(content: &Content) -> Vec<u8> {
     let mut out = Vec::with_capacity(512 + content.inputs.len() * 80 + content.report.len());
     out.extend_from_slice(MAGIC);
-    out.extend_from_slice(&VERSION.to_le_bytes());
+    let defined = content.inputs.iter().any(|input| input.definition.is_some());
+    let version = if defined { VERSION } else { WITHOUT_DEFINITIONS };
+    out.extend_from_slice(&version.to_le_bytes());
     out.push(KIND_LINEAR);
     put_text(&mut out, &content.name);
     put_text(&mut out, &content.task);
@@ -40,6 +45,9 @@ pub(super) fn encode(content: &Content) -> Vec<u8> {
             &mut out,
             &[input.mean, input.scale, input.weight, input.imputation, input.missing_weight],
         );
+        if defined {
+            out.extend_from_slice(input.definition.unwrap_or_default().as_bytes());
+        }
     }
     put_calibrator(&mut out, &content.calibrator);
     let lineage = &content.lineage;
@@ -94,8 +102,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Content, Error> {
         return Err(malformed(0, format!("starts with {magic:02x?}"), "the magic `AUGURMDL`"));
     }
     let version = u16::from_le_bytes(header.array()?);
-    if version != VERSION {
-        return Err(malformed(8, format!("format version {version}"), "format version 1"));
+    if !(WITHOUT_DEFINITIONS..=VERSION).contains(&version) {
+        return Err(malformed(8, format!("format version {version}"), "format version 1 or 2"));
     }
     let body_len = bytes.len().saturating_sub(CRC_BYTES);
     let body = bytes.get(..body_len).unwrap_or_default();
@@ -107,7 +115,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Content, Error> {
         return Err(malformed(body_len, problem, "bytes as they were written"));
     }
     let mut cursor = Cursor { bytes: body, offset: header.offset };
-    let content = content_v1(&mut cursor)?;
+    let content = content(&mut cursor, version > WITHOUT_DEFINITIONS)?;
     if cursor.offset != body.len() {
         let problem = format!("{} bytes too many", body.len() - cursor.offset);
         return Err(malformed(cursor.offset, problem, "the end"));
@@ -115,7 +123,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Content, Error> {
     Ok(content)
 }
 
-fn content_v1(cursor: &mut Cursor<'_>) -> Result<Content, Error> {
+fn content(cursor: &mut Cursor<'_>, defined: bool) -> Result<Content, Error> {
     let kind_offset = cursor.offset;
     let [kind] = cursor.array()?;
     if kind != KIND_LINEAR {
@@ -128,7 +136,7 @@ fn content_v1(cursor: &mut Cursor<'_>) -> Result<Content, Error> {
         positive_class: cursor.text(MAX_NAME_BYTES)?,
         feature_set: ContentHash::from_bytes(cursor.array()?),
         intercept: cursor.number()?,
-        inputs: cursor.list(MAX_INPUTS, input)?,
+        inputs: cursor.list(MAX_INPUTS, |cursor| input(cursor, defined))?,
         calibrator: calibrator(cursor)?,
         lineage: Lineage {
             data: ContentHash::from_bytes(cursor.array()?),
@@ -141,7 +149,7 @@ fn content_v1(cursor: &mut Cursor<'_>) -> Result<Content, Error> {
     })
 }
 
-fn input(cursor: &mut Cursor<'_>) -> Result<Input, Error> {
+fn input(cursor: &mut Cursor<'_>, defined: bool) -> Result<Input, Error> {
     let feature = cursor.text(MAX_NAME_BYTES)?;
     let offset = cursor.offset;
     let [number] = cursor.array()?;
@@ -155,6 +163,7 @@ fn input(cursor: &mut Cursor<'_>) -> Result<Input, Error> {
         weight: cursor.number()?,
         imputation: cursor.number()?,
         missing_weight: cursor.number()?,
+        definition: if defined { Some(ContentHash::from_bytes(cursor.array()?)) } else { None },
     })
 }
 
@@ -245,14 +254,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::Artifact;
-    use super::super::tests::sample;
+    use super::super::tests::{sample, sample_without_definitions};
     use super::*;
 
     /// The bytes of the sample, written when format version 1 was fixed. They must be readable for ever.
     const GOLDEN_V1: &str = include_str!("../../testdata/artifact-v1.hex");
 
+    /// The same for format version 2.
+    const GOLDEN_V2: &str = include_str!("../../testdata/artifact-v2.hex");
+
     fn golden() -> Vec<u8> {
-        let digits: Vec<u8> = GOLDEN_V1.bytes().filter(u8::is_ascii_hexdigit).collect();
+        bytes_of(GOLDEN_V2)
+    }
+
+    fn bytes_of(hex: &str) -> Vec<u8> {
+        let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
         digits
             .chunks(2)
             .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
@@ -261,12 +277,14 @@ mod tests {
 
     #[test]
     fn bytes_are_pinned() {
-        let artifact = Artifact::new(sample()).unwrap();
-        let hex: String = artifact.encode().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, golden().iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-        let read = Artifact::decode(&golden()).unwrap();
-        assert_eq!(read, artifact);
-        assert_eq!(read.id(), ContentHash::of(&[&golden()]));
+        for (content, golden) in [(sample_without_definitions(), GOLDEN_V1), (sample(), GOLDEN_V2)] {
+            let artifact = Artifact::new(content).unwrap();
+            let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            assert_eq!(hex(&artifact.encode()), hex(&bytes_of(golden)));
+            let read = Artifact::decode(&bytes_of(golden)).unwrap();
+            assert_eq!(read, artifact);
+            assert_eq!(read.id(), ContentHash::of(&[&bytes_of(golden)]));
+        }
     }
 
     #[test]
@@ -288,9 +306,12 @@ mod tests {
     #[test]
     fn an_unknown_version_is_named() {
         let mut bytes = golden();
-        bytes[8] = 2;
+        bytes[8] = 3;
         let error = Artifact::decode(&bytes).unwrap_err().to_string();
-        assert!(error.contains("format version 2") && error.contains("expected format version 1"), "{error}");
+        assert!(
+            error.contains("format version 3") && error.contains("expected format version 1 or 2"),
+            "{error}"
+        );
     }
 
     fn number() -> impl Strategy<Value = f64> {
@@ -299,7 +320,7 @@ mod tests {
 
     fn inputs() -> impl Strategy<Value = Vec<Input>> {
         let input = (any::<bool>(), prop::array::uniform4(number()), 1e-300..1e300_f64);
-        prop::collection::vec(input, 1..20).prop_map(|parts| {
+        (prop::collection::vec(input, 1..20), any::<bool>()).prop_map(|(parts, defined)| {
             let each = parts.into_iter().enumerate();
             each.map(|(index, (logarithm, [mean, weight, imputation, missing_weight], scale))| Input {
                 feature: format!("feature_{index}"),
@@ -309,6 +330,7 @@ mod tests {
                 weight,
                 imputation,
                 missing_weight,
+                definition: defined.then(|| ContentHash::of(&[&index.to_le_bytes()])),
             })
             .collect()
         })

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::artifact::Content;
-use crate::artifact::tests::sample;
+use crate::artifact::tests::{sample, sample_without_definitions};
 
 fn feature_set(names: &[(&str, ValueType)]) -> FeatureSet {
     let feature = |(name, value_type): &(&str, ValueType)| FeatureInfo {
@@ -16,7 +16,8 @@ fn feature_set(names: &[(&str, ValueType)]) -> FeatureSet {
         value_type: *value_type,
         description: Arc::from(""),
         events: Vec::new(),
-        definition: ContentHash::default(),
+        // As the sample has them.
+        definition: ContentHash::from_bytes(if *name == "is_member" { [4; 32] } else { [3; 32] }),
         unit: "".into(),
     };
     FeatureSet::new(ContentHash::from_bytes([7; 32]), names.iter().map(feature).collect())
@@ -89,10 +90,21 @@ fn all_missing_features_are_named() {
 }
 
 #[test]
-fn another_feature_set_with_all_inputs_is_accepted_and_told() {
-    let other = FeatureSet::new(ContentHash::from_bytes([8; 32]), shop().features().to_vec());
-    let scorer = Scorer::new(&Artifact::new(sample()).unwrap(), &other).unwrap();
-    assert!(!scorer.definitions_match());
+fn only_a_change_of_its_own_inputs_makes_other_definitions() {
+    let matches = |content: Content, features: Vec<FeatureInfo>| {
+        let other = FeatureSet::new(ContentHash::from_bytes([8; 32]), features);
+        Scorer::new(&Artifact::new(content).unwrap(), &other).unwrap().definitions_match()
+    };
+    let features = shop().features().to_vec();
+    let mut grown = features.clone();
+    grown.insert(0, FeatureInfo { name: "another".into(), ..features[2].clone() });
+    grown[2].definition = ContentHash::from_bytes([99; 32]);
+    assert!(matches(sample(), grown), "what the model does not read may change");
+    let mut changed = features.clone();
+    changed[2].definition = ContentHash::from_bytes([99; 32]);
+    assert!(!matches(sample(), changed));
+    // An artifact that does not tell how its inputs were defined belongs to the set of its training alone.
+    assert!(!matches(sample_without_definitions(), features));
 }
 
 #[test]

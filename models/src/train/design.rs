@@ -99,6 +99,7 @@ impl Design {
                 weight: column.value_at.map_or(0.0, weight_at),
                 imputation: column.mean,
                 missing_weight,
+                definition: None,
             });
         }
         (intercept, inputs)

@@ -62,6 +62,21 @@ fn a_fit_gives_a_model_that_ranks_and_is_calibrated() {
 }
 
 #[test]
+fn a_model_tells_how_its_inputs_were_defined_when_all_are_known() {
+    let table = table(1_500);
+    let definition = |name: &str| (name.to_owned(), ContentHash::of(&[name.as_bytes()]));
+    let told = |names: &[&str]| {
+        let definitions = names.iter().map(|name| definition(name)).collect();
+        let trained = fit(&table, &Options { definitions, ..options() }).unwrap();
+        let inputs = trained.artifact.content().inputs.clone();
+        inputs.into_iter().map(|input| input.definition).collect::<Vec<_>>()
+    };
+    let known = told(&["noise", "purchases", "constant", "recency"]);
+    assert_eq!(known, ["purchases", "recency", "noise"].map(|name| Some(definition(name).1)));
+    assert_eq!(told(&["purchases", "recency"]), [None; 3]);
+}
+
+#[test]
 fn same_data_and_seed_give_the_same_bytes() {
     let table = table(1_500);
     let bytes = |options: &Options| fit(&table, options).unwrap().artifact.encode();

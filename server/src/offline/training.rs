@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use augur_domain::{ContentHash, Timestamp, UserKey};
+use augur_domain::{ContentHash, Timestamp, UserKey, ValueType};
 use augur_feature_store::{
     ExportOptions, Exported, Label, LabelSorter, SortedLabels, TrainingOptions, TrainingRow, export_parquet,
 };
@@ -16,8 +16,10 @@ use crate::{App, Error};
 pub struct TrainingSet {
     /// The definitions behind the columns.
     pub feature_set: ContentHash,
-    /// Names of the columns, in slot order.
+    /// Names of the columns, in slot order. Features that hold text are none: models read numbers.
     pub columns: Vec<String>,
+    /// Per column, the hash of the feature's own definition.
+    pub definitions: Vec<ContentHash>,
     /// Row-major; `None` where rules and models could not have used the value.
     pub values: Vec<Option<f64>>,
     /// Per row, whether it is positive.
@@ -63,10 +65,16 @@ impl App {
     /// [`Error::Store`].
     pub fn training_set(&self, labels: &[Label]) -> Result<TrainingSet, Error> {
         let features = self.feature_set();
+        let described = features.features();
+        let is_number =
+            |slot: &usize| described.get(*slot).is_some_and(|info| info.value_type != ValueType::Text);
+        let slots: Vec<usize> = (0..described.len()).filter(is_number).collect();
+        let columns = || slots.iter().filter_map(|slot| described.get(*slot));
         let mut set = TrainingSet {
             feature_set: features.hash(),
-            columns: features.features().iter().map(|feature| feature.name.to_string()).collect(),
-            values: Vec::with_capacity(labels.len().saturating_mul(features.features().len())),
+            columns: columns().map(|feature| feature.name.to_string()).collect(),
+            definitions: columns().map(|feature| feature.definition).collect(),
+            values: Vec::with_capacity(labels.len().saturating_mul(slots.len())),
             labels: Vec::with_capacity(labels.len()),
             users: Vec::with_capacity(labels.len()),
             times: Vec::with_capacity(labels.len()),
@@ -74,7 +82,7 @@ impl App {
         for row in self.store.training_rows(labels)? {
             let TrainingRow { user, at, outcome, features, .. } = row?;
             let Some(outcome) = outcome else { continue };
-            set.values.extend(features.values.iter().map(augur_domain::feature::FeatureValue::usable));
+            set.values.extend(slots.iter().map(|slot| features.usable(*slot)));
             set.labels.push(outcome > 0.5);
             set.users.push(user);
             set.times.push(at);

@@ -191,6 +191,7 @@ pub(crate) fn artifact(name: &str, feature: &str, weight: f64) -> Artifact {
         weight,
         imputation: 0.0,
         missing_weight: 0.0,
+        definition: None,
     };
     let lineage = Lineage {
         data: augur_domain::ContentHash::default(),
