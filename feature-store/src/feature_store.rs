@@ -15,31 +15,10 @@ use crate::store::{Cached, MemoryStore, QuarantineRecord, Store};
 use crate::writer::Writers;
 use crate::{
     Config, Context, Error, ExposureGuard, FeatureSchema, Label, NoContext, Progress, QuarantinedEvent,
-    Stats, StoredEvent, TrainingRows, UserState, quarantine, rebuild,
+    Stats, StoredEvent, TrainingRows, UserState, Verdict, quarantine, rebuild, verify,
 };
 
 pub use erasure::ErasureReceipt;
-
-/// Whether a stored state equals what its event log says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// Byte for byte.
-    Identical {
-        /// Events replayed.
-        events: u64,
-    },
-    /// Not.
-    Different {
-        /// Events that the stored state says it has seen.
-        events: u64,
-        /// Events found in the log up to there.
-        logged_events: u64,
-        /// Features whose values differ when read at the latest event; empty when only hidden state differs.
-        features: Vec<Arc<str>>,
-    },
-    /// Nothing is stored about the user.
-    Unknown,
-}
 
 /// Events in, features out; synchronous, with one writer thread per shard of users.
 ///
@@ -357,30 +336,28 @@ impl FeatureStore {
     /// Recomputes the user's state from the event log and compares its bytes with what is served.
     ///
     /// # Errors
-    /// [`Error::Storage`] or [`Error::Corrupted`].
+    /// [`Error::Storage`], or [`Error::Corrupted`] for events that cannot be read.
     pub fn verify_user(&self, user: UserKey) -> Result<Verdict, Error> {
-        let view = self.store.snapshot()?;
+        // The definitions first: a snapshot made later holds all that they serve.
         let definitions = self.definitions();
-        let schema = definitions.schema();
-        let record = view.state(definitions.generation(), user)?;
-        let Some(record) = record else { return Ok(Verdict::Unknown) };
-        let stored = decoded(&record, schema, user)?;
-        let recomputed = rebuild::state_of(&*view, schema, user, stored.watermark())?;
-        if rebuild::encoded(&recomputed, schema) == record {
-            return Ok(Verdict::Identical { events: stored.watermark() });
-        }
-        let now = stored.last_event_time().max(recomputed.last_event_time()).unwrap_or_default();
-        let (left, right) = (stored.read(now, schema, &NoContext), recomputed.read(now, schema, &NoContext));
-        let names = schema.feature_set().features().iter();
-        let pairs = names.enumerate().zip(left.values.iter().zip(&right.values));
-        let different = pairs
-            .filter(|((slot, _), (one, other))| one != other || left.text(*slot) != right.text(*slot))
-            .map(|((_, feature), _)| Arc::clone(&feature.name));
-        Ok(Verdict::Different {
-            events: stored.watermark(),
-            logged_events: recomputed.watermark(),
-            features: different.collect(),
-        })
+        verify::verify(&*self.store.snapshot()?, &definitions, user)
+    }
+
+    /// Every user with a state or an event, in key order: those that [`Self::verify_user`] has something to say about.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], also from the iterator.
+    pub fn users_to_verify(&self) -> Result<impl Iterator<Item = Result<UserKey, Error>> + '_, Error> {
+        verify::users(&*self.store, self.definitions().generation())
+    }
+
+    /// The first user with events at or behind `key`, from the first key again when there is none. Keys are hashes, so
+    /// drawn keys draw users about evenly.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn user_from(&self, key: UserKey) -> Result<Option<UserKey>, Error> {
+        verify::user_from(&*self.store, key)
     }
 
     /// Numbers for metrics.

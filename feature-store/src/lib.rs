@@ -27,6 +27,7 @@ pub mod taxonomy;
 #[cfg(test)]
 mod testing;
 mod training;
+mod verify;
 mod writer;
 
 pub use config::{Config, Progress, Stats};
@@ -35,7 +36,7 @@ pub use event_record::StoredEvent;
 #[cfg(feature = "export")]
 pub use export::{ExportOptions, Exported, export_parquet};
 pub use exposure::ExposureGuard;
-pub use feature_store::{ErasureReceipt, FeatureStore, Verdict};
+pub use feature_store::{ErasureReceipt, FeatureStore};
 pub use generation::{Definitions, GenerationStatus, Opening};
 pub use quarantine::QuarantinedEvent;
 pub use schema::{Context, FeatureSchema, NoContext};
@@ -43,3 +44,4 @@ pub use state::{Changes, UserState, apply};
 pub use training::{Label, NumberedLabel, TrainingOptions, TrainingRow, TrainingRows};
 #[cfg(feature = "export")]
 pub use training::{LabelSorter, SortedLabels};
+pub use verify::{DifferenceKind, FeatureDifference, Verdict};

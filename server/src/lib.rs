@@ -27,6 +27,7 @@ mod services;
 mod storage_threads;
 mod suggest;
 pub mod telemetry;
+mod verifier;
 mod worker;
 
 pub use active::Active;

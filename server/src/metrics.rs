@@ -75,6 +75,15 @@ pub const MODELS_MISSING: &str = "augur_models_missing";
 /// Models in use that were trained on other feature definitions than are served.
 pub const MODELS_OF_OTHER_DEFINITIONS: &str = "augur_models_of_other_definitions";
 
+/// Users whose features were compared with the event log.
+pub const VERIFY_CHECKED: &str = "augur_feature_verify_checked_total";
+/// Values served that differ from what the event log says.
+pub const VERIFY_MISMATCH: &str = "augur_feature_verify_mismatch_total";
+/// Values that the event log says and that are not served.
+pub const VERIFY_MISSING: &str = "augur_feature_verify_missing_total";
+/// Values served that the event log does not know.
+pub const VERIFY_EXTRA: &str = "augur_feature_verify_extra_total";
+
 /// Upper bounds of histogram buckets, in seconds: 50 us to 10 s.
 const BUCKETS: [f64; 16] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
@@ -109,6 +118,14 @@ pub struct Metrics {
     pub cold_reads: Counter,
     /// Reads that found no room to wait for one.
     pub cold_reads_refused: Counter,
+    /// Users compared with the event log.
+    pub verify_checked: Counter,
+    /// Values that differ.
+    pub verify_mismatch: Counter,
+    /// Values not served.
+    pub verify_missing: Counter,
+    /// Values that should not be served.
+    pub verify_extra: Counter,
     accepted: Counter,
     duplicate: Counter,
     quarantined: Counter,
@@ -156,6 +173,10 @@ impl Metrics {
             features_unavailable: metrics::counter!(FEATURES_UNAVAILABLE),
             cold_reads: metrics::counter!(COLD_READS),
             cold_reads_refused: metrics::counter!(COLD_READS_REFUSED),
+            verify_checked: metrics::counter!(VERIFY_CHECKED),
+            verify_mismatch: metrics::counter!(VERIFY_MISMATCH),
+            verify_missing: metrics::counter!(VERIFY_MISSING),
+            verify_extra: metrics::counter!(VERIFY_EXTRA),
             accepted: metrics::counter!(EVENTS, "outcome" => "ACCEPTED"),
             duplicate: metrics::counter!(EVENTS, "outcome" => "DUPLICATE"),
             quarantined: metrics::counter!(EVENTS, "outcome" => "QUARANTINED"),

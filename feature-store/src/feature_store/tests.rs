@@ -92,26 +92,6 @@ fn what_is_acknowledged_is_visible_and_logged_whole() {
 }
 
 #[test]
-fn verification_finds_a_state_that_does_not_follow_its_log() {
-    let engine: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let schema = Arc::new(schema());
-    let config = Config::new("unused");
-    let store = FeatureStore::with_store(Arc::clone(&engine), &config, Arc::clone(&schema), |_| {}).unwrap();
-    send(&store, &[event(1, 1, "purchase", 0, 1.0)]);
-    let mut wrong = store.state(user(1)).unwrap().unwrap();
-    let changes = crate::apply(&UserState::new(&schema), &event(1, 1, "purchase", 0, 2.0), &schema);
-    wrong.commit(changes);
-    engine
-        .replace_states(crate::store::Generation::FIRST, &[(user(1), rebuild::encoded(&wrong, &schema))])
-        .unwrap();
-    let features = ["spend_1d", "revenue_1h", "revenue_400d"].map(Arc::from).into();
-    assert_eq!(
-        store.verify_user(user(1)).unwrap(),
-        Verdict::Different { events: 1, logged_events: 1, features }
-    );
-}
-
-#[test]
 fn changed_definitions_rebuild_every_state_once() {
     let engine: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let config = Config::new("unused");

@@ -26,6 +26,8 @@ pub struct Config {
     pub server: Server,
     /// `[data]`
     pub data: Data,
+    /// `[features]`
+    pub features: Features,
     /// `[ingest]`
     pub ingest: Ingest,
     /// `[decision_log]`
@@ -86,6 +88,13 @@ pub struct Data {
     pub read_threads: usize,
     /// Most reads that wait for one of them.
     pub read_queue: usize,
+}
+
+/// How features are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Features {
+    /// Users compared with the event log per minute, in the background; 0 for none.
+    pub verify_users_per_minute: u32,
 }
 
 /// How events are taken.
@@ -184,6 +193,7 @@ impl Default for Config {
                 read_threads: 8,
                 read_queue: 4_096,
             },
+            features: Features { verify_users_per_minute: 60 },
             ingest: Ingest {
                 shards: 2,
                 queue_events: 20_000,

@@ -18,7 +18,7 @@ use super::{Config, LogFormat, OnUnavailable};
 use crate::suggest::did_you_mean;
 
 /// Sections and their keys, in the order of the shipped file.
-pub(super) const SECTIONS: [(&str, &[&str]); 5] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 6] = [
     (
         "server",
         &[
@@ -51,6 +51,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 5] = [
             "read_queue",
         ],
     ),
+    ("features", &["verify_users_per_minute"]),
     (
         "ingest",
         &[
@@ -177,6 +178,7 @@ fn set(
     match section {
         "server" => set_server(&mut config.server, key, value),
         "data" => set_data(&mut config.data, key, value, base),
+        "features" => set_features(&mut config.features, value),
         "ingest" => set_ingest(&mut config.ingest, key, value),
         "decision_log" => set_decision_log(&mut config.decision_log, key, value),
         _ => set_telemetry(&mut config.telemetry, key, value),
@@ -222,6 +224,11 @@ fn set_data(data: &mut super::Data, key: &str, value: &Written<'_>, base: &Path)
         "read_threads" => data.read_threads = value.size(1, 256)?,
         _ => data.read_queue = value.size(1, 1_000_000)?,
     }
+    Ok(())
+}
+
+fn set_features(features: &mut super::Features, value: &Written<'_>) -> Result<(), Problem> {
+    features.verify_users_per_minute = u32::try_from(value.whole(0, 60_000)?).unwrap_or_default();
     Ok(())
 }
 

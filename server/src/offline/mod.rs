@@ -6,7 +6,9 @@ mod bulk;
 mod labels;
 mod training;
 
-pub use augur_feature_store::{ExportOptions, Label, LabelSorter, SortedLabels, TrainingOptions, Verdict};
+pub use augur_feature_store::{
+    DifferenceKind, ExportOptions, Label, LabelSorter, SortedLabels, TrainingOptions, Verdict,
+};
 pub use bulk::Decided;
 pub use labels::{Population, Span, Task, cutoffs};
 pub use training::TrainingSet;

@@ -18,6 +18,7 @@ mod administration;
 mod bad_input;
 mod caps;
 mod main_path;
+mod past;
 mod replay;
 mod restart;
 mod served;

@@ -2,51 +2,95 @@
 //!
 //! Not here: the comparison itself (the feature store).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use augur_loadtest::domain::UserKey;
 use augur_loadtest::domain::rng::{Purpose, Rng};
-use augur_server::offline::Verdict;
+use augur_server::offline::{DifferenceKind, Verdict};
 use augur_server::{App, SystemClock};
 use serde::Serialize;
 
 use crate::data::Directory;
-use crate::output::{Output, grouped};
+use crate::output::{Output, grouped, rounded, table};
 use crate::{Error, Outcome, progress};
 
 /// Differences told one by one.
 const MOST_SHOWN: usize = 10;
+/// Most threads.
+const MAX_THREADS: usize = 16;
+/// Users waiting for a thread.
+const USERS_AHEAD: usize = 256;
+/// Nothing mismatched, but values are missing or too many.
+const MISSING_OR_EXTRA: u8 = 4;
 
-/// Compute the features of a sample of users again from the event log and compare them with what is served, bit
-/// by bit. Exit code 3 when any differ.
+const EXAMPLES: &str = "\
+Examples:
+  augur features verify --data data --sample 500
+  augur features verify --data data --all --json
+
+Exit codes:
+  0  every bit is the same
+  3  a value, or a state behind it, is another than the event log says
+  4  no value is another, but some are missing (the log says a value, none is served) or extra (the other way round)
+  1  could not be done, for example because the event log cannot be read";
+
+/// Compute features again from the event log and compare them with what is served, bit by bit.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  augur features verify --data data --sample 500")]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The data directory.
+    /// The data directory; no server may be using it. A server verifies by itself, see `features` in augur.toml.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// How many users, drawn at random; all when there are fewer.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, conflicts_with = "all")]
     sample: usize,
+    /// Every user.
+    #[arg(long)]
+    all: bool,
     /// Another seed draws other users.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Threads; 0 is one per core, at most 16.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Verified {
     users: u64,
     events: u64,
     identical: u64,
     different: u64,
+    /// Values that differ, over all users.
+    mismatch: u64,
+    /// Values that the event log says and that are not served.
+    missing: u64,
+    /// Values that are served and that the event log does not know.
+    extra: u64,
+    /// Users of whom only state differs that no value shows yet.
+    hidden: u64,
+    by_feature: BTreeMap<String, Counts>,
     /// The first users that differ, with the features that do.
     differences: Vec<Difference>,
+    seconds: f64,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Counts {
+    mismatch: u64,
+    missing: u64,
+    extra: u64,
 }
 
 #[derive(Debug, Serialize)]
 struct Difference {
     user_key: String,
+    events_served: u64,
+    events_logged: u64,
     /// Empty when only hidden state differs.
     features: Vec<String>,
 }
@@ -59,81 +103,209 @@ impl Verified {
                 self.identical += 1;
                 self.events += events;
             }
-            Verdict::Different { events, features, .. } => {
+            Verdict::Different { events, logged_events, features } => {
                 self.different += 1;
-                self.events += events;
+                self.events += logged_events;
+                self.hidden += u64::from(features.is_empty());
+                for difference in &features {
+                    let counts = self.by_feature.entry(difference.feature.to_string()).or_default();
+                    let (all, one) = match difference.kind {
+                        DifferenceKind::Mismatch => (&mut self.mismatch, &mut counts.mismatch),
+                        DifferenceKind::Missing => (&mut self.missing, &mut counts.missing),
+                        DifferenceKind::Extra => (&mut self.extra, &mut counts.extra),
+                    };
+                    (*all, *one) = (*all + 1, *one + 1);
+                }
                 if self.differences.len() < MOST_SHOWN {
-                    let features = features.iter().map(ToString::to_string).collect();
-                    self.differences.push(Difference { user_key: user.to_string(), features });
+                    self.differences.push(Difference {
+                        user_key: user.to_string(),
+                        events_served: events,
+                        events_logged: logged_events,
+                        features: features.iter().map(|difference| difference.feature.to_string()).collect(),
+                    });
                 }
             }
-            // Listed a moment ago, so its state is what is missing.
-            Verdict::Unknown => self.different += 1,
+            // Gone since it was listed.
+            Verdict::Unknown => self.identical += 1,
+        }
+    }
+
+    const fn outcome(&self) -> Outcome {
+        if self.different == 0 {
+            Outcome::Fine
+        } else if self.mismatch + self.hidden > 0 {
+            Outcome::Refused
+        } else {
+            Outcome::Code(MISSING_OR_EXTRA)
         }
     }
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
+    let started = Instant::now();
     let app = App::open(Directory::open(&args.data)?.config()?, SystemClock::new())?;
-    let failed = augur_server::Error::from;
-    let total = usize::try_from(app.store().stats().users_total).unwrap_or(usize::MAX);
-    let chosen = sample(total, args.sample, args.seed);
-    let mut report = Verified { users: 0, events: 0, identical: 0, different: 0, differences: Vec::new() };
-    let bar = progress::bar("users verified", chosen.len() as u64);
-    for (index, user) in app.store().users().map_err(failed)?.enumerate() {
-        let user = user.map_err(failed)?;
-        if !chosen.contains(&index) {
-            continue;
+    let mut report = Verified::default();
+    let known = app.store().stats().users_total;
+    let bar = progress::bar("users verified", if args.all { known } else { known.min(args.sample as u64) });
+    let (users, waiting) = sync_channel(USERS_AHEAD);
+    let (answers, answered) = sync_channel(USERS_AHEAD);
+    let waiting = Mutex::new(waiting);
+    std::thread::scope(|threads| {
+        let (app, waiting) = (&app, &waiting);
+        for _ in 0..thread_count(args.threads) {
+            let answers = answers.clone();
+            threads.spawn(move || verify(app, waiting, &answers));
         }
-        let verdict = app.store().verify_user(user).map_err(failed)?;
-        report.count(user, verdict);
-        bar.inc(1);
-    }
+        threads.spawn(move || list(app, args, &users, &answers));
+        for answer in answered {
+            let (user, verdict) = answer?;
+            report.count(user, verdict);
+            bar.inc(1);
+        }
+        Ok::<_, Error>(())
+    })?;
     bar.finish_and_clear();
     app.close()?;
-    output.report(&report, verify_text)?;
-    Ok(if report.different == 0 { Outcome::Fine } else { Outcome::Refused })
+    report.seconds = started.elapsed().as_secs_f64();
+    output.report(&report, text)?;
+    Ok(report.outcome())
 }
 
-fn verify_text(report: &Verified) -> String {
+fn thread_count(asked: usize) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if asked > 0 { asked.min(MAX_THREADS) } else { cores().min(MAX_THREADS) }
+}
+
+type Answer = Result<(UserKey, Verdict), Error>;
+
+/// Takes users until there are no more, or until nobody wants the answers.
+fn verify(app: &App, waiting: &Mutex<Receiver<UserKey>>, answers: &SyncSender<Answer>) {
+    loop {
+        let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(user) = next else { return };
+        let verdict = app.store().verify_user(user);
+        let answer =
+            verdict.map(|verdict| (user, verdict)).map_err(|error| augur_server::Error::from(error).into());
+        if answers.send(answer).is_err() {
+            return;
+        }
+    }
+}
+
+/// Names the users to verify, or says why they cannot be listed.
+fn list(app: &App, args: &Args, users: &SyncSender<UserKey>, answers: &SyncSender<Answer>) {
+    let failed = |error| drop(answers.send(Err(augur_server::Error::from(error).into())));
+    let listed = match app.store().users_to_verify() {
+        Ok(listed) => listed,
+        Err(error) => return failed(error),
+    };
+    let mut sample = Sample::new(args.sample, args.seed);
+    for user in listed {
+        match user {
+            Ok(user) if args.all => {
+                if users.send(user).is_err() {
+                    return;
+                }
+            }
+            Ok(user) => sample.add(user),
+            Err(error) => return failed(error),
+        }
+    }
+    for user in sample.chosen {
+        if users.send(user).is_err() {
+            return;
+        }
+    }
+}
+
+fn text(report: &Verified) -> String {
     let mut text = format!(
-        "{} users with {} events computed again: {} identical to what is served, {} different",
+        "{} users with {} events computed again: {} identical to what is served, {} different; {} users per second",
         grouped(report.users),
         grouped(report.events),
         grouped(report.identical),
         grouped(report.different),
+        rounded(report.users as f64 / report.seconds.max(1e-3)),
     );
+    if report.hidden > 0 {
+        text.push_str(&format!("\n{} of them only in state that no value shows yet", grouped(report.hidden)));
+    }
+    if !report.by_feature.is_empty() {
+        let rows = report.by_feature.iter().map(|(name, counts)| {
+            let counts = [counts.mismatch, counts.missing, counts.extra].map(grouped);
+            std::iter::once(name.clone()).chain(counts).collect()
+        });
+        text.push('\n');
+        text.push_str(&table(&["feature", "mismatch", "missing", "extra"], &rows.collect::<Vec<_>>()));
+    }
     for difference in &report.differences {
         text.push_str(&format!("\n  {}: {}", difference.user_key, difference.features.join(", ")));
     }
     text
 }
 
-/// Which of `total` users to take: `wanted` different ones, or all (R. Floyd's sampling).
-fn sample(total: usize, wanted: usize, seed: u64) -> BTreeSet<usize> {
-    let mut rng = Rng::new(seed, Purpose::Training);
-    let mut chosen = BTreeSet::new();
-    for upper in total.saturating_sub(wanted)..total {
-        let drawn = usize::try_from(rng.below(upper as u64 + 1)).unwrap_or(upper);
-        if !chosen.insert(drawn) {
-            chosen.insert(upper);
+/// As many users as wanted out of a stream of unknown length, each equally likely (J. Vitter's algorithm R).
+struct Sample {
+    wanted: usize,
+    seen: u64,
+    rng: Rng,
+    chosen: Vec<UserKey>,
+}
+
+impl Sample {
+    fn new(wanted: usize, seed: u64) -> Self {
+        Self { wanted, seen: 0, rng: Rng::new(seed, Purpose::Training), chosen: Vec::new() }
+    }
+
+    fn add(&mut self, user: UserKey) {
+        self.seen += 1;
+        if self.chosen.len() < self.wanted {
+            self.chosen.push(user);
+        } else if let Some(place) =
+            usize::try_from(self.rng.below(self.seen)).ok().and_then(|place| self.chosen.get_mut(place))
+        {
+            *place = user;
         }
     }
-    chosen
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
-    #[test]
-    fn samples_are_of_the_wanted_size_and_within_range() {
-        for (total, wanted, expected) in [(100, 10, 10), (5, 10, 5), (0, 10, 0), (10, 10, 10)] {
-            let chosen = sample(total, wanted, 7);
-            assert_eq!(chosen.len(), expected);
-            assert!(chosen.iter().all(|index| *index < total));
+    fn chosen(total: u8, wanted: usize, seed: u64) -> Vec<UserKey> {
+        let mut sample = Sample::new(wanted, seed);
+        for number in 0..total {
+            sample.add(UserKey::from_bytes([number; 16]));
         }
-        assert_ne!(sample(1_000, 10, 1), sample(1_000, 10, 2));
+        sample.chosen
+    }
+
+    #[test]
+    fn samples_are_of_the_wanted_size_without_repeats() {
+        for (total, wanted, expected) in [(100, 10, 10), (5, 10, 5), (0, 10, 0), (10, 10, 10)] {
+            let chosen = chosen(total, wanted, 7);
+            assert_eq!(chosen.len(), expected);
+            assert_eq!(chosen.iter().collect::<BTreeSet<_>>().len(), expected);
+        }
+        assert_ne!(chosen(200, 10, 1), chosen(200, 10, 2));
+    }
+
+    #[test]
+    fn missing_and_extra_values_have_a_code_of_their_own() {
+        let report = |mismatch, missing, hidden| Verified {
+            different: mismatch + missing + hidden,
+            mismatch,
+            missing,
+            hidden,
+            ..Verified::default()
+        };
+        assert_eq!(report(0, 0, 0).outcome(), Outcome::Fine);
+        assert_eq!(report(1, 1, 0).outcome(), Outcome::Refused);
+        assert_eq!(report(0, 0, 1).outcome(), Outcome::Refused);
+        assert_eq!(report(0, 1, 0).outcome(), Outcome::Code(4));
     }
 }
