@@ -22,6 +22,31 @@ pub(crate) fn put_signed(out: &mut Vec<u8>, number: i64) {
     put_unsigned(out, ((number << 1) ^ (number >> 63)) as u64);
 }
 
+/// As [`put_signed`], for sums that need more than 64 bits.
+pub(crate) fn put_signed_wide(out: &mut Vec<u8>, number: i128) {
+    let mut zigzag = ((number << 1) ^ (number >> 127)) as u128;
+    while zigzag >= 0x80 {
+        out.push(zigzag as u8 | 0x80);
+        zigzag >>= 7;
+    }
+    out.push(zigzag as u8);
+}
+
+/// Appends what `body` writes, its length in front.
+pub(crate) fn put_with_length(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.push(0);
+    body(out);
+    let length = out.len() - start - 1;
+    if length >= 0x80 {
+        let mut prefix = Vec::new();
+        put_unsigned(&mut prefix, length as u64);
+        out.splice(start..=start, prefix);
+    } else if let Some(prefix) = out.get_mut(start) {
+        *prefix = length as u8;
+    }
+}
+
 pub(crate) fn put_f64(out: &mut Vec<u8>, number: f64) {
     out.extend_from_slice(&number.to_bits().to_le_bytes());
 }
@@ -71,6 +96,11 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// A reader of a part that some other reader took.
+    pub(crate) const fn of(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
     pub(crate) fn byte(&mut self, field: &'static str) -> Result<u8, DecodeError> {
         let (byte, rest) = self.rest.split_first().ok_or(DecodeError::Truncated { field })?;
         self.rest = rest;
@@ -102,6 +132,22 @@ impl<'a> Reader<'a> {
     pub(crate) fn signed(&mut self, field: &'static str) -> Result<i64, DecodeError> {
         let number = self.unsigned(field)?;
         Ok((number >> 1) as i64 ^ -((number & 1) as i64))
+    }
+
+    pub(crate) fn signed_wide(&mut self, field: &'static str) -> Result<i128, DecodeError> {
+        let mut zigzag = 0_u128;
+        for shift in (0..128).step_by(7) {
+            let byte = self.byte(field)?;
+            let bits = u128::from(byte & 0x7f);
+            if shift == 126 && bits > 3 {
+                return Err(DecodeError::Invalid { field });
+            }
+            zigzag |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok((zigzag >> 1) as i128 ^ -((zigzag & 1) as i128));
+            }
+        }
+        Err(DecodeError::Invalid { field })
     }
 
     /// A finite number; NaN and infinities are refused.
@@ -144,11 +190,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn integers_round_trip(unsigned: u64, signed: i64) {
+        fn integers_round_trip(unsigned: u64, signed: i64, wide: i128) {
             let mut out = Vec::new();
+            put_signed_wide(&mut out, wide);
             put_unsigned(&mut out, unsigned);
             put_signed(&mut out, signed);
             let mut reader = Reader { rest: &out };
+            prop_assert_eq!(reader.signed_wide("w").unwrap(), wide);
             prop_assert_eq!(reader.unsigned("a").unwrap(), unsigned);
             prop_assert_eq!(reader.signed("b").unwrap(), signed);
             prop_assert!(reader.finish().is_ok());
@@ -171,6 +219,17 @@ mod tests {
             }
             let mut reader = Reader { rest: &record };
             let _ = (reader.unsigned("a"), reader.finite("b"), reader.count("c", 8), reader.bytes("d"));
+        }
+    }
+
+    #[test]
+    fn lengths_stand_in_front_however_long() {
+        for length in [0, 1, 127, 128, 20_000] {
+            let mut out = vec![7];
+            put_with_length(&mut out, |out| out.resize(out.len() + length, 9));
+            let mut reader = Reader::of(&out[1..]);
+            assert_eq!(reader.bytes("body").unwrap(), vec![9; length]);
+            assert!(reader.finish().is_ok());
         }
     }
 

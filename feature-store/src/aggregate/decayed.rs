@@ -2,13 +2,15 @@
 //!
 //! Kept relative to the latest event, so every exponent is at or below zero and nothing can overflow, however
 //! short the half-life or long the life (forward decay with a moving landmark: Cormode, Shkapenyuk, Srivastava
-//! and Xu, ICDE 2009). Not here: timers; an idle user costs nothing.
+//! and Xu, ICDE 2009). Orders of arrival agree to rounding. Not here: timers; an idle user costs nothing. Nor sums that
+//! are the same bits in any order (`decayed_cells`).
 
 use augur_domain::{Timestamp, math};
 
-use super::{add_bounded, put_time, take_time};
+use super::{Input, Keep, Measured, add_bounded, put_time, take_time};
 use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
+use crate::schema::{AggregateKind, AggregateSpec, Measure};
 
 /// Below this a sum is nothing, and subnormal numbers are slow.
 const NEGLIGIBLE: f64 = 1e-300;
@@ -22,41 +24,62 @@ pub(crate) struct Decayed {
 }
 
 impl Decayed {
-    pub(super) fn new(at: Timestamp, half_lives: usize) -> Self {
-        Self { reference: at, sums: vec![0.0; half_lives] }
-    }
-
-    pub(super) fn add(&mut self, at: Timestamp, amount: f64, half_lives_ms: &[i64]) {
+    fn add_all(&mut self, at: Timestamp, amounts: impl Iterator<Item = f64>, half_lives_ms: &[i64]) {
         let ahead_ms = at.millis_since(self.reference);
-        for (sum, &half_life_ms) in self.sums.iter_mut().zip(half_lives_ms) {
+        for ((sum, amount), &half_life_ms) in self.sums.iter_mut().zip(amounts).zip(half_lives_ms) {
             *sum = if ahead_ms >= 0 {
                 add_bounded(settle(*sum * math::decay(ahead_ms, half_life_ms)), amount)
             } else {
-                add_bounded(*sum, amount * math::decay(-ahead_ms, half_life_ms))
+                add_bounded(*sum, settle(amount * math::decay(-ahead_ms, half_life_ms)))
             };
         }
         self.reference = self.reference.max(at);
     }
+}
 
-    pub(super) fn value(&self, index: usize, half_life_ms: i64, now: Timestamp) -> f64 {
-        let sum = self.sums.get(index).copied().unwrap_or(0.0);
-        settle(sum * math::decay(now.millis_since(self.reference), half_life_ms))
+/// What a sum that was true at `reference` is worth at `now`.
+pub(super) fn worth(sum: f64, reference: Timestamp, half_life_ms: i64, now: Timestamp) -> f64 {
+    settle(sum * math::decay(now.millis_since(reference), half_life_ms))
+}
+
+fn half_lives_ms(spec: &AggregateSpec) -> &[i64] {
+    if let AggregateKind::Decayed { half_lives_ms, .. } = &spec.kind { half_lives_ms } else { &[] }
+}
+
+impl Keep for Decayed {
+    fn begin(at: Timestamp, spec: &AggregateSpec) -> Self {
+        Self { reference: at, sums: vec![0.0; half_lives_ms(spec).len()] }
     }
 
-    pub(super) const fn latest(&self) -> Timestamp {
+    fn add(&mut self, input: &Input<'_>, spec: &AggregateSpec) {
+        self.add_all(input.at, std::iter::repeat(input.weight), half_lives_ms(spec));
+    }
+
+    fn merge(&mut self, other: &Self, spec: &AggregateSpec) {
+        self.add_all(other.reference, other.sums.iter().copied(), half_lives_ms(spec));
+    }
+
+    fn measure(&self, measure: Measure, now: Timestamp, _spec: &AggregateSpec) -> Option<Measured> {
+        let Measure::Decayed { index, half_life_ms } = measure else { return None };
+        let sum = self.sums.get(index).copied().unwrap_or(0.0);
+        Some(Measured::number(worth(sum, self.reference, half_life_ms, now)))
+    }
+
+    fn latest(&self) -> Timestamp {
         self.reference
     }
 
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    fn encode(&self, _spec: &AggregateSpec, out: &mut Vec<u8>) {
         put_time(out, self.reference);
         for &sum in &self.sums {
             bytes::put_f64(out, sum);
         }
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>, half_lives: usize) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>, spec: &AggregateSpec) -> Result<Self, DecodeError> {
         let reference = take_time(reader, "decay reference time")?;
-        let sums = (0..half_lives).map(|_| reader.finite("decayed sum")).collect::<Result<_, _>>()?;
+        let sums =
+            half_lives_ms(spec).iter().map(|_| reader.finite("decayed sum")).collect::<Result<_, _>>()?;
         Ok(Self { reference, sums })
     }
 }
@@ -68,39 +91,44 @@ fn settle(sum: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{at, input, spec};
     use super::*;
 
-    fn at(unix_ms: i64) -> Timestamp {
-        Timestamp::from_unix_ms(unix_ms)
+    fn decayed(weights: &[(i64, f64)]) -> Decayed {
+        let spec = of_a_second();
+        let mut decayed = Decayed::begin(at(weights[0].0), &spec);
+        for &(unix_ms, weight) in weights {
+            decayed.add(&input(unix_ms, weight), &spec);
+        }
+        decayed
+    }
+
+    fn of_a_second() -> AggregateSpec {
+        spec(AggregateKind::Decayed { half_lives_ms: vec![1_000], exact: false }, true)
+    }
+
+    fn value(decayed: &Decayed, now: i64) -> f64 {
+        let measure = Measure::Decayed { index: 0, half_life_ms: 1_000 };
+        decayed.measure(measure, at(now), &of_a_second()).unwrap().as_number().unwrap()
     }
 
     #[test]
     fn late_events_weigh_what_their_age_says() {
-        let half_lives = [1_000];
-        let mut decayed = Decayed::new(at(5_000), 1);
-        decayed.add(at(5_000), 1.0, &half_lives);
-        decayed.add(at(3_000), 1.0, &half_lives);
-        assert_eq!(decayed.value(0, 1_000, at(5_000)), 1.25);
-        assert_eq!(decayed.value(0, 1_000, at(6_000)), 0.625);
+        let decayed = decayed(&[(5_000, 1.0), (3_000, 1.0)]);
+        assert_eq!(value(&decayed, 5_000), 1.25);
+        assert_eq!(value(&decayed, 6_000), 0.625);
         assert_eq!(decayed.latest(), at(5_000));
     }
 
     #[test]
     fn ten_thousand_half_lives_neither_overflow_nor_leave_dust() {
-        let half_lives = [1_000];
-        let mut decayed = Decayed::new(at(0), 1);
-        decayed.add(at(0), -1e300, &half_lives);
-        decayed.add(at(10_000_000), 1.0, &half_lives);
-        assert_eq!(decayed.value(0, 1_000, at(10_000_000)), 1.0);
-        assert_eq!(decayed.value(0, 1_000, at(20_000_000)).to_bits(), 0);
+        let decayed = decayed(&[(0, -1e300), (10_000_000, 1.0)]);
+        assert_eq!(value(&decayed, 10_000_000), 1.0);
+        assert_eq!(value(&decayed, 20_000_000).to_bits(), 0);
     }
 
     #[test]
     fn huge_values_stay_finite() {
-        let mut decayed = Decayed::new(at(0), 1);
-        for _ in 0..4 {
-            decayed.add(at(0), f64::MAX, &[1_000]);
-        }
-        assert_eq!(decayed.value(0, 1_000, at(0)), f64::MAX);
+        assert_eq!(value(&decayed(&[(0, f64::MAX); 4]), 0), f64::MAX);
     }
 }

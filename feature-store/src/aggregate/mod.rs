@@ -1,23 +1,117 @@
 //! The aggregates that features are read from. Each is a function of the set of events it took in, whatever
-//! their order: integers to the bit, sums of floats to rounding, sessions within the reach stated there.
+//! their order: whole numbers to the bit, sums of doubles to rounding, sessions and top values within the reach stated
+//! there. Two states of one user merge into the state of all their events.
 //!
 //! Not here: which event goes to which aggregate (`schema`), or the record that holds them (`state`).
 
+mod cell;
 mod decayed;
+mod decayed_cells;
+mod distinct;
+mod distinct_windows;
+mod edge;
+mod fixed;
+mod hash;
+mod hyper_log_log;
+#[cfg(test)]
+mod properties;
 mod recency;
+mod recent;
 mod sessions;
+#[cfg(test)]
+mod testing;
+mod top_k;
+mod total;
 mod windowed;
 
-use augur_domain::Timestamp;
+use std::sync::Arc;
 
-pub(crate) use decayed::Decayed;
-pub(crate) use recency::Recency;
-pub(crate) use sessions::Sessions;
-pub(crate) use windowed::Windowed;
+use augur_domain::ids::MessageKey;
+use augur_domain::value::Finite;
+use augur_domain::{Timestamp, Value};
+
+use cell::{Count, Extremes, Fixed, Moments, Sum};
+use decayed::Decayed;
+use decayed_cells::DecayedCells;
+use distinct::Distinct;
+use distinct_windows::DistinctWindows;
+use edge::Edge;
+use recency::Recency;
+use sessions::Sessions;
+use top_k::TopK;
+use total::Total;
+use windowed::Windowed;
 
 use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
-use crate::schema::{AggregateKind, AggregateSpec, Measure};
+use crate::schema::{AggregateKind, AggregateSpec, Measure, Statistic};
+
+/// One event as an aggregate sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Input<'a> {
+    pub(crate) at: Timestamp,
+    /// Orders events of one millisecond.
+    pub(crate) message_key: MessageKey,
+    /// Whether a page or a screen was seen.
+    pub(crate) is_page: bool,
+    /// 1 for counts.
+    pub(crate) weight: f64,
+    /// What edges, distinct counts and top values are about.
+    pub(crate) value: Option<&'a Value>,
+}
+
+/// What a read found.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Measured {
+    pub(crate) value: MeasuredValue,
+    /// The relative standard error of an estimate, or the relative bound of one that has a bound; `None` when exact.
+    pub(crate) approximation_error: Option<f64>,
+    /// Where the window really starts.
+    pub(crate) window_start: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum MeasuredValue {
+    /// Always finite; booleans are 0 and 1.
+    Number(f64),
+    Text(Arc<str>),
+}
+
+impl Measured {
+    const fn number(number: f64) -> Self {
+        let value = MeasuredValue::Number(number);
+        Self { value, approximation_error: None, window_start: None }
+    }
+
+    fn value(value: &Value) -> Self {
+        match value {
+            Value::Boolean(truth) => Self::number(f64::from(u8::from(*truth))),
+            Value::Number(number) => Self::number(number.get()),
+            Value::Text(text) => {
+                let value = MeasuredValue::Text(Arc::clone(text));
+                Self { value, approximation_error: None, window_start: None }
+            }
+        }
+    }
+}
+
+/// What every aggregate can do. Its `spec` is always the one it was begun with: `decode` is only reached behind the
+/// fingerprint of the definitions.
+trait Keep: Sized {
+    /// The state right before its first event.
+    fn begin(at: Timestamp, spec: &AggregateSpec) -> Self;
+    fn add(&mut self, input: &Input<'_>, spec: &AggregateSpec);
+    /// Takes an event back, before or after it came; nothing where that cannot be done.
+    fn retract(&mut self, _input: &Input<'_>, _spec: &AggregateSpec) {}
+    /// Takes in what another state of the same user took in.
+    fn merge(&mut self, other: &Self, spec: &AggregateSpec);
+    fn measure(&self, measure: Measure, now: Timestamp, spec: &AggregateSpec) -> Option<Measured>;
+    /// The latest event that counts.
+    fn latest(&self) -> Timestamp;
+    /// Appends a body that is never empty.
+    fn encode(&self, spec: &AggregateSpec, out: &mut Vec<u8>);
+    fn decode(reader: &mut Reader<'_>, spec: &AggregateSpec) -> Result<Self, DecodeError>;
+}
 
 /// The state of one declaration for one user.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,111 +119,204 @@ pub(crate) enum Aggregate {
     /// No event has touched it.
     Empty,
     Decayed(Decayed),
-    Windowed(Windowed),
+    DecayedCells(DecayedCells),
+    CountWindows(Windowed<Count>),
+    SumWindows(Windowed<Sum>),
+    FixedWindows(Windowed<Fixed>),
+    MomentWindows(Windowed<Moments>),
+    ExtremeWindows(Windowed<Extremes>),
+    CountTotal(Total<Count>),
+    SumTotal(Total<Sum>),
+    FixedTotal(Total<Fixed>),
     Recency(Recency),
+    Edge(Edge),
     Sessions(Sessions),
+    Distinct(Distinct),
+    DistinctWindows(DistinctWindows),
+    TopK(TopK),
+}
+
+/// Does the same with whatever is kept; `$empty` when nothing is.
+macro_rules! with {
+    ($aggregate:expr, $kept:ident => $body:expr, $empty:expr) => {
+        match $aggregate {
+            Aggregate::Empty => $empty,
+            Aggregate::Decayed($kept) => $body,
+            Aggregate::DecayedCells($kept) => $body,
+            Aggregate::CountWindows($kept) => $body,
+            Aggregate::SumWindows($kept) => $body,
+            Aggregate::FixedWindows($kept) => $body,
+            Aggregate::MomentWindows($kept) => $body,
+            Aggregate::ExtremeWindows($kept) => $body,
+            Aggregate::CountTotal($kept) => $body,
+            Aggregate::SumTotal($kept) => $body,
+            Aggregate::FixedTotal($kept) => $body,
+            Aggregate::Recency($kept) => $body,
+            Aggregate::Edge($kept) => $body,
+            Aggregate::Sessions($kept) => $body,
+            Aggregate::Distinct($kept) => $body,
+            Aggregate::DistinctWindows($kept) => $body,
+            Aggregate::TopK($kept) => $body,
+        }
+    };
+}
+
+/// Makes what a declaration keeps, by `$make`, which is given the type.
+macro_rules! make {
+    ($spec:expr, $make:ident ( $($argument:expr),* )) => {
+        match &$spec.kind {
+            AggregateKind::Decayed { exact: false, .. } => Aggregate::Decayed($make($($argument),*)?),
+            AggregateKind::Decayed { exact: true, .. } => Aggregate::DecayedCells($make($($argument),*)?),
+            AggregateKind::Windowed { statistic: Statistic::Moments, .. } => {
+                Aggregate::MomentWindows($make($($argument),*)?)
+            }
+            AggregateKind::Windowed { statistic: Statistic::Extremes, .. } => {
+                Aggregate::ExtremeWindows($make($($argument),*)?)
+            }
+            AggregateKind::Windowed { .. } if $spec.counts() => Aggregate::CountWindows($make($($argument),*)?),
+            AggregateKind::Windowed { exact: true, .. } => Aggregate::FixedWindows($make($($argument),*)?),
+            AggregateKind::Windowed { .. } => Aggregate::SumWindows($make($($argument),*)?),
+            AggregateKind::Total { .. } if $spec.counts() => Aggregate::CountTotal($make($($argument),*)?),
+            AggregateKind::Total { exact: true } => Aggregate::FixedTotal($make($($argument),*)?),
+            AggregateKind::Total { .. } => Aggregate::SumTotal($make($($argument),*)?),
+            AggregateKind::Recency => Aggregate::Recency($make($($argument),*)?),
+            AggregateKind::Edge { .. } => Aggregate::Edge($make($($argument),*)?),
+            AggregateKind::Sessions { .. } => Aggregate::Sessions($make($($argument),*)?),
+            AggregateKind::Distinct { rings, .. } if rings.is_empty() => {
+                Aggregate::Distinct($make($($argument),*)?)
+            }
+            AggregateKind::Distinct { .. } => Aggregate::DistinctWindows($make($($argument),*)?),
+            AggregateKind::TopK { .. } => Aggregate::TopK($make($($argument),*)?),
+        }
+    };
 }
 
 impl Aggregate {
-    /// Takes in one event of weight `amount` (1 for counts).
-    pub(crate) fn add(&mut self, at: Timestamp, amount: f64, spec: &AggregateSpec) {
+    fn begin(at: Timestamp, spec: &AggregateSpec) -> Self {
+        fn begun<K: Keep>(at: Timestamp, spec: &AggregateSpec) -> Option<K> {
+            Some(K::begin(at, spec))
+        }
+        let made = || Some(make!(spec, begun(at, spec)));
+        made().unwrap_or(Self::Empty)
+    }
+
+    /// Takes in one event.
+    pub(crate) fn add(&mut self, input: &Input<'_>, spec: &AggregateSpec) {
+        if !is_countable(input, spec) {
+            return;
+        }
         if let Self::Empty = self {
-            *self = match &spec.kind {
-                AggregateKind::Decayed { half_lives_ms, .. } => {
-                    Self::Decayed(Decayed::new(at, half_lives_ms.len()))
+            *self = Self::begin(input.at, spec);
+        }
+        with!(self, kept => kept.add(input, spec), ());
+    }
+
+    /// Takes one event back: afterwards the state is as if it had never come, except that its time may remain as the
+    /// latest. It may be taken back before it comes. Nothing happens where [`AggregateSpec::can_retract`] denies it.
+    pub(crate) fn retract(&mut self, input: &Input<'_>, spec: &AggregateSpec) {
+        if !spec.can_retract() {
+            return;
+        }
+        if let Self::Empty = self {
+            *self = Self::begin(input.at, spec);
+        }
+        with!(self, kept => kept.retract(input, spec), ());
+    }
+
+    /// Takes in everything that `other`, another state under the same `spec`, took in.
+    pub(crate) fn merge(&mut self, other: &Self, spec: &AggregateSpec) {
+        macro_rules! merge_same {
+            ($($variant:ident),*) => {
+                match (&mut *self, other) {
+                    $((Self::$variant(kept), Self::$variant(other)) => kept.merge(other, spec),)*
+                    (Self::Empty, other) => *self = other.clone(),
+                    _ => {}
                 }
-                AggregateKind::Windowed { rings, .. } => Self::Windowed(Windowed::new(at, rings.len())),
-                AggregateKind::Recency => Self::Recency(Recency::new(at)),
-                AggregateKind::Sessions { .. } => Self::Sessions(Sessions::new(at)),
-                _ => return,
             };
         }
-        match (self, &spec.kind) {
-            (Self::Decayed(decayed), AggregateKind::Decayed { half_lives_ms, .. }) => {
-                decayed.add(at, amount, half_lives_ms);
-            }
-            (Self::Windowed(windowed), AggregateKind::Windowed { rings, .. }) => {
-                windowed.add(at, amount, rings)
-            }
-            (Self::Recency(recency), _) => recency.add(at),
-            (Self::Sessions(sessions), AggregateKind::Sessions { gap_ms }) => sessions.add(at, *gap_ms),
-            // A state is only ever used with the schema that made it; `decode` checks the fingerprint.
-            _ => {}
-        }
+        merge_same!(
+            Decayed,
+            DecayedCells,
+            CountWindows,
+            SumWindows,
+            FixedWindows,
+            MomentWindows,
+            ExtremeWindows,
+            CountTotal,
+            SumTotal,
+            FixedTotal,
+            Recency,
+            Edge,
+            Sessions,
+            Distinct,
+            DistinctWindows,
+            TopK
+        );
     }
 
     /// The value at `now`; `None` when there is none, such as the age of what never happened.
-    pub(crate) fn measure(&self, measure: Measure, now: Timestamp) -> Option<f64> {
-        match (self, measure) {
-            (
-                Self::Empty,
-                Measure::Decayed { .. }
-                | Measure::Window { .. }
-                | Measure::SessionCount { .. }
-                | Measure::CurrentEvents { .. }
-                | Measure::CurrentLength { .. },
-            ) => Some(0.0),
-            (Self::Decayed(decayed), Measure::Decayed { index, half_life_ms }) => {
-                Some(decayed.value(index, half_life_ms, now))
-            }
-            (Self::Windowed(windowed), Measure::Window { ring, window_ms, hop_ms, .. }) => {
-                Some(windowed.value(ring, window_ms, hop_ms, now))
-            }
-            (Self::Recency(recency), Measure::SinceLast) => Some(seconds(now.millis_since(recency.last))),
-            (Self::Recency(recency), Measure::SinceFirst) => Some(seconds(now.millis_since(recency.first))),
-            (Self::Sessions(sessions), Measure::SessionCount { .. }) => Some(sessions.count() as f64),
-            (Self::Sessions(sessions), Measure::CurrentEvents { gap_ms }) => {
-                Some(sessions.open_at(now, gap_ms).map_or(0.0, |open| open.events as f64))
-            }
-            (Self::Sessions(sessions), Measure::CurrentLength { gap_ms }) => {
-                Some(sessions.open_at(now, gap_ms).map_or(0.0, |open| seconds(now.millis_since(open.start))))
-            }
-            (Self::Sessions(sessions), Measure::MeanLength { .. }) => {
-                Some(sessions.total_length_ms() / sessions.count() as f64 / 1_000.0)
-            }
-            _ => None,
-        }
+    pub(crate) fn measure(&self, measure: Measure, now: Timestamp, spec: &AggregateSpec) -> Option<Measured> {
+        with!(self, kept => kept.measure(measure, now, spec), of_nothing(measure, now))
     }
 
     /// The latest event that touched it.
     pub(crate) fn latest(&self) -> Option<Timestamp> {
-        match self {
-            Self::Empty => None,
-            Self::Decayed(decayed) => Some(decayed.latest()),
-            Self::Windowed(windowed) => Some(windowed.latest()),
-            Self::Recency(recency) => Some(recency.last),
-            Self::Sessions(sessions) => Some(sessions.latest()),
-        }
+        with!(self, kept => Some(kept.latest()), None)
     }
 
+    /// Appends the length of the body and the body; a length of 0 says that no event has touched it.
     pub(crate) fn encode(&self, spec: &AggregateSpec, out: &mut Vec<u8>) {
-        out.push(u8::from(*self != Self::Empty));
-        match self {
-            Self::Empty => {}
-            Self::Decayed(decayed) => decayed.encode(out),
-            Self::Windowed(windowed) => windowed.encode(spec.counts(), out),
-            Self::Recency(recency) => recency.encode(out),
-            Self::Sessions(sessions) => sessions.encode(out),
-        }
+        bytes::put_with_length(out, |out| with!(self, kept => kept.encode(spec, out), ()));
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>, spec: &AggregateSpec) -> Result<Self, DecodeError> {
-        match reader.byte("aggregate presence")? {
-            0 => return Ok(Self::Empty),
-            1 => {}
-            _ => return Err(DecodeError::Invalid { field: "aggregate presence" }),
+        let body = reader.bytes("aggregate")?;
+        if body.is_empty() {
+            return Ok(Self::Empty);
         }
-        Ok(match &spec.kind {
-            AggregateKind::Decayed { half_lives_ms, .. } => {
-                Self::Decayed(Decayed::decode(reader, half_lives_ms.len())?)
-            }
-            AggregateKind::Windowed { rings, .. } => {
-                Self::Windowed(Windowed::decode(reader, rings.len(), spec.counts())?)
-            }
-            AggregateKind::Recency => Self::Recency(Recency::decode(reader)?),
-            AggregateKind::Sessions { .. } => Self::Sessions(Sessions::decode(reader)?),
-            _ => return Err(DecodeError::Invalid { field: "aggregate presence" }),
-        })
+        fn decoded<K: Keep>(reader: &mut Reader<'_>, spec: &AggregateSpec) -> Result<K, DecodeError> {
+            K::decode(reader, spec)
+        }
+        let mut reader = Reader::of(body);
+        let aggregate = make!(spec, decoded(&mut reader, spec));
+        reader.finish()?;
+        Ok(aggregate)
+    }
+}
+
+/// Whether the event has what the aggregate is about.
+fn is_countable(input: &Input<'_>, spec: &AggregateSpec) -> bool {
+    match spec.kind {
+        AggregateKind::Edge { value_type, .. } | AggregateKind::TopK { value_type, .. } => {
+            input.value.is_some_and(|value| {
+                let fits = value.as_text().is_none_or(|text| text.len() <= edge::MAX_TEXT_BYTES);
+                value.value_type() == value_type && fits
+            })
+        }
+        AggregateKind::Distinct { .. } => input.value.is_some(),
+        _ => true,
+    }
+}
+
+/// What is read where no event has touched anything.
+fn of_nothing(measure: Measure, now: Timestamp) -> Option<Measured> {
+    match measure {
+        Measure::Window { window_ms, hop_ms, what, .. } => {
+            let start_ms = windowed::first_tile(now, window_ms, hop_ms).saturating_mul(hop_ms);
+            let window_start = Some(Timestamp::from_unix_ms(start_ms));
+            cell::of_nothing(what).map(|value| Measured { window_start, ..Measured::number(value) })
+        }
+        Measure::DistinctWindow { window_ms, .. } => {
+            Some(Measured { window_start: Some(now.plus_millis(-window_ms)), ..Measured::number(0.0) })
+        }
+        Measure::Decayed { .. }
+        | Measure::Total
+        | Measure::Distinct
+        | Measure::SessionCount { .. }
+        | Measure::CurrentEvents { .. }
+        | Measure::CurrentLength { .. }
+        | Measure::CurrentPages { .. } => Some(Measured::number(0.0)),
+        _ => None,
     }
 }
 
@@ -151,4 +338,53 @@ fn take_time(reader: &mut Reader<'_>, field: &'static str) -> Result<Timestamp, 
     let unix_ms = reader.signed(field)?;
     let time = Timestamp::from_unix_ms(unix_ms);
     if time.unix_ms() == unix_ms { Ok(time) } else { Err(DecodeError::Invalid { field }) }
+}
+
+/// The time that lies an unsigned number of milliseconds before `later`.
+fn take_back(
+    reader: &mut Reader<'_>,
+    later: Timestamp,
+    field: &'static str,
+) -> Result<Timestamp, DecodeError> {
+    let invalid = DecodeError::Invalid { field };
+    let behind_ms = i64::try_from(reader.unsigned(field)?).map_err(|_| invalid.clone())?;
+    let time = later.plus_millis(-behind_ms);
+    if later.millis_since(time) == behind_ms { Ok(time) } else { Err(invalid) }
+}
+
+const FALSE: u8 = 0;
+const TRUE: u8 = 1;
+const NUMBER: u8 = 2;
+const TEXT: u8 = 3;
+
+fn put_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Boolean(truth) => out.push(if *truth { TRUE } else { FALSE }),
+        Value::Number(number) => {
+            out.push(NUMBER);
+            bytes::put_f64(out, number.get());
+        }
+        Value::Text(text) => {
+            out.push(TEXT);
+            bytes::put_text(out, text);
+        }
+    }
+}
+
+fn take_value(reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
+    const FIELD: &str = "kept value";
+    let invalid = DecodeError::Invalid { field: FIELD };
+    Ok(match reader.byte(FIELD)? {
+        FALSE => Value::Boolean(false),
+        TRUE => Value::Boolean(true),
+        NUMBER => Value::Number(Finite::new(reader.finite(FIELD)?).ok_or(invalid)?),
+        TEXT => {
+            let text = reader.text(FIELD)?;
+            if text.len() > edge::MAX_TEXT_BYTES {
+                return Err(invalid);
+            }
+            Value::Text(text.into())
+        }
+        _ => return Err(invalid),
+    })
 }

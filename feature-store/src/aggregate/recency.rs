@@ -1,38 +1,55 @@
 //! When something first and last happened.
 //!
-//! Not here: ages; those are reckoned from the `now` of a read.
+//! Not here: the values that came with it (`edge`).
 
 use augur_domain::Timestamp;
 
-use super::{put_time, take_time};
+use super::{Input, Keep, Measured, put_time, seconds, take_back, take_time};
 use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
+use crate::schema::{AggregateSpec, Measure};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Recency {
-    pub(super) first: Timestamp,
-    pub(super) last: Timestamp,
+    first: Timestamp,
+    last: Timestamp,
 }
 
-impl Recency {
-    pub(super) const fn new(at: Timestamp) -> Self {
+impl Keep for Recency {
+    fn begin(at: Timestamp, _spec: &AggregateSpec) -> Self {
         Self { first: at, last: at }
     }
 
-    pub(super) fn add(&mut self, at: Timestamp) {
-        self.first = self.first.min(at);
-        self.last = self.last.max(at);
+    fn add(&mut self, input: &Input<'_>, _spec: &AggregateSpec) {
+        self.first = self.first.min(input.at);
+        self.last = self.last.max(input.at);
     }
 
-    pub(super) fn encode(self, out: &mut Vec<u8>) {
-        put_time(out, self.first);
+    fn merge(&mut self, other: &Self, _spec: &AggregateSpec) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+
+    fn measure(&self, measure: Measure, now: Timestamp, _spec: &AggregateSpec) -> Option<Measured> {
+        match measure {
+            Measure::SinceLast => Some(Measured::number(seconds(now.millis_since(self.last)))),
+            Measure::SinceFirst => Some(Measured::number(seconds(now.millis_since(self.first)))),
+            _ => None,
+        }
+    }
+
+    fn latest(&self) -> Timestamp {
+        self.last
+    }
+
+    fn encode(&self, _spec: &AggregateSpec, out: &mut Vec<u8>) {
+        put_time(out, self.last);
         bytes::put_unsigned(out, self.last.millis_since(self.first).unsigned_abs());
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let first = take_time(reader, "first time")?;
-        let span_ms = i64::try_from(reader.unsigned("time span")?)
-            .map_err(|_| DecodeError::Invalid { field: "time span" })?;
-        Ok(Self { first, last: first.plus_millis(span_ms) })
+    fn decode(reader: &mut Reader<'_>, _spec: &AggregateSpec) -> Result<Self, DecodeError> {
+        let last = take_time(reader, "last time")?;
+        let first = take_back(reader, last, "time span")?;
+        Ok(Self { first, last })
     }
 }

@@ -1,175 +1,320 @@
-//! Counts and sums over the last so-and-so long: tiles on fixed borders, exact at the near end.
+//! Counts, sums, moments and extremes over the last so-and-so long: tiles on fixed borders, exact at the near end.
 //!
 //! A window starts on the tile border at or before its declared start, and ends with the very last event; tiles
-//! are added up on every read, never subtracted. Not here: which tile length serves which window (`schema`).
+//! are merged on every read, from the newest back, never subtracted. Where the latest events are kept one by one, a window that holds
+//! no more of them begins at its declared start instead. Not here: which tile length serves which window (`schema`).
 
 use augur_domain::Timestamp;
 
-use super::{add_bounded, put_time, take_time};
+use super::cell::{self, Cell};
+use super::recent::Recent;
+use super::{Input, Keep, Measured, put_time, take_time};
 use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
-use crate::schema::RingSpec;
+use crate::schema::{AggregateKind, AggregateSpec, Measure, RingSpec};
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Windowed {
+pub(crate) struct Windowed<C> {
+    /// The latest time, of events taken back too.
     latest: Timestamp,
-    /// One per tile length, as the schema orders them.
-    rings: Vec<Ring>,
-}
-
-/// Tiles of one length, ascending, only those with events.
-#[derive(Debug, Clone, PartialEq, Default)]
-struct Ring {
-    tiles: Vec<Tile>,
+    /// One per tile length, as the schema orders them; tiles ascending, only those with events.
+    rings: Vec<Vec<Tile<C>>>,
+    /// Empty unless events are kept one by one.
+    recent: Recent,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Tile {
+struct Tile<C> {
     /// The tile covers `[number * hop, (number + 1) * hop)`.
     number: i64,
-    /// Counts are whole numbers, exact up to 2^53.
-    sum: f64,
+    cell: C,
 }
 
-impl Windowed {
-    pub(super) fn new(at: Timestamp, rings: usize) -> Self {
-        Self { latest: at, rings: vec![Ring::default(); rings] }
+impl<C: Cell> Windowed<C> {
+    /// What is dropped depends on the latest event only, so the order of arrival leaves no trace.
+    fn advance(&mut self, at: Timestamp, rings: &[RingSpec]) {
+        if at <= self.latest {
+            return;
+        }
+        self.latest = at;
+        for (ring, spec) in self.rings.iter_mut().zip(rings) {
+            let oldest = first_tile(at, spec.longest_window_ms, spec.hop_ms);
+            if ring.first().is_some_and(|tile| tile.number < oldest) {
+                let expired = ring.partition_point(|tile| tile.number < oldest);
+                ring.drain(..expired);
+            }
+        }
+        self.recent.expire(reach(at, rings));
     }
 
-    pub(super) fn add(&mut self, at: Timestamp, amount: f64, specs: &[RingSpec]) {
-        self.latest = self.latest.max(at);
-        for (ring, spec) in self.rings.iter_mut().zip(specs) {
-            // What is dropped depends on the latest event only, so the order of arrival leaves no trace.
-            let oldest = first_tile(self.latest, spec.longest_window_ms, spec.hop_ms);
+    fn take_in(&mut self, at: Timestamp, cell: &C, rings: &[RingSpec]) {
+        self.advance(at, rings);
+        for (ring, spec) in self.rings.iter_mut().zip(rings) {
             let number = at.unix_ms().div_euclid(spec.hop_ms);
-            let expired = ring.tiles.partition_point(|tile| tile.number < oldest);
-            ring.tiles.drain(..expired);
-            if number >= oldest {
-                ring.add(number, amount);
+            if number >= first_tile(self.latest, spec.longest_window_ms, spec.hop_ms) {
+                add(ring, number, cell);
             }
         }
     }
 
-    pub(super) fn value(&self, ring: usize, window_ms: i64, hop_ms: i64, now: Timestamp) -> f64 {
-        let Some(ring) = self.rings.get(ring) else { return 0.0 };
-        let first = first_tile(now, window_ms, hop_ms);
-        let last = now.unix_ms().div_euclid(hop_ms);
-        let begin = ring.tiles.partition_point(|tile| tile.number < first);
-        let covered = ring.tiles.get(begin..).unwrap_or_default();
-        let covered = covered.iter().take_while(|tile| tile.number <= last);
-        // Starting from +0 keeps a sum of nothing from being -0.
-        covered.fold(0.0, |sum, tile| add_bounded(sum, tile.sum))
-    }
-
-    pub(super) const fn latest(&self) -> Timestamp {
-        self.latest
-    }
-
-    pub(super) fn encode(&self, counts: bool, out: &mut Vec<u8>) {
-        put_time(out, self.latest);
-        for ring in &self.rings {
-            bytes::put_unsigned(out, ring.tiles.len() as u64);
-            let mut previous = 0;
-            for tile in &ring.tiles {
-                bytes::put_signed(out, tile.number - previous);
-                previous = tile.number;
-                if counts {
-                    bytes::put_unsigned(out, tile.sum as u64);
-                } else {
-                    bytes::put_f64(out, tile.sum);
-                }
-            }
-        }
-    }
-
-    pub(super) fn decode(reader: &mut Reader<'_>, rings: usize, counts: bool) -> Result<Self, DecodeError> {
-        let latest = take_time(reader, "window latest time")?;
-        let rings = (0..rings).map(|_| Ring::decode(reader, counts)).collect::<Result<_, _>>()?;
-        Ok(Self { latest, rings })
+    fn in_tiles(&self, ring: usize, first: i64, last: i64) -> Option<C> {
+        let tiles = self.rings.get(ring).map(Vec::as_slice).unwrap_or_default();
+        merged(tiles.iter().rev().map(|tile| (tile.number, tile.cell.clone())), first, last)
     }
 }
 
-impl Ring {
-    fn add(&mut self, number: i64, amount: f64) {
-        let place = self.tiles.partition_point(|tile| tile.number < number);
-        match self.tiles.get_mut(place) {
-            Some(tile) if tile.number == number => tile.sum = add_bounded(tile.sum, amount),
-            _ => self.tiles.insert(place, Tile { number, sum: amount }),
-        }
+/// The tiles from `last` back to `first`, merged from the newest to the oldest.
+fn merged<C: Cell>(newest_first: impl Iterator<Item = (i64, C)>, first: i64, last: i64) -> Option<C> {
+    let mut inside = newest_first.skip_while(|(number, _)| *number > last);
+    let (_, mut cell) = inside.next().filter(|(number, _)| *number >= first)?;
+    for (_, older) in inside.take_while(|(number, _)| *number >= first) {
+        cell.merge(&older);
     }
+    Some(cell)
+}
 
-    fn decode(reader: &mut Reader<'_>, counts: bool) -> Result<Self, DecodeError> {
-        const INVALID: DecodeError = DecodeError::Invalid { field: "tile number" };
-        let count = reader.count("tiles", 2)?;
-        let mut tiles: Vec<Tile> = Vec::with_capacity(count);
-        for _ in 0..count {
-            let step = reader.signed("tile number")?;
-            let number = match tiles.last() {
-                None => step,
-                Some(previous) if step > 0 => previous.number.checked_add(step).ok_or(INVALID)?,
-                Some(_) => return Err(INVALID),
-            };
-            // No tile is shorter than a millisecond, so none lies outside what a time can be.
-            if !(Timestamp::MIN.unix_ms()..=Timestamp::MAX.unix_ms()).contains(&number) {
-                return Err(INVALID);
+fn add<C: Cell>(ring: &mut Vec<Tile<C>>, number: i64, cell: &C) {
+    let place = ring.partition_point(|tile| tile.number < number);
+    match ring.get_mut(place) {
+        Some(tile) if tile.number == number => {
+            tile.cell.merge(cell);
+            if tile.cell.is_void() {
+                ring.remove(place);
             }
-            let sum =
-                if counts { reader.unsigned("tile count")? as f64 } else { reader.finite("tile sum")? };
-            tiles.push(Tile { number, sum });
         }
-        Ok(Self { tiles })
+        _ if cell.is_void() => {}
+        _ => ring.insert(place, Tile { number, cell: cell.clone() }),
     }
 }
 
 /// The tile in which a window that ends at `end` starts.
-fn first_tile(end: Timestamp, window_ms: i64, hop_ms: i64) -> i64 {
+pub(super) fn first_tile(end: Timestamp, window_ms: i64, hop_ms: i64) -> i64 {
     end.plus_millis(-window_ms).unix_ms().div_euclid(hop_ms)
+}
+
+/// The start of the longest window that ends at `latest`.
+fn reach(latest: Timestamp, rings: &[RingSpec]) -> Timestamp {
+    let longest_ms = rings.iter().map(|ring| ring.longest_window_ms).max().unwrap_or(0);
+    latest.plus_millis(-longest_ms)
+}
+
+/// The rings and how many events are kept one by one.
+fn parts(spec: &AggregateSpec) -> (&[RingSpec], usize) {
+    match &spec.kind {
+        AggregateKind::Windowed { rings, exact_events, .. } => (rings, *exact_events as usize),
+        _ => (&[], 0),
+    }
+}
+
+impl<C: Cell> Keep for Windowed<C> {
+    fn begin(at: Timestamp, spec: &AggregateSpec) -> Self {
+        Self { latest: at, rings: vec![Vec::new(); parts(spec).0.len()], recent: Recent::default() }
+    }
+
+    fn add(&mut self, input: &Input<'_>, spec: &AggregateSpec) {
+        let (rings, most) = parts(spec);
+        self.take_in(input.at, &C::of(input.weight), rings);
+        if most > 0 && input.at >= reach(self.latest, rings) {
+            self.recent.add(input.at, input.weight, most);
+        }
+    }
+
+    /// Taking back an event whose tile has expired changes nothing, as adding it would not.
+    fn retract(&mut self, input: &Input<'_>, spec: &AggregateSpec) {
+        if let Some(undoing) = C::undoing(input.weight) {
+            self.take_in(input.at, &undoing, parts(spec).0);
+        }
+    }
+
+    fn merge(&mut self, other: &Self, spec: &AggregateSpec) {
+        let (rings, most) = parts(spec);
+        self.advance(other.latest, rings);
+        for ((ring, others), spec) in self.rings.iter_mut().zip(&other.rings).zip(rings) {
+            let oldest = first_tile(self.latest, spec.longest_window_ms, spec.hop_ms);
+            for tile in others.iter().filter(|tile| tile.number >= oldest) {
+                add(ring, tile.number, &tile.cell);
+            }
+        }
+        if most > 0 {
+            self.recent.merge(&other.recent, most);
+            self.recent.expire(reach(self.latest, rings));
+        }
+    }
+
+    fn measure(&self, measure: Measure, now: Timestamp, spec: &AggregateSpec) -> Option<Measured> {
+        let Measure::Window { ring, window_ms, hop_ms, what } = measure else { return None };
+        let declared = now.plus_millis(-window_ms);
+        let (cell, start) = if parts(spec).1 > 0 && self.recent.covers(declared) {
+            (self.recent.cell::<C>(declared, now), declared)
+        } else {
+            let first = first_tile(now, window_ms, hop_ms);
+            let start = Timestamp::from_unix_ms(first.saturating_mul(hop_ms));
+            (self.in_tiles(ring, first, now.unix_ms().div_euclid(hop_ms)), start)
+        };
+        let value = cell.map_or_else(|| cell::of_nothing(what), |cell| cell.statistic(what))?;
+        Some(Measured { window_start: Some(start), ..Measured::number(value) })
+    }
+
+    fn latest(&self) -> Timestamp {
+        self.latest
+    }
+
+    fn encode(&self, spec: &AggregateSpec, out: &mut Vec<u8>) {
+        let (rings, most) = parts(spec);
+        put_time(out, self.latest);
+        for (ring, spec) in self.rings.iter().zip(rings) {
+            bytes::put_unsigned(out, ring.len() as u64);
+            let mut newer = self.latest.unix_ms().div_euclid(spec.hop_ms);
+            for tile in ring.iter().rev() {
+                bytes::put_unsigned(out, newer.abs_diff(tile.number));
+                tile.cell.encode(out);
+                newer = tile.number;
+            }
+        }
+        if most > 0 {
+            self.recent.encode(self.latest, spec.counts(), out);
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>, spec: &AggregateSpec) -> Result<Self, DecodeError> {
+        let (rings, most) = parts(spec);
+        let latest = take_time(reader, "window latest time")?;
+        let tiles = rings.iter().map(|ring| take_ring(reader, latest, *ring)).collect::<Result<_, _>>()?;
+        let recent = if most > 0 {
+            Recent::decode(reader, (latest, reach(latest, rings)), spec.counts(), most)?
+        } else {
+            Recent::default()
+        };
+        Ok(Self { latest, rings: tiles, recent })
+    }
+}
+
+fn take_ring<C: Cell>(
+    reader: &mut Reader<'_>,
+    latest: Timestamp,
+    spec: RingSpec,
+) -> Result<Vec<Tile<C>>, DecodeError> {
+    let count = reader.count("tiles", 2)?;
+    let mut ring = Vec::with_capacity(count);
+    let mut tiles =
+        Tiles { reader, left: count, newer: latest.unix_ms().div_euclid(spec.hop_ms), first: true };
+    let oldest = first_tile(latest, spec.longest_window_ms, spec.hop_ms);
+    while let Some((number, cell)) = tiles.take()? {
+        if number < oldest || C::is_void(&cell) {
+            return Err(DecodeError::Invalid { field: "tile number" });
+        }
+        ring.push(Tile { number, cell });
+    }
+    ring.reverse();
+    Ok(ring)
+}
+
+/// Tiles in a record, from the newest back.
+struct Tiles<'a, 'b> {
+    reader: &'a mut Reader<'b>,
+    left: usize,
+    newer: i64,
+    first: bool,
+}
+
+impl Tiles<'_, '_> {
+    fn take<C: Cell>(&mut self) -> Result<Option<(i64, C)>, DecodeError> {
+        const INVALID: DecodeError = DecodeError::Invalid { field: "tile number" };
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let behind = i64::try_from(self.reader.unsigned("tile number")?).map_err(|_| INVALID)?;
+        if behind == 0 && !self.first {
+            return Err(INVALID);
+        }
+        self.first = false;
+        self.newer = self.newer.checked_sub(behind).ok_or(INVALID)?;
+        Ok(Some((self.newer, C::decode(self.reader)?)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use augur_domain::time::MINUTE_MS;
 
-    const SPEC: RingSpec = RingSpec { hop_ms: 5 * MINUTE_MS, longest_window_ms: 60 * MINUTE_MS };
+    use super::super::cell::Count;
+    use super::super::testing::{at, input, spec};
+    use super::*;
+    use crate::schema::{Statistic, WindowStatistic};
 
-    fn at(minutes: i64) -> Timestamp {
-        Timestamp::from_unix_ms(minutes * MINUTE_MS)
+    const RING: RingSpec = RingSpec { hop_ms: 5 * MINUTE_MS, longest_window_ms: 60 * MINUTE_MS };
+
+    fn hour(exact_events: u32) -> AggregateSpec {
+        let statistic = Statistic::Sum;
+        spec(AggregateKind::Windowed { rings: vec![RING], statistic, exact_events, exact: false }, true)
     }
 
-    fn window(minutes: &[i64]) -> Windowed {
-        let mut windowed = Windowed::new(at(minutes[0]), 1);
-        for &minute in minutes {
-            windowed.add(at(minute), 1.0, &[SPEC]);
+    fn minutes(minutes: i64) -> Timestamp {
+        at(minutes * MINUTE_MS)
+    }
+
+    fn window(at_minutes: &[i64], exact_events: u32) -> Windowed<Count> {
+        let spec = hour(exact_events);
+        let mut windowed = Windowed::begin(minutes(at_minutes[0]), &spec);
+        for &minute in at_minutes {
+            windowed.add(&input(minute * MINUTE_MS, 1.0), &spec);
         }
         windowed
     }
 
-    fn count(windowed: &Windowed, now: Timestamp) -> f64 {
-        windowed.value(0, SPEC.longest_window_ms, SPEC.hop_ms, now)
+    fn read(windowed: &Windowed<Count>, now: i64, exact_events: u32) -> (f64, i64) {
+        let (window_ms, hop_ms) = (RING.longest_window_ms, RING.hop_ms);
+        let measure = Measure::Window { ring: 0, window_ms, hop_ms, what: WindowStatistic::Count };
+        let measured = windowed.measure(measure, minutes(now), &hour(exact_events)).unwrap();
+        (measured.as_number().unwrap(), measured.window_start.unwrap().unix_ms() / MINUTE_MS)
     }
 
     #[test]
     fn the_tail_goes_by_tiles_and_the_head_is_exact() {
-        let windowed = window(&[99, 100, 160, 162]);
+        let windowed = window(&[99, 100, 160, 162], 0);
         // [100, 162]: 162 - 60 = 102 lies in the tile that starts at 100.
-        assert_eq!(count(&windowed, at(162)), 3.0);
-        assert_eq!(count(&windowed, at(164)), 3.0);
-        assert_eq!(count(&windowed, at(165)), 2.0);
-        assert_eq!(count(&windowed, at(500)), 0.0);
+        assert_eq!(read(&windowed, 162, 0), (3.0, 100));
+        assert_eq!(read(&windowed, 164, 0), (3.0, 100));
+        assert_eq!(read(&windowed, 165, 0), (2.0, 105));
+        assert_eq!(read(&windowed, 500, 0).0, 0.0);
+    }
+
+    #[test]
+    fn kept_events_make_the_tail_exact_until_there_are_too_many() {
+        assert_eq!(read(&window(&[99, 100, 102, 162], 3), 162, 3), (2.0, 102));
+        // The event at 103 is no longer there, so tiles answer.
+        assert_eq!(read(&window(&[100, 103, 104, 160, 162], 3), 162, 3), (5.0, 100));
+        // It is out of reach again: what is kept says all.
+        assert_eq!(read(&window(&[100, 103, 104, 160, 162], 3), 164, 3), (3.0, 104));
     }
 
     #[test]
     fn order_leaves_no_trace_even_across_expiry() {
-        let forward = window(&[0, 7, 30, 61, 120, 121]);
-        let backward = window(&[121, 120, 61, 30, 7, 0]);
+        let forward = window(&[0, 7, 30, 61, 120, 121], 2);
+        let backward = window(&[121, 120, 61, 30, 7, 0], 2);
         assert_eq!(forward, backward);
-        assert_eq!(forward.rings[0].tiles.len(), 2, "61 is in the first tile that 121 - 60 still reaches");
+        assert_eq!(forward.rings[0].len(), 2, "61 is in the first tile that 121 - 60 still reaches");
     }
 
     #[test]
     fn times_before_the_epoch_fall_into_their_own_tile() {
-        let windowed = window(&[-1, 1]);
-        assert_eq!(windowed.rings[0].tiles.iter().map(|tile| tile.number).collect::<Vec<_>>(), [-1, 0]);
+        let windowed = window(&[-1, 1], 0);
+        assert_eq!(windowed.rings[0].iter().map(|tile| tile.number).collect::<Vec<_>>(), [-1, 0]);
+    }
+
+    #[test]
+    fn taking_back_leaves_no_trace_but_the_latest_time() {
+        let spec = hour(0);
+        let mut windowed = window(&[10, 20, 70], 0);
+        windowed.retract(&input(20 * MINUTE_MS, 1.0), &spec);
+        assert_eq!(windowed, window(&[10, 70], 0));
+        // Expired: neither its arrival nor its taking-back changes anything.
+        windowed.retract(&input(4 * MINUTE_MS, 1.0), &spec);
+        assert_eq!(windowed, window(&[10, 70], 0));
+        // Before its event.
+        windowed.retract(&input(30 * MINUTE_MS, 1.0), &spec);
+        windowed.add(&input(30 * MINUTE_MS, 1.0), &spec);
+        assert_eq!(windowed, window(&[10, 70], 0));
     }
 }

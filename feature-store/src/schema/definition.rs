@@ -155,7 +155,9 @@ fn put_kind(out: &mut Vec<u8>, kind: &AggregateKind) {
             bytes::put_signed(out, *gap_ms);
         }
         AggregateKind::Total { .. } => out.push(5),
-        AggregateKind::Edge { last } => out.extend([6, u8::from(*last)]),
+        AggregateKind::Edge { last, value_type } => {
+            out.extend([6, u8::from(*last), type_number(*value_type)]);
+        }
         AggregateKind::Distinct { rings, .. } => {
             out.push(7);
             put_rings(out, rings);
@@ -185,7 +187,8 @@ fn put_precision(out: &mut Vec<u8>, kind: &AggregateKind) {
             bytes::put_unsigned(out, exact_values.into());
             out.push(precision);
         }
-        AggregateKind::TopK { k, capacity, half_life_ms } => {
+        AggregateKind::TopK { k, capacity, half_life_ms, value_type } => {
+            out.push(type_number(value_type));
             bytes::put_unsigned(out, k.into());
             bytes::put_unsigned(out, capacity.into());
             bytes::put_signed(out, half_life_ms.unwrap_or(0));
@@ -222,7 +225,7 @@ fn measure_numbers(measure: Measure) -> (u8, [i64; 3]) {
         Measure::BounceShare { gap_ms } => (13, [0, gap_ms, 0]),
         Measure::EventsPerSession { gap_ms } => (14, [0, gap_ms, 0]),
         Measure::Distinct => (15, [0; 3]),
-        Measure::DistinctWindow { window_ms, hop_ms, .. } => (16, [0, window_ms, hop_ms]),
+        Measure::DistinctWindow { window_ms } => (16, [0, window_ms, 0]),
         Measure::TopValue { rank } => (17, [i64::from(rank), 0, 0]),
         Measure::TopShare { rank } => (18, [i64::from(rank), 0, 0]),
         Measure::TopCount { rank } => (19, [i64::from(rank), 0, 0]),

@@ -103,7 +103,7 @@ pub(crate) struct AggregateSpec {
 
 /// What an aggregate keeps of its events.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(dead_code, reason = "not every kind can be declared yet")]
+#[cfg_attr(not(test), expect(dead_code, reason = "not every kind can be declared yet"))]
 pub(crate) enum AggregateKind {
     /// Sums that halve with every half-life.
     Decayed {
@@ -127,8 +127,8 @@ pub(crate) enum AggregateKind {
     },
     /// First and last time.
     Recency,
-    /// The first or the last value of the property.
-    Edge { last: bool },
+    /// The first or the last value of the property; values of another type do not count.
+    Edge { last: bool, value_type: ValueType },
     /// Runs of events with no silence longer than the gap.
     Sessions { gap_ms: i64 },
     /// Different values of the property.
@@ -147,12 +147,14 @@ pub(crate) enum AggregateKind {
         capacity: u32,
         /// Older occurrences weigh less, if given.
         half_life_ms: Option<i64>,
+        /// Values of another type do not count.
+        value_type: ValueType,
     },
 }
 
 /// What a tile holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(dead_code, reason = "not every kind can be declared yet")]
+#[cfg_attr(not(test), expect(dead_code, reason = "not every kind can be declared yet"))]
 pub(crate) enum Statistic {
     /// The sum, or the count where there is no property.
     Sum,
@@ -171,33 +173,64 @@ pub(crate) struct RingSpec {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(dead_code, reason = "not every kind can be declared yet")]
+#[cfg_attr(not(test), expect(dead_code, reason = "not every kind can be declared yet"))]
 pub(crate) enum Measure {
-    Decayed { index: usize, half_life_ms: i64 },
-    Window { ring: usize, window_ms: i64, hop_ms: i64, what: WindowStatistic },
+    Decayed {
+        index: usize,
+        half_life_ms: i64,
+    },
+    Window {
+        ring: usize,
+        window_ms: i64,
+        hop_ms: i64,
+        what: WindowStatistic,
+    },
     Total,
     SinceLast,
     SinceFirst,
     FirstValue,
     LastValue,
-    SessionCount { gap_ms: i64 },
-    CurrentEvents { gap_ms: i64 },
-    CurrentLength { gap_ms: i64 },
-    CurrentPages { gap_ms: i64 },
-    MeanLength { gap_ms: i64 },
-    BounceShare { gap_ms: i64 },
-    EventsPerSession { gap_ms: i64 },
+    SessionCount {
+        gap_ms: i64,
+    },
+    CurrentEvents {
+        gap_ms: i64,
+    },
+    CurrentLength {
+        gap_ms: i64,
+    },
+    CurrentPages {
+        gap_ms: i64,
+    },
+    MeanLength {
+        gap_ms: i64,
+    },
+    BounceShare {
+        gap_ms: i64,
+    },
+    EventsPerSession {
+        gap_ms: i64,
+    },
     Distinct,
-    DistinctWindow { ring: usize, window_ms: i64, hop_ms: i64 },
-    TopValue { rank: u32 },
-    TopShare { rank: u32 },
-    TopCount { rank: u32 },
+    /// Starts on a border of the shortest tile of its declaration.
+    DistinctWindow {
+        window_ms: i64,
+    },
+    TopValue {
+        rank: u32,
+    },
+    TopShare {
+        rank: u32,
+    },
+    TopCount {
+        rank: u32,
+    },
 }
 
 /// What is read of a window. Which ones there are depends on the [`Statistic`] kept: `Sum` gives counts (without a
 /// property) or sums, `Moments` all but the extremes, `Extremes` these two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(dead_code, reason = "not every kind can be declared yet")]
+#[cfg_attr(not(test), expect(dead_code, reason = "not every kind can be declared yet"))]
 pub(crate) enum WindowStatistic {
     Count,
     Sum,
@@ -225,7 +258,15 @@ impl AggregateKind {
 impl AggregateSpec {
     /// Whether every event adds 1.
     pub(crate) const fn counts(&self) -> bool {
-        self.property.is_none()
+        self.property.is_none() && self.weights.is_empty()
+    }
+
+    /// Whether the property is added up, so that it must be a number.
+    pub(crate) const fn needs_number(&self) -> bool {
+        !matches!(
+            self.kind,
+            AggregateKind::Edge { .. } | AggregateKind::Distinct { .. } | AggregateKind::TopK { .. }
+        )
     }
 
     /// Whether an event can be taken back exactly.

@@ -1,9 +1,9 @@
 //! The packed record of a user's state, one value per user in the store.
 //!
-//! Layout of version 2 inside the seal of [`crate::bytes`]: fingerprint of the definitions (8 bytes), watermark,
-//! first event time and span when the watermark is not 0, then every aggregate in schema order, a presence byte
-//! each. The record does not describe itself: the definitions do, which is why it carries their fingerprint. Records
-//! of version 1, whose sessions lack the start of the retired ones, count as made for other definitions.
+//! Layout of version 3 inside the seal of [`crate::bytes`]: fingerprint of the definitions (8 bytes), watermark,
+//! first event time and span when the watermark is not 0, then every aggregate in schema order, each with its length in
+//! front. The record does not describe itself: the definitions do, which is why it carries their fingerprint. Records
+//! of earlier versions, whose aggregates were laid out otherwise, count as made for other definitions.
 //! Not here: what happens when the fingerprint differs (the store rebuilds from the event log).
 
 use augur_domain::Timestamp;
@@ -15,7 +15,7 @@ use crate::error::DecodeError;
 use crate::schema::FeatureSchema;
 
 const MAGIC: u8 = b'S';
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// What the directory remembers about its states beside their definitions.
 pub(crate) const FORMAT: u8 = VERSION;
 

@@ -8,13 +8,15 @@ mod codec;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use augur_domain::event::EventKind;
 use augur_domain::feature::FeatureValue;
 use augur_domain::{Event, FeatureStatus, FeatureVector, Timestamp};
 
 pub(crate) use codec::FORMAT;
 
-use crate::aggregate::Aggregate;
+use crate::aggregate::{Aggregate, Input, MeasuredValue};
 use crate::schema::{AggregateSpec, Context, FeatureSchema, Output, Source};
 
 /// All aggregates of one user. Belongs to the [`FeatureSchema`] that it was made with.
@@ -52,31 +54,38 @@ pub fn apply(state: &UserState, event: &Event, schema: &FeatureSchema) -> Change
         if spec.filter.as_ref().is_some_and(|filter| !filter.holds(event)) {
             continue;
         }
-        let Some(mut amount) = amount(event, spec) else { continue };
-        if event.kind == EventKind::Retract {
-            if !spec.retractable {
-                continue;
-            }
-            amount = -amount;
+        let takes_back = event.kind == EventKind::Retract;
+        if takes_back && !spec.retractable {
+            continue;
         }
+        let Some(input) = input(event, spec) else { continue };
         let mut aggregate = aggregate.clone();
-        aggregate.add(at, amount, spec);
+        if takes_back {
+            aggregate.retract(&input, spec);
+        } else {
+            aggregate.add(&input, spec);
+        }
         aggregates.push((index, aggregate));
     }
     Changes { watermark: state.watermark.saturating_add(1), span: (first.min(at), last.max(at)), aggregates }
 }
 
-/// What the event adds: 1 or its declared weight for counts; the property for sums, or nothing at all when it has no
-/// such number.
-fn amount(event: &Event, spec: &AggregateSpec) -> Option<f64> {
-    match &spec.property {
-        None if spec.weights.is_empty() => Some(1.0),
-        None => {
+/// The event as the aggregate sees it; `None` when the event lacks what it is about: the property, or a declared weight.
+fn input<'a>(event: &'a Event, spec: &AggregateSpec) -> Option<Input<'a>> {
+    let value = match &spec.property {
+        None => None,
+        Some(property) => Some(event.property(property)?),
+    };
+    let weight = match value {
+        Some(value) if spec.needs_number() => value.as_number()?,
+        None if !spec.weights.is_empty() => {
             let place = spec.weights.binary_search_by(|(name, _)| (**name).cmp(&event.name)).ok()?;
-            spec.weights.get(place).map(|(_, weight)| *weight)
+            spec.weights.get(place)?.1
         }
-        Some(property) => event.property(property)?.as_number(),
-    }
+        _ => 1.0,
+    };
+    let is_page = matches!(&*event.name, "page_view" | "screen_view");
+    Some(Input { at: event.event_time, message_key: event.message_key, is_page, weight, value })
 }
 
 impl UserState {
@@ -96,6 +105,20 @@ impl UserState {
         }
     }
 
+    /// Takes in what another state under the same definitions took in: afterwards this is the state of the events of
+    /// both, as [`apply`] would have made it in any order, within what is said there about orders.
+    pub fn merge(&mut self, other: &Self, schema: &FeatureSchema) {
+        self.watermark = self.watermark.saturating_add(other.watermark);
+        self.span = match (self.span, other.span) {
+            (Some(one), Some(two)) => Some((one.0.min(two.0), one.1.max(two.1))),
+            (one, two) => one.or(two),
+        };
+        for ((own, other), spec) in self.aggregates.iter_mut().zip(&other.aggregates).zip(schema.aggregates())
+        {
+            own.merge(other, spec);
+        }
+    }
+
     /// The features at `now`, in slot order; all `NOT_FOUND` before the first event.
     ///
     /// `now` is meant to be at or after the latest event. Read a little earlier, events ahead count as if they
@@ -106,20 +129,45 @@ impl UserState {
         let mut vector = if self.watermark == 0 {
             FeatureVector::not_found(schema.feature_set())
         } else {
-            let values = schema.outputs().iter().map(|output| self.value(output, now)).collect();
-            let (feature_set, watermark) = (schema.feature_set().hash(), self.watermark);
-            FeatureVector { feature_set, watermark, values, texts: Vec::new() }
+            self.measure(now, schema)
         };
         schema.compute(&mut vector, now, context);
         vector
     }
 
-    fn value(&self, output: &Output, now: Timestamp) -> FeatureValue {
+    fn measure(&self, now: Timestamp, schema: &FeatureSchema) -> FeatureVector {
+        let (feature_set, watermark) = (schema.feature_set().hash(), self.watermark);
+        let (mut values, mut texts) = (Vec::with_capacity(schema.outputs().len()), Vec::new());
+        for (slot, output) in schema.outputs().iter().enumerate() {
+            let (value, text) = self.value(output, now, schema);
+            values.push(value);
+            texts.extend(text.map(|text| (slot as u32, text)));
+        }
+        FeatureVector { feature_set, watermark, values, texts }
+    }
+
+    fn value(
+        &self,
+        output: &Output,
+        now: Timestamp,
+        schema: &FeatureSchema,
+    ) -> (FeatureValue, Option<Arc<str>>) {
         let Source::Aggregate { index, measure } = output.source else {
-            return FeatureValue { value: 0.0, status: FeatureStatus::NullValue, event_time: None };
+            let value = FeatureValue { value: 0.0, status: FeatureStatus::NullValue, event_time: None };
+            return (value, None);
         };
-        let aggregate = self.aggregates.get(index).unwrap_or(&Aggregate::Empty);
-        output.settle(aggregate.measure(measure, now), aggregate.latest(), now)
+        let (Some(aggregate), Some(spec)) = (self.aggregates.get(index), schema.aggregates().get(index))
+        else {
+            return (output.settle(None, None, now), None);
+        };
+        let measured = aggregate.measure(measure, now, spec).map(|measured| measured.value);
+        let (number, text) = match measured {
+            Some(MeasuredValue::Number(number)) => (Some(number), None),
+            Some(MeasuredValue::Text(text)) => (Some(0.0), Some(text)),
+            None => (None, None),
+        };
+        let value = output.settle(number, aggregate.latest(), now);
+        (value, output.settle_text(value.status, text))
     }
 
     /// How many of the user's events have been applied; also the sequence of the last one.
