@@ -74,7 +74,35 @@ pub struct Event {
     pub properties: Vec<(Arc<str>, Value)>,
 }
 
+/// The property by which a request for a retraction names the event that it takes back.
+const RETRACTS: &str = "retracts";
+
 impl Event {
+    /// A request to take back the event with the key `original`, made at `event_time`. Its own key is made of the
+    /// original's, so that an event is taken back once, however often and under whatever id that is asked for.
+    pub fn retraction(
+        user: UserKey,
+        original: MessageKey,
+        event_time: Timestamp,
+        received_at: Timestamp,
+    ) -> Self {
+        Self {
+            message_key: original.of_retraction(),
+            user,
+            kind: EventKind::Retract,
+            name: "retract".into(),
+            event_time,
+            received_at,
+            properties: vec![(RETRACTS.into(), Value::Text(original.to_string().into()))],
+        }
+    }
+
+    /// The key of the event that a request for a retraction takes back; `None` for any other event.
+    pub fn retracts(&self) -> Option<MessageKey> {
+        let original = self.property(RETRACTS).filter(|_| self.kind == EventKind::Retract)?;
+        original.as_text()?.parse().ok()
+    }
+
     /// The property called `name`.
     pub fn property(&self, name: &str) -> Option<&Value> {
         let index = self.properties.binary_search_by(|(key, _)| (**key).cmp(name)).ok()?;

@@ -102,6 +102,19 @@ byte_id! {
     ContentHash, 32
 }
 
+impl MessageKey {
+    /// The key under which the retraction of this event is stored.
+    #[must_use]
+    pub fn of_retraction(&self) -> Self {
+        let ContentHash(hash) = ContentHash::of(&[b"retraction", &self.0]);
+        let mut key = [0; 16];
+        for (byte, hashed) in key.iter_mut().zip(hash) {
+            *byte = hashed;
+        }
+        Self(key)
+    }
+}
+
 impl DecisionId {
     /// Builds an id from the instant of the decision and 80 bits that make it unique.
     pub fn new(now: crate::Timestamp, unique: [u8; 10]) -> Self {
@@ -204,6 +217,17 @@ mod tests {
         assert_ne!(user, ours.user_key(Subject::Anonymous("ada")));
         assert_ne!(user, theirs.user_key(Subject::User("ada")));
         assert_eq!(user.to_string(), "c3d89f44add194e7a582ab0886a3e9ab", "stored keys depend on these bytes");
+    }
+
+    #[test]
+    fn retractions_have_keys_of_their_own() {
+        let original = Pseudonymiser::new([7; 32]).message_key("m1");
+        assert_ne!(original.of_retraction(), original);
+        assert_eq!(
+            MessageKey([1; 16]).of_retraction().to_string(),
+            "3ff6a443747a595239df1330fca5b397",
+            "stored marks depend on these bytes"
+        );
     }
 
     #[test]

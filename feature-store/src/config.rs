@@ -3,6 +3,7 @@
 //! Not here: parsing them from a file (the server's configuration does).
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::Error;
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub write_buffer_bytes: usize,
     /// Most entries kept in quarantine; the oldest make room.
     pub quarantine_entries: u64,
+    /// Names of events that may be retracted, ascending; `None` is all of them.
+    pub retractable: Option<Vec<Arc<str>>>,
     /// Whether an event is on the disk, not only out of the process, before it is acknowledged.
     pub sync: bool,
 }
@@ -44,6 +47,7 @@ impl Config {
             block_cache_bytes: 128 << 20,
             write_buffer_bytes: 64 << 20,
             quarantine_entries: 100_000,
+            retractable: None,
             sync: true,
         }
     }

@@ -6,6 +6,7 @@
 
 mod group;
 mod request;
+mod retraction;
 mod turn;
 
 use std::any::Any;
@@ -101,6 +102,7 @@ impl Writers {
                 counters: counters.unwrap_or_default(),
                 recount: false,
                 batch_events: config.batch_events,
+                retractable: config.retractable.clone().map(Into::into),
             };
             let thread = std::thread::Builder::new().name(format!("features-{number}"));
             let thread = thread.spawn(move || writer.run()).map_err(|error| Error::Storage {
@@ -235,6 +237,8 @@ struct Writer {
     /// Whether `counters` may lag behind what is stored.
     recount: bool,
     batch_events: usize,
+    /// See [`Config::retractable`].
+    retractable: Option<Arc<[Arc<str>]>>,
 }
 
 impl Writer {
@@ -309,7 +313,8 @@ impl Writer {
     /// Every part is either wholly in the commit or answered with the error of its own reads.
     fn store_group(&mut self, parts: &[Part]) -> Vec<Result<Vec<EventOutcome>, Error>> {
         let (store, live) = (Arc::clone(&self.store), self.generations.live());
-        let mut group = Group::new(&*store, &live);
+        let retractable = self.retractable.clone();
+        let mut group = Group::new(&*store, &live).with_retractable(retractable.as_deref());
         let answers: Vec<_> = parts.iter().map(|part| group.add(&part.share.events)).collect();
         match self.commit(group) {
             Ok(()) => answers,
@@ -354,5 +359,7 @@ fn panic_message(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
+#[cfg(test)]
+mod retraction_tests;
 #[cfg(test)]
 mod tests;

@@ -108,7 +108,7 @@ impl App {
         let configured = load(policy_source)?;
         active::save_bundle(&layout, &configured, &features_source)?;
 
-        let store = open_store(&config, &layout, Arc::clone(&schema), engine)?;
+        let store = open_store(&config, &layout, Arc::clone(&schema), taxonomy.retractable(), engine)?;
         let (log, recovery) = Log::open(log_config(&config, &layout))?;
         if let Some(torn) = &recovery.truncated {
             tracing::warn!(file = %torn.file.display(), bytes = torn.bytes, "cut off an unfinished decision record");
@@ -248,6 +248,7 @@ fn open_store(
     config: &Config,
     layout: &Layout,
     schema: Arc<FeatureSchema>,
+    retractable: Option<Vec<Arc<str>>>,
     engine: Option<Arc<dyn Store>>,
 ) -> Result<FeatureStore, Error> {
     let store = augur_feature_store::Config {
@@ -259,6 +260,7 @@ fn open_store(
         block_cache_bytes: config.data.block_cache_bytes,
         write_buffer_bytes: config.data.write_buffer_bytes,
         quarantine_entries: config.ingest.quarantine_entries,
+        retractable,
         sync: true,
         ..augur_feature_store::Config::new(layout.store())
     };

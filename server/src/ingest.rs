@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use augur_domain::event::{EventOutcome, MAX_BATCH_EVENTS, MAX_EVENT_NAME_BYTES, MAX_ID_BYTES, Quarantine};
+use augur_domain::event::{
+    EventKind, EventOutcome, MAX_BATCH_EVENTS, MAX_EVENT_NAME_BYTES, MAX_ID_BYTES, Quarantine,
+    QuarantineReason,
+};
 use augur_domain::ids::Subject;
 use augur_domain::{Event, Timestamp};
 use augur_feature_store::QuarantinedEvent;
@@ -78,9 +81,14 @@ impl Room {
     }
 }
 
+/// Stands in until the store has said why it set an event aside.
+const UNANSWERED: Quarantine =
+    Quarantine { reason: QuarantineReason::UnknownOriginal, field: String::new(), detail: String::new() };
+
 /// What the checks say of one event.
 enum Verdict {
-    Good(Event),
+    /// With what to set aside where only the store can tell whether it is usable.
+    Good(Event, Option<Box<QuarantinedEvent>>),
     Aside(Box<QuarantinedEvent>),
     Rejected(Quarantine),
 }
@@ -157,10 +165,11 @@ impl App {
         };
         let mut outcomes = Vec::with_capacity(events.len());
         let mut good = Vec::with_capacity(events.len());
-        let mut bad = Vec::new();
+        let (mut bad, mut doubtful) = (Vec::new(), Vec::new());
         for wire in events {
             match self.check(wire, &arrival) {
-                Verdict::Good(event) => {
+                Verdict::Good(event, kept) => {
+                    doubtful.extend(kept.map(|entry| (good.len(), *entry)));
                     good.push(event);
                     outcomes.push(None);
                 }
@@ -172,6 +181,7 @@ impl App {
             }
         }
         let stored = if good.is_empty() { None } else { Some(self.store_events(good, Arc::clone(&room))?) };
+        let stored = stored.map(|stored| self.setting_aside(stored, doubtful));
         let store = Arc::clone(&self.store);
         let set_aside = (!bad.is_empty()).then(|| {
             tokio::task::spawn_blocking(move || {
@@ -196,22 +206,53 @@ impl App {
         Ok(stored)
     }
 
+    /// The store's answer, once what it found unusable is set aside: by a task, so that it is even if nobody waits.
+    fn setting_aside(
+        &self,
+        stored: oneshot::Receiver<StoreAnswer>,
+        mut doubtful: Vec<(usize, QuarantinedEvent)>,
+    ) -> oneshot::Receiver<StoreAnswer> {
+        if doubtful.is_empty() {
+            return stored;
+        }
+        let store = Arc::clone(&self.store);
+        let (told, kept) = oneshot::channel();
+        tokio::spawn(async move {
+            let Ok(answer) = stored.await else { return };
+            let outcomes = answer.as_deref().unwrap_or_default();
+            doubtful.retain_mut(|(index, entry)| match outcomes.get(*index) {
+                Some(EventOutcome::Quarantined(why)) => {
+                    entry.quarantine = why.clone();
+                    true
+                }
+                _ => false,
+            });
+            let entries: Vec<_> = doubtful.into_iter().map(|(_, entry)| entry).collect();
+            let set_aside = tokio::task::spawn_blocking(move || store.quarantine(entries)).await;
+            let set_aside = set_aside.unwrap_or(Err(augur_feature_store::Error::Closed));
+            // Nobody may be waiting any more; it is all stored all the same.
+            let _ = told.send(set_aside.and(answer));
+        });
+        kept
+    }
+
     fn check(&self, mut wire: v1::Event, arrival: &Arrival) -> Verdict {
         self.drop_sensitive(&mut wire);
         // The check consumes the event; a bad one is kept as it came. One buffer costs less than a copy.
         let payload = wire.encode_to_vec();
-        let aside = |why| Verdict::Aside(Box::new(self.entry(payload, arrival.received_at, why)));
+        let aside = |why| Box::new(self.entry(payload, arrival.received_at, why));
         let event = match event_from_wire(wire, arrival, &self.pseudonymiser) {
             Ok(event) => event,
-            Err(why) => return aside(why),
+            Err(why) => return Verdict::Aside(aside(why)),
         };
         match self.taxonomy.check(event) {
             Ok(checked) => {
                 self.count_checked(&checked);
-                Verdict::Good(checked.event)
+                let doubtful = checked.event.kind == EventKind::Retract;
+                Verdict::Good(checked.event, doubtful.then(|| aside(UNANSWERED)))
             }
             Err(Refused { why, reject: true }) => Verdict::Rejected(why),
-            Err(Refused { why, reject: false }) => aside(why),
+            Err(Refused { why, reject: false }) => Verdict::Aside(aside(why)),
         }
     }
 

@@ -182,9 +182,11 @@ impl Taxonomy {
         Some(stored.map(|property| (&property.name, property.value_type)))
     }
 
-    /// Whether events of this name may be retracted: those declared so, and all when none is declared.
-    pub fn is_retractable(&self, name: &str) -> bool {
-        self.events.is_empty() || self.event(name).is_some_and(|event| event.retractable)
+    /// Names of events that may be retracted, ascending: those declared so; `None`, which is all, when nothing is
+    /// declared.
+    pub fn retractable(&self) -> Option<Vec<Arc<str>>> {
+        let declared = self.events.values().filter(|event| event.retractable);
+        (!self.events.is_empty()).then(|| declared.map(|event| Arc::clone(&event.name)).collect())
     }
 
     /// Whether any property is dropped anywhere.

@@ -191,8 +191,8 @@ fn without_a_file_everything_passes() {
     let untyped = Taxonomy::untyped();
     let event = with("anything", &[("email", text("x"))]);
     assert_eq!(untyped.check(event.clone()).unwrap().event, event);
-    assert!(untyped.is_retractable("anything") && !untyped.has_sensitive());
-    assert!(shop().is_retractable("purchase") && !shop().is_retractable("page_view"));
+    assert!(untyped.retractable().is_none() && !untyped.has_sensitive());
+    assert_eq!(shop().retractable(), Some(vec!["purchase".into()]));
 }
 
 #[test]

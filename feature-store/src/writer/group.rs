@@ -4,15 +4,16 @@
 //! Not here: queues, threads or the write itself.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use augur_domain::Event;
-use augur_domain::UserKey;
 use augur_domain::event::EventOutcome;
 use augur_domain::ids::MessageKey;
+use augur_domain::{Event, Timestamp, UserKey};
 
+use super::retraction::{self, Retraction};
 use crate::generation::{Live, LiveStates};
 use crate::store::{Commit, Counters, NewEvent, Store};
-use crate::{Error, event_record};
+use crate::{Error, StoredEvent, event_record};
 
 pub(super) struct Group<'a> {
     store: &'a dyn Store,
@@ -23,6 +24,9 @@ pub(super) struct Group<'a> {
     events: Vec<NewEvent>,
     duplicates: u64,
     suppressed: u64,
+    /// Stored events that requests of this group take back.
+    originals: HashMap<(UserKey, MessageKey), StoredEvent>,
+    retractable: Option<&'a [Arc<str>]>,
 }
 
 struct Loaded {
@@ -36,7 +40,22 @@ struct Loaded {
 impl<'a> Group<'a> {
     pub(super) fn new(store: &'a dyn Store, live: &'a Live) -> Self {
         let (users, seen) = (HashMap::new(), HashSet::new());
-        Self { store, live, users, seen, events: Vec::new(), duplicates: 0, suppressed: 0 }
+        Self {
+            store,
+            live,
+            users,
+            seen,
+            events: Vec::new(),
+            duplicates: 0,
+            suppressed: 0,
+            originals: HashMap::new(),
+            retractable: None,
+        }
+    }
+
+    /// Only events of these names, ascending, may be retracted; all when `None`.
+    pub(super) fn with_retractable(self, retractable: Option<&'a [Arc<str>]>) -> Self {
+        Self { retractable, ..self }
     }
 
     /// Takes in events, all or none; one outcome each.
@@ -59,6 +78,13 @@ impl<'a> Group<'a> {
         if !is_new && !self.seen.contains(&message) && self.store.contains_message(user, event.message_key)? {
             self.seen.insert(message);
         }
+        if let Some(original) = event.retracts()
+            && !is_new
+            && !self.seen.contains(&message)
+            && let Some(stored) = retraction::stored_original(self.store, user, original)?
+        {
+            self.originals.insert((user, original), stored);
+        }
         Ok(())
     }
 
@@ -75,18 +101,41 @@ impl<'a> Group<'a> {
             self.suppressed += 1;
             return EventOutcome::Suppressed;
         }
-        if !self.seen.insert((event.user, event.message_key)) {
+        if self.seen.contains(&(event.user, event.message_key)) {
             self.duplicates += 1;
             return EventOutcome::Duplicate;
         }
+        let Some(original) = event.retracts() else {
+            self.take_in(event, None, None);
+            return EventOutcome::Accepted;
+        };
+        let here = self.taken_in(event.user, original);
+        let original = here.as_ref().or_else(|| self.originals.get(&(event.user, original)));
+        match retraction::retract(event, original, self.retractable) {
+            Ok(Retraction { event, origin, visible_from }) => {
+                self.take_in(&event, origin, visible_from);
+                EventOutcome::Accepted
+            }
+            Err(why) => EventOutcome::Quarantined(why),
+        }
+    }
+
+    fn take_in(&mut self, event: &Event, origin: Option<UserKey>, visible_from: Option<Timestamp>) {
+        self.seen.insert((event.user, event.message_key));
         if let Some(loaded) = self.users.get_mut(&event.user) {
             loaded.states.apply(event, self.live);
             let mut record = Vec::new();
-            event_record::encode(event, None, None, &mut record);
+            event_record::encode(event, origin, visible_from, &mut record);
             let (user, message_key) = (event.user, event.message_key);
             self.events.push(NewEvent { user, sequence: loaded.states.watermark(), message_key, record });
         }
-        EventOutcome::Accepted
+    }
+
+    /// An event of this group that is not stored yet.
+    fn taken_in(&self, user: UserKey, message_key: MessageKey) -> Option<StoredEvent> {
+        let mut events = self.events.iter();
+        let event = events.find(|event| event.user == user && event.message_key == message_key)?;
+        event_record::decode(user, event.sequence, &event.record).ok()
     }
 
     pub(super) const fn duplicates(&self) -> u64 {

@@ -47,6 +47,11 @@ pub fn event_from_wire(
     let message_key = pseudonymiser.message_key(&wire.message_id);
     let name = canonical_name(kind, &wire.event)?;
     let event_time = event_time(wire.timestamp.as_ref(), arrival)?;
+    if kind == EventKind::Retract {
+        check_id(&wire.retracts_message_id, "retracts_message_id", QuarantineReason::MissingField)?;
+        let original = pseudonymiser.message_key(&wire.retracts_message_id);
+        return Ok(Event::retraction(user, original, event_time, arrival.received_at));
+    }
     let properties =
         values_from_wire(wire.properties, "properties").map_err(|ValueError { fault, error }| {
             let reason = match fault {
@@ -121,11 +126,12 @@ fn kind_of(number: i32) -> Result<EventKind, Quarantine> {
         Ok(v1::EventType::Page) => Ok(EventKind::Page),
         Ok(v1::EventType::Screen) => Ok(EventKind::Screen),
         Ok(v1::EventType::Alias) => Ok(EventKind::Alias),
+        Ok(v1::EventType::Retract) => Ok(EventKind::Retract),
         Err(_) => Err(quarantine(
             QuarantineReason::UnsupportedKind,
             "type",
             format!("type {number} is not known"),
-            "track, identify, page, screen or alias",
+            "track, identify, page, screen, alias or retract",
         )),
     }
 }
@@ -170,7 +176,8 @@ const fn fixed_name(kind: EventKind) -> Option<&'static str> {
         EventKind::Screen => Some("screen_view"),
         EventKind::Identify => Some("identify"),
         EventKind::Alias => Some("alias"),
-        EventKind::Track | EventKind::Retract => None,
+        EventKind::Retract => Some("retract"),
+        EventKind::Track => None,
     }
 }
 

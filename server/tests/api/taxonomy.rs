@@ -138,3 +138,34 @@ async fn a_faulty_taxonomy_is_refused_with_its_place() {
     assert!(refused.contains("events.toml:3:8: `name` is `\"Order Completed\"`"), "{refused}");
     assert!(refused.contains("its canonical name, `purchase`"));
 }
+
+fn retraction(message_id: &str, user: &str, original: &str) -> v1::Event {
+    v1::Event {
+        r#type: v1::EventType::Retract as i32,
+        retracts_message_id: original.to_owned(),
+        ..event(message_id, user, "", 0)
+    }
+}
+
+#[tokio::test]
+async fn events_are_taken_back_once_they_are_there() {
+    use EventOutcome::{Accepted, Duplicate, Quarantined};
+    let served = Served::start().await;
+    let early = served.ingest(vec![retraction("r1", "ada", "m1")]).await;
+    assert_eq!(early, [Quarantined]);
+    let listed = served.events().list_quarantine(v1::ListQuarantineRequest::default()).await.unwrap();
+    let listed = listed.into_inner().events;
+    assert_eq!((listed.len(), listed[0].reason()), (1, Reason::UnknownOriginal));
+    assert!(listed[0].detail.contains("no such event of this user"), "{listed:?}");
+
+    let batch = vec![purchase("m1", "ada", 30.0), purchase("m2", "ada", 12.0)];
+    assert_eq!(served.ingest(batch).await, [Accepted, Accepted]);
+    let batch =
+        vec![retraction("r1", "ada", "m1"), retraction("r2", "ada", "m1"), retraction("r3", "bob", "m2")];
+    assert_eq!(served.ingest(batch).await, [Accepted, Duplicate, Quarantined]);
+    let unnamed = v1::Event { retracts_message_id: String::new(), ..retraction("r4", "ada", "") };
+    let request = v1::IngestRequest { events: vec![unnamed], sent_at: None };
+    let results = served.events().ingest(request).await.unwrap().into_inner().results;
+    assert_eq!((results[0].reason(), &*results[0].field), (Reason::MissingField, "retracts_message_id"));
+    served.stop().await;
+}
