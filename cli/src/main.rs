@@ -61,6 +61,8 @@ enum Command {
     #[command(subcommand)]
     Policy(commands::policy::Command),
     #[command(subcommand)]
+    User(commands::user::Command),
+    #[command(subcommand)]
     Loadtest(commands::loadtest::Command),
 }
 
@@ -87,6 +89,7 @@ fn run(cli: Cli) -> Result<Outcome, Error> {
         Command::Replay(args) => commands::replay::run(&args, output),
         Command::Models(command) => commands::models::run(&command, output),
         Command::Policy(command) => commands::policy::run(&command, output),
+        Command::User(command) => commands::user::run(&command, output),
         Command::Import(args) => commands::import::run(&args, output),
         Command::Loadtest(command) => commands::loadtest::run(&command, output),
     }

@@ -11,6 +11,7 @@ use augur_proto::v1::event_service_client::EventServiceClient;
 use augur_proto::v1::feature_service_client::FeatureServiceClient;
 use augur_proto::v1::model_service_client::ModelServiceClient;
 use augur_proto::v1::policy_service_client::PolicyServiceClient;
+use augur_proto::v1::privacy_service_client::PrivacyServiceClient;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::Error;
@@ -108,6 +109,11 @@ impl Client {
     /// The policy in force.
     pub fn policy(&self) -> PolicyServiceClient<Channel> {
         PolicyServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// Erasure.
+    pub fn privacy(&self) -> PrivacyServiceClient<Channel> {
+        PrivacyServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 }
 

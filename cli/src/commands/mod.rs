@@ -13,6 +13,7 @@ pub(crate) mod policy;
 pub(crate) mod replay;
 pub(crate) mod serve;
 pub(crate) mod train;
+pub(crate) mod user;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ mod features;
 mod log;
 mod models;
 mod policies;
+mod privacy;
 mod raw;
 
 use std::sync::Arc;
@@ -27,14 +28,15 @@ type Decisions = v1::decision_service_server::DecisionServiceServer<decisions::D
 type Logs = v1::log_service_server::LogServiceServer<log::Logs>;
 type Models = v1::model_service_server::ModelServiceServer<models::Models>;
 type Policies = v1::policy_service_server::PolicyServiceServer<policies::Policies>;
+type Privacy = v1::privacy_service_server::PrivacyServiceServer<privacy::Privacy>;
 
 /// Every service by name, for health.
-pub(crate) const NAMES: [&str; 6] =
-    [Events::NAME, Features::NAME, Decisions::NAME, Logs::NAME, Models::NAME, Policies::NAME];
+pub(crate) const NAMES: [&str; 7] =
+    [Events::NAME, Features::NAME, Decisions::NAME, Logs::NAME, Models::NAME, Policies::NAME, Privacy::NAME];
 /// The service that cannot serve when the decision log has failed.
 pub(crate) const DECISIONS: &str = Decisions::NAME;
 /// Every method, for metrics.
-pub(crate) const METHODS: [&str; 17] = [
+pub(crate) const METHODS: [&str; 19] = [
     "/augur.v1.DecisionService/Decide",
     "/augur.v1.DecisionService/Explain",
     "/augur.v1.EventService/Ingest",
@@ -50,6 +52,8 @@ pub(crate) const METHODS: [&str; 17] = [
     "/augur.v1.PolicyService/GetPolicy",
     "/augur.v1.PolicyService/CheckPolicy",
     "/augur.v1.PolicyService/ActivatePolicy",
+    "/augur.v1.PrivacyService/EraseUser",
+    "/augur.v1.PrivacyService/ReadmitUser",
     "/grpc.health.v1.Health/Check",
     // Whatever is not listed.
     "other",
@@ -85,6 +89,8 @@ pub(crate) async fn routes(
     let policies = Policies::new(policies::Policies::new(Arc::clone(app)));
     // A policy may be larger than any other request: its own limit is that of its format.
     routes.add_service(policies.max_decoding_message_size(ingest_limit));
+    let privacy = Privacy::new(privacy::Privacy::new(Arc::clone(app)));
+    routes.add_service(privacy.max_decoding_message_size(limit));
 
     let (health, health_service) = tonic_health::server::health_reporter();
     for name in NAMES {

@@ -19,6 +19,7 @@ mod bad_input;
 mod caps;
 mod main_path;
 mod past;
+mod privacy;
 mod replay;
 mod restart;
 mod served;

@@ -15,6 +15,7 @@ use augur_proto::v1::feature_service_client::FeatureServiceClient;
 use augur_proto::v1::log_service_client::LogServiceClient;
 use augur_proto::v1::model_service_client::ModelServiceClient;
 use augur_proto::v1::policy_service_client::PolicyServiceClient;
+use augur_proto::v1::privacy_service_client::PrivacyServiceClient;
 use augur_server::{App, Config, FixedClock, Running, serve_app};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -118,6 +119,10 @@ impl Served {
 
     pub(crate) fn policies(&self) -> PolicyServiceClient<Channel> {
         PolicyServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn privacy(&self) -> PrivacyServiceClient<Channel> {
+        PrivacyServiceClient::new(self.channel.clone())
     }
 
     /// Sends events and returns what became of them.

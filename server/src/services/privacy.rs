@@ -1,0 +1,74 @@
+//! `PrivacyService`.
+
+use std::sync::Arc;
+
+use augur_feature_store::ErasureReceipt;
+use augur_proto::convert::timestamp_to_wire;
+use augur_proto::convert::value::subject_from_wire;
+use augur_proto::v1;
+use augur_proto::v1::privacy_service_server::PrivacyService;
+use tonic::{Request, Response, Status};
+
+use super::blocking;
+use crate::{App, Error};
+
+#[derive(Debug)]
+pub(super) struct Privacy {
+    app: Arc<App>,
+}
+
+impl Privacy {
+    pub(super) fn new(app: Arc<App>) -> Self {
+        Self { app }
+    }
+}
+
+#[tonic::async_trait]
+impl PrivacyService for Privacy {
+    async fn erase_user(
+        &self,
+        request: Request<v1::EraseUserRequest>,
+    ) -> Result<Response<v1::EraseUserResponse>, Status> {
+        let request = request.into_inner();
+        let subject = subject_from_wire(request.subject.as_ref(), "subject").map_err(Error::from)?;
+        let user = self.app.user_key(subject);
+        let receipt =
+            blocking(&self.app, move |app| Ok(app.store().erase_user(user, app.clock().now())?)).await?;
+        Ok(Response::new(receipt_to_wire(&receipt)))
+    }
+
+    async fn readmit_user(
+        &self,
+        request: Request<v1::ReadmitUserRequest>,
+    ) -> Result<Response<v1::ReadmitUserResponse>, Status> {
+        let request = request.into_inner();
+        let subject = subject_from_wire(request.subject.as_ref(), "subject").map_err(Error::from)?;
+        let user = self.app.user_key(subject);
+        let was_erased = blocking(&self.app, move |app| {
+            let was_erased = app.store().erased_at(user)?.is_some();
+            app.store().readmit_user(user)?;
+            Ok(was_erased)
+        })
+        .await?;
+        Ok(Response::new(v1::ReadmitUserResponse { was_erased }))
+    }
+}
+
+fn receipt_to_wire(receipt: &ErasureReceipt) -> v1::EraseUserResponse {
+    let erased = |store: &str, records| v1::ErasedStore { store: store.to_owned(), erased: true, records };
+    let left = |store: &str| v1::ErasedStore { store: store.to_owned(), erased: false, records: 0 };
+    let stores = vec![
+        erased("features", receipt.states),
+        erased("events", receipt.events),
+        erased("dedup_marks", receipt.dedup_marks),
+        erased("exposures", receipt.exposures),
+        erased("quarantine", receipt.quarantined),
+        left("decision_log"),
+        left("backups"),
+    ];
+    v1::EraseUserResponse {
+        user_key: receipt.user.to_string(),
+        erased_at: Some(timestamp_to_wire(receipt.erased_at)),
+        stores,
+    }
+}
