@@ -2,6 +2,7 @@
 //!
 //! Not here: computing features (the feature store).
 
+mod compare;
 mod export;
 mod labels;
 mod verify;
@@ -15,6 +16,7 @@ use crate::{Error, Outcome};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Export(export::Args),
+    Compare(compare::Args),
     Verify(verify::Args),
 }
 
@@ -22,6 +24,7 @@ pub(crate) enum Command {
 pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
     match command {
         Command::Export(args) => export::run(args, output),
+        Command::Compare(args) => compare::run(args, output),
         Command::Verify(args) => verify::run(args, output),
     }
 }
