@@ -94,6 +94,14 @@ pub enum Error {
         /// What to do about it.
         remedy: &'static str,
     },
+    /// A version of the definitions cannot do what was asked of it now.
+    #[error("{problem}; {next_step}")]
+    Generation {
+        /// What is in the way.
+        problem: String,
+        /// What to do.
+        next_step: &'static str,
+    },
     /// A label's outcome is NaN or infinite.
     #[error("outcome of label {label} is not a finite number; leave it out or give a number")]
     InvalidLabel {

@@ -8,9 +8,10 @@ use std::sync::atomic::Ordering;
 use augur_domain::decision::Exposure;
 use augur_domain::event::EventOutcome;
 use augur_domain::{Event, FeatureVector, Timestamp, UserKey};
+use parking_lot::Mutex;
 
 use crate::exposure::{self, Stripes};
-use crate::generation::{Definitions, Generations, Opening, decoded, stored_state};
+use crate::generation::{Builder, Definitions, Generations, Opening, decoded, stored_state};
 use crate::store::{Cached, MemoryStore, QuarantineRecord, Store};
 use crate::writer::Writers;
 use crate::{
@@ -24,10 +25,13 @@ pub use erasure::ErasureReceipt;
 ///
 /// Dropping it works off the queues; [`Self::close`] does so too and tells of failures.
 pub struct FeatureStore {
-    // Declared first, dropped first: writers end before the engine they write to.
-    writers: Writers,
+    // Declared first, dropped first: the builder hands its work to writers, and they end before the engine they write to.
+    builder: Builder,
+    writers: Arc<Writers>,
     pub(crate) store: Arc<dyn Store>,
     generations: Arc<Generations>,
+    /// Held by calls that change the generations: one at a time.
+    changing: Mutex<()>,
     decisions: Stripes,
     exposure_writes: Arc<Stripes>,
     quarantine_entries: u64,
@@ -101,10 +105,21 @@ impl FeatureStore {
         generations: Generations,
     ) -> Result<Self, Error> {
         let generations = Arc::new(generations);
-        let writers = Writers::start(&store, &generations, config)?;
+        let writers = Arc::new(Writers::start(&store, &generations, config)?);
+        let builder = Builder::default();
+        builder.start(&store, &generations, &writers)?;
         let quarantine_entries = config.quarantine_entries;
         let (decisions, exposure_writes) = (Stripes::new(), Arc::new(Stripes::new()));
-        Ok(Self { writers, store, generations, decisions, exposure_writes, quarantine_entries })
+        Ok(Self {
+            builder,
+            writers,
+            store,
+            generations,
+            changing: Mutex::new(()),
+            decisions,
+            exposure_writes,
+            quarantine_entries,
+        })
     }
 
     /// The definitions in force, with the generation that holds their states.
@@ -391,6 +406,7 @@ impl FeatureStore {
     /// # Errors
     /// [`Error::Storage`].
     pub fn close(&self) -> Result<(), Error> {
+        self.builder.stop();
         self.writers.close();
         self.store.flush()
     }
@@ -404,3 +420,4 @@ fn decoded_exposures(record: Option<Vec<u8>>, user: UserKey) -> Result<Vec<Expos
 mod erasure;
 #[cfg(test)]
 mod tests;
+mod versions;

@@ -37,7 +37,7 @@ pub use event_record::StoredEvent;
 pub use export::{ExportOptions, Exported, export_parquet};
 pub use exposure::ExposureGuard;
 pub use feature_store::{ErasureReceipt, FeatureStore};
-pub use generation::{Definitions, GenerationStatus, Opening};
+pub use generation::{BuildProgress, Definitions, GenerationStatus, Opening, Version};
 pub use quarantine::QuarantinedEvent;
 pub use schema::{Context, FeatureSchema, NoContext};
 pub use state::{Changes, UserState, apply};

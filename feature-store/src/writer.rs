@@ -175,6 +175,27 @@ impl Writers {
         Ok(())
     }
 
+    /// Waits until every shard has committed what it had begun, so that its next commit sees what is published now.
+    pub(crate) fn pass(&self) -> Result<(), Error> {
+        let (sender, passed) = crossbeam_channel::unbounded();
+        let count = {
+            let shards = self.shards.read();
+            let shards = shards.as_ref().ok_or(Error::Closed)?;
+            for shard in shards {
+                let sender = sender.clone();
+                let work = turn::work(|_| Ok(()), move |passed| drop(sender.send(passed)));
+                drop(shard.sender.send(Job::Turn(work)));
+            }
+            shards.len()
+        };
+        (0..count).try_for_each(|_| passed.recv().map_err(|_| Error::Closed)?)
+    }
+
+    /// The number of the user's shard.
+    pub(crate) fn shard(&self, user: UserKey) -> usize {
+        shard_of(user, self.shards.read().as_ref().map_or(1, Vec::len))
+    }
+
     /// Takes room in every queue that is touched, or in none.
     fn reserve(&self, shards: &[Shard], shares: &[Share]) -> Result<(), Error> {
         let limit = self.limits.events;

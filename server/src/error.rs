@@ -177,7 +177,9 @@ fn answer_to(error: &Error) -> Answer {
             Answer::Told(Code::InvalidArgument)
         }
         Error::NotFound { .. } | Error::Models(Models::UnknownVersion { .. }) => Answer::Told(Code::NotFound),
-        Error::NotNow { .. } => Answer::Told(Code::FailedPrecondition),
+        Error::NotNow { .. } | Error::Store(Store::Generation { .. }) => {
+            Answer::Told(Code::FailedPrecondition)
+        }
         Error::Models(
             Models::WrongModel { .. } | Models::NothingToRollBack { .. } | Models::FeatureMismatch { .. },
         ) => Answer::Told(Code::FailedPrecondition),

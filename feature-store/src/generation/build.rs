@@ -102,7 +102,7 @@ impl<'a> Build<'a> {
             let events = state.watermark();
             return Ok((state, events));
         };
-        let mut changed = self.plan.start();
+        let (mut changed, mut events) = (self.plan.start(), 0);
         if self.plan.built() > 0 {
             for stored in self.store.events(user)? {
                 let stored = rebuild::decode(stored?)?;
@@ -110,10 +110,10 @@ impl<'a> Build<'a> {
                     break;
                 }
                 self.plan.apply(&mut changed, &stored);
+                events += 1;
             }
         }
-        let events = changed.watermark();
-        Ok((self.plan.finish(changed, &old)?, events))
+        Ok((self.plan.finish(user, changed, &old)?, events))
     }
 }
 
@@ -127,5 +127,10 @@ impl Entry {
     pub(super) fn retire(&mut self) {
         self.status = GenerationStatus::Retiring;
         self.cursor = None;
+    }
+
+    pub(super) fn retired(&mut self) {
+        self.status = GenerationStatus::Retired;
+        self.text.clear();
     }
 }

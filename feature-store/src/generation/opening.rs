@@ -106,11 +106,13 @@ impl Opening {
     }
 
     fn serve(&mut self, generation: Generation) -> Generation {
+        let changes = self.record.entry(generation).is_some_and(|it| it.status != GenerationStatus::Serving);
         for entry in &mut self.record.entries {
-            if entry.generation == generation {
-                entry.status = GenerationStatus::Serving;
-            } else if entry.status == GenerationStatus::Serving {
-                entry.status = GenerationStatus::Previous;
+            match entry.status {
+                _ if entry.generation == generation => entry.status = GenerationStatus::Serving,
+                GenerationStatus::Serving => entry.status = GenerationStatus::Previous,
+                GenerationStatus::Previous if changes => entry.retire(),
+                _ => {}
             }
         }
         generation
@@ -193,8 +195,7 @@ impl Opening {
         for entry in &mut self.record.entries {
             if entry.status == GenerationStatus::Retiring {
                 self.store.drop_states(entry.generation)?;
-                entry.status = GenerationStatus::Retired;
-                entry.text.clear();
+                entry.retired();
             }
         }
         self.record.forget_surplus();

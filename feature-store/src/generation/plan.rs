@@ -3,9 +3,25 @@
 //!
 //! Not here: doing either (`build`).
 
+use augur_domain::UserKey;
+
 use crate::FeatureSchema;
 use crate::state::{UserState, apply};
-use crate::{Error, StoredEvent};
+use crate::{DecodeError, Error, StoredEvent};
+
+/// The changed aggregates of a user, as of some event of the log.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    state: UserState,
+    sequence: u64,
+}
+
+impl Changed {
+    /// The last event in it.
+    pub(crate) const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
 
 /// How states under new definitions come from those under old ones.
 #[derive(Debug)]
@@ -43,28 +59,35 @@ impl Plan {
         self.built
     }
 
-    /// A state that is to hold the changed aggregates, before any event.
-    pub(crate) fn start(&self) -> UserState {
-        UserState::new(&self.changed)
+    /// The changed aggregates before any event.
+    pub(crate) fn start(&self) -> Changed {
+        Changed { state: UserState::new(&self.changed), sequence: 0 }
     }
 
     /// Carries an event into the changed aggregates.
-    pub(crate) fn apply(&self, changed: &mut UserState, stored: &StoredEvent) {
-        let changes = apply(changed, &stored.event, &self.changed);
-        changed.commit(changes);
+    pub(crate) fn apply(&self, changed: &mut Changed, stored: &StoredEvent) {
+        let changes = apply(&changed.state, &stored.event, &self.changed);
+        changed.state.commit(changes);
+        changed.sequence = stored.sequence;
     }
 
     /// The whole state: the changed aggregates as they are, the others from the old state, which has seen as many
     /// events.
     ///
     /// # Errors
-    /// [`Error::Corrupted`] when the two have not seen equally many, because the log has a gap or an end.
-    pub(crate) fn finish(&self, mut changed: UserState, old: &UserState) -> Result<UserState, Error> {
-        if self.built > 0 && changed.watermark() != old.watermark() {
-            let source = crate::DecodeError::Invalid { field: "number of events" };
-            return Err(Error::corrupted("event log of a user", source));
+    /// [`Error::Corrupted`] when the log ends elsewhere than the old state says.
+    pub(crate) fn finish(
+        &self,
+        user: UserKey,
+        changed: Changed,
+        old: &UserState,
+    ) -> Result<UserState, Error> {
+        if self.built > 0 && changed.sequence != old.watermark() {
+            let source = DecodeError::Invalid { field: "last sequence" };
+            return Err(Error::corrupted(format!("event log of user {user}"), source));
         }
-        changed.take_over(old, &self.carried);
-        Ok(changed)
+        let mut state = changed.state;
+        state.take_over(old, &self.carried);
+        Ok(state)
     }
 }

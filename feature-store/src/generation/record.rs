@@ -100,6 +100,12 @@ impl Record {
         self.entries.iter().find(|entry| entry.status == status).map(|entry| entry.generation)
     }
 
+    /// A generation whose states are to go, of those that `may_go`.
+    pub(crate) fn retiring(&self, may_go: impl Fn(Generation) -> bool) -> Option<Generation> {
+        let mut retiring = self.entries.iter().filter(|entry| entry.status == GenerationStatus::Retiring);
+        retiring.find(|entry| may_go(entry.generation)).map(|entry| entry.generation)
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         bytes::seal(&mut out, MAGIC, VERSION, |out| {
