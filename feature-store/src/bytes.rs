@@ -90,7 +90,7 @@ pub(crate) fn unseal(record: &[u8], magic: u8, supported: u8) -> Result<(u8, Rea
 }
 
 /// Takes fields off the front of a body.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -107,13 +107,30 @@ impl<'a> Reader<'a> {
         Ok(*byte)
     }
 
+    pub(crate) fn skip(&mut self, length: usize, field: &'static str) -> Result<(), DecodeError> {
+        self.rest = self.rest.get(length..).ok_or(DecodeError::Truncated { field })?;
+        Ok(())
+    }
+
     pub(crate) fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
         let (array, rest) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated { field })?;
         self.rest = rest;
         Ok(*array)
     }
 
+    #[inline]
     pub(crate) fn unsigned(&mut self, field: &'static str) -> Result<u64, DecodeError> {
+        // Most numbers are short.
+        match self.rest.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(byte))
+            }
+            _ => self.unsigned_of_any_length(field),
+        }
+    }
+
+    fn unsigned_of_any_length(&mut self, field: &'static str) -> Result<u64, DecodeError> {
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte(field)?;
@@ -175,6 +192,10 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn text(&mut self, field: &'static str) -> Result<&'a str, DecodeError> {
         std::str::from_utf8(self.bytes(field)?).map_err(|_| DecodeError::Invalid { field })
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
     }
 
     /// Refuses bytes after the last field.

@@ -11,7 +11,8 @@ use augur_domain::{Event, FeatureVector, Timestamp, UserKey};
 use parking_lot::Mutex;
 
 use crate::exposure::{self, Stripes};
-use crate::generation::{Builder, Definitions, Generations, Opening, decoded, stored_state};
+use crate::generation::{Builder, Definitions, Generations, Opening, stored_state};
+use crate::state::Accuracy;
 use crate::store::{Cached, MemoryStore, QuarantineRecord, Store};
 use crate::writer::Writers;
 use crate::{
@@ -167,7 +168,23 @@ impl FeatureStore {
         now: Timestamp,
         context: &dyn Context,
     ) -> Result<FeatureVector, Error> {
-        Ok(definitions.read(stored_state(&*self.store, definitions, user)?, now, context))
+        let record = self.store.state(definitions.generation(), user)?;
+        definitions.read(record.as_deref(), user, now, context)
+    }
+
+    /// [`Self::features_by`], and per slot how exact the value is.
+    ///
+    /// # Errors
+    /// As [`Self::features`].
+    pub fn features_in_full(
+        &self,
+        definitions: &Definitions,
+        user: UserKey,
+        now: Timestamp,
+        context: &dyn Context,
+    ) -> Result<(FeatureVector, Vec<Accuracy>), Error> {
+        let record = self.store.state(definitions.generation(), user)?;
+        definitions.read_in_full(record.as_deref(), user, now, context)
     }
 
     /// [`Self::features_by`] if memory can tell; `None` when only a read that may block can.
@@ -183,8 +200,7 @@ impl FeatureStore {
     ) -> Result<Option<FeatureVector>, Error> {
         let cached = self.store.state_if_cached(definitions.generation(), user)?;
         let Cached::Known(record) = cached else { return Ok(None) };
-        let state = record.map(|record| decoded(&record, definitions.schema(), user)).transpose()?;
-        Ok(Some(definitions.read(state, now, context)))
+        definitions.read(record.as_deref(), user, now, context).map(Some)
     }
 
     /// The user's state as of the last commit.

@@ -4,7 +4,7 @@
 
 use augur_domain::UserKey;
 
-use crate::state::{UserState, apply};
+use crate::state::UserState;
 use crate::store::{EventRecord, Read, Store};
 use crate::{DecodeError, Error, FeatureSchema, StoredEvent, event_record};
 
@@ -45,8 +45,7 @@ pub(crate) fn heal(store: &dyn Store, schema: &FeatureSchema, user: UserKey) -> 
 
 fn apply_record(state: &mut UserState, record: EventRecord, schema: &FeatureSchema) -> Result<(), Error> {
     let stored = decode(record)?;
-    let changes = apply(state, &stored.event, schema);
-    state.commit(changes);
+    state.take_in(&stored.event, schema);
     Ok(())
 }
 

@@ -7,7 +7,7 @@
 
 use augur_domain::{Timestamp, math};
 
-use super::{Input, Keep, Measured, add_bounded, put_time, take_time};
+use super::{Input, Keep, Measured, Peeked, add_bounded, put_time, take_time};
 use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
 use crate::schema::{AggregateKind, AggregateSpec, Measure};
@@ -38,8 +38,8 @@ impl Decayed {
 }
 
 /// What a sum that was true at `reference` is worth at `now`.
-pub(super) fn worth(sum: f64, reference: Timestamp, half_life_ms: i64, now: Timestamp) -> f64 {
-    settle(sum * math::decay(now.millis_since(reference), half_life_ms))
+fn worth(sum: f64, reference: Timestamp, half_life_ms: i64, now: Timestamp) -> Measured {
+    Measured::number(settle(sum * math::decay(now.millis_since(reference), half_life_ms)))
 }
 
 fn half_lives_ms(spec: &AggregateSpec) -> &[i64] {
@@ -62,7 +62,20 @@ impl Keep for Decayed {
     fn measure(&self, measure: Measure, now: Timestamp, _spec: &AggregateSpec) -> Option<Measured> {
         let Measure::Decayed { index, half_life_ms } = measure else { return None };
         let sum = self.sums.get(index).copied().unwrap_or(0.0);
-        Some(Measured::number(worth(sum, self.reference, half_life_ms, now)))
+        Some(worth(sum, self.reference, half_life_ms, now))
+    }
+
+    fn peek(
+        reader: &mut Reader<'_>,
+        measure: Measure,
+        now: Timestamp,
+        _spec: &AggregateSpec,
+    ) -> Result<Peeked, DecodeError> {
+        let reference = take_time(reader, "decay reference time")?;
+        let Measure::Decayed { index, half_life_ms } = measure else { return Ok((None, reference)) };
+        reader.skip(index.saturating_mul(size_of::<f64>()), "decayed sum")?;
+        let sum = reader.finite("decayed sum")?;
+        Ok((Some(worth(sum, reference, half_life_ms, now)), reference))
     }
 
     fn latest(&self) -> Timestamp {

@@ -111,7 +111,20 @@ trait Keep: Sized {
     /// Appends a body that is never empty.
     fn encode(&self, spec: &AggregateSpec, out: &mut Vec<u8>);
     fn decode(reader: &mut Reader<'_>, spec: &AggregateSpec) -> Result<Self, DecodeError>;
+    /// `measure` and `latest` straight from the body, where that is faster.
+    fn peek(
+        reader: &mut Reader<'_>,
+        measure: Measure,
+        now: Timestamp,
+        spec: &AggregateSpec,
+    ) -> Result<Peeked, DecodeError> {
+        let kept = Self::decode(reader, spec)?;
+        Ok((kept.measure(measure, now, spec), kept.latest()))
+    }
 }
+
+/// What a read found, and the latest event that counts.
+type Peeked = (Option<Measured>, Timestamp);
 
 /// The state of one declaration for one user.
 #[derive(Debug, Clone, PartialEq)]
@@ -161,43 +174,68 @@ macro_rules! with {
     };
 }
 
-/// Makes what a declaration keeps, by `$make`, which is given the type.
-macro_rules! make {
-    ($spec:expr, $make:ident ( $($argument:expr),* )) => {
-        match &$spec.kind {
-            AggregateKind::Decayed { exact: false, .. } => Aggregate::Decayed($make($($argument),*)?),
-            AggregateKind::Decayed { exact: true, .. } => Aggregate::DecayedCells($make($($argument),*)?),
-            AggregateKind::Windowed { statistic: Statistic::Moments, .. } => {
-                Aggregate::MomentWindows($make($($argument),*)?)
-            }
-            AggregateKind::Windowed { statistic: Statistic::Extremes, .. } => {
-                Aggregate::ExtremeWindows($make($($argument),*)?)
-            }
-            AggregateKind::Windowed { .. } if $spec.counts() => Aggregate::CountWindows($make($($argument),*)?),
-            AggregateKind::Windowed { exact: true, .. } => Aggregate::FixedWindows($make($($argument),*)?),
-            AggregateKind::Windowed { .. } => Aggregate::SumWindows($make($($argument),*)?),
-            AggregateKind::Total { .. } if $spec.counts() => Aggregate::CountTotal($make($($argument),*)?),
-            AggregateKind::Total { exact: true } => Aggregate::FixedTotal($make($($argument),*)?),
-            AggregateKind::Total { .. } => Aggregate::SumTotal($make($($argument),*)?),
-            AggregateKind::Recency => Aggregate::Recency($make($($argument),*)?),
-            AggregateKind::Edge { .. } => Aggregate::Edge($make($($argument),*)?),
-            AggregateKind::Sessions { .. } => Aggregate::Sessions($make($($argument),*)?),
-            AggregateKind::Distinct { rings, .. } if rings.is_empty() => {
-                Aggregate::Distinct($make($($argument),*)?)
-            }
-            AggregateKind::Distinct { .. } => Aggregate::DistinctWindows($make($($argument),*)?),
-            AggregateKind::TopK { .. } => Aggregate::TopK($make($($argument),*)?),
+/// Does something with the type that a declaration keeps its state in.
+macro_rules! by_kind {
+    ($spec:expr, $Kept:ident => $body:expr) => {{
+        macro_rules! kept_in {
+            ($kept:ty) => {{
+                type $Kept = $kept;
+                $body
+            }};
         }
+        match &$spec.kind {
+            AggregateKind::Decayed { exact: false, .. } => kept_in!(Decayed),
+            AggregateKind::Decayed { exact: true, .. } => kept_in!(DecayedCells),
+            AggregateKind::Windowed { statistic: Statistic::Moments, .. } => kept_in!(Windowed<Moments>),
+            AggregateKind::Windowed { statistic: Statistic::Extremes, .. } => kept_in!(Windowed<Extremes>),
+            AggregateKind::Windowed { .. } if $spec.counts() => kept_in!(Windowed<Count>),
+            AggregateKind::Windowed { exact: true, .. } => kept_in!(Windowed<Fixed>),
+            AggregateKind::Windowed { .. } => kept_in!(Windowed<Sum>),
+            AggregateKind::Total { .. } if $spec.counts() => kept_in!(Total<Count>),
+            AggregateKind::Total { exact: true } => kept_in!(Total<Fixed>),
+            AggregateKind::Total { .. } => kept_in!(Total<Sum>),
+            AggregateKind::Recency => kept_in!(Recency),
+            AggregateKind::Edge { .. } => kept_in!(Edge),
+            AggregateKind::Sessions { .. } => kept_in!(Sessions),
+            AggregateKind::Distinct { rings, .. } if rings.is_empty() => kept_in!(Distinct),
+            AggregateKind::Distinct { .. } => kept_in!(DistinctWindows),
+            AggregateKind::TopK { .. } => kept_in!(TopK),
+        }
+    }};
+}
+
+macro_rules! from_kept {
+    ($($variant:ident($kept:ty)),* $(,)?) => {
+        $(impl From<$kept> for Aggregate {
+            fn from(kept: $kept) -> Self {
+                Self::$variant(kept)
+            }
+        })*
     };
 }
 
+from_kept!(
+    Decayed(Decayed),
+    DecayedCells(DecayedCells),
+    CountWindows(Windowed<Count>),
+    SumWindows(Windowed<Sum>),
+    FixedWindows(Windowed<Fixed>),
+    MomentWindows(Windowed<Moments>),
+    ExtremeWindows(Windowed<Extremes>),
+    CountTotal(Total<Count>),
+    SumTotal(Total<Sum>),
+    FixedTotal(Total<Fixed>),
+    Recency(Recency),
+    Edge(Edge),
+    Sessions(Sessions),
+    Distinct(Distinct),
+    DistinctWindows(DistinctWindows),
+    TopK(TopK),
+);
+
 impl Aggregate {
     fn begin(at: Timestamp, spec: &AggregateSpec) -> Self {
-        fn begun<K: Keep>(at: Timestamp, spec: &AggregateSpec) -> Option<K> {
-            Some(K::begin(at, spec))
-        }
-        let made = || Some(make!(spec, begun(at, spec)));
-        made().unwrap_or(Self::Empty)
+        by_kind!(spec, Kept => Kept::begin(at, spec).into())
     }
 
     /// Takes in one event.
@@ -274,14 +312,27 @@ impl Aggregate {
         if body.is_empty() {
             return Ok(Self::Empty);
         }
-        fn decoded<K: Keep>(reader: &mut Reader<'_>, spec: &AggregateSpec) -> Result<K, DecodeError> {
-            K::decode(reader, spec)
-        }
         let mut reader = Reader::of(body);
-        let aggregate = make!(spec, decoded(&mut reader, spec));
+        let aggregate = by_kind!(spec, Kept => Kept::decode(&mut reader, spec)?.into());
         reader.finish()?;
         Ok(aggregate)
     }
+}
+
+/// What [`Aggregate::measure`] and [`Aggregate::latest`] would say of the aggregate with this body, in bodies that were written
+/// for this `spec`. Looks at no more than it needs, so it may also answer where [`Aggregate::decode`] would refuse.
+pub(crate) fn measure_body(
+    body: &[u8],
+    measure: Measure,
+    now: Timestamp,
+    spec: &AggregateSpec,
+) -> Result<(Option<Measured>, Option<Timestamp>), DecodeError> {
+    if body.is_empty() {
+        return Ok((of_nothing(measure, now), None));
+    }
+    let mut reader = Reader::of(body);
+    let (measured, latest) = by_kind!(spec, Kept => Kept::peek(&mut reader, measure, now, spec)?);
+    Ok((measured, Some(latest)))
 }
 
 /// Whether the event has what the aggregate is about.

@@ -10,7 +10,7 @@ use augur_domain::{Timestamp, Value, ValueType, math};
 use proptest::prelude::*;
 
 use super::testing::{at, spec};
-use super::{Aggregate, Input, Measured, MeasuredValue};
+use super::{Aggregate, Input, Measured, MeasuredValue, measure_body};
 use crate::bytes::Reader;
 use crate::schema::{AggregateKind, AggregateSpec, Measure, RingSpec, Statistic, WindowStatistic};
 
@@ -485,6 +485,14 @@ proptest! {
             let back = Aggregate::decode(&mut reader, &case.spec);
             prop_assert_eq!(back.as_ref(), Ok(&state), "{}", case.name);
             prop_assert!(reader.finish().is_ok());
+            let body = Reader::of(&bytes).bytes("body").unwrap();
+            for now in instants(&events).into_iter().chain([events[0].at]) {
+                for &measure in &case.measures {
+                    let expected = (state.measure(measure, now, &case.spec), state.latest());
+                    let found = measure_body(body, measure, now, &case.spec).unwrap();
+                    prop_assert_eq!(found, expected, "{} {:?}", case.name, measure);
+                }
+            }
         }
     }
 
@@ -505,6 +513,13 @@ proptest! {
             let mut prefixed = Vec::new();
             crate::bytes::put_bytes(&mut prefixed, &junk);
             for record in [&damaged, &damaged[..cut.index(damaged.len())].to_vec(), &junk, &prefixed] {
+                for &measure in &case.measures {
+                    if let Ok((Some(measured), _)) = measure_body(record, measure, events[0].at, &case.spec)
+                        && let MeasuredValue::Number(number) = measured.value
+                    {
+                        prop_assert!(number.is_finite(), "{} {:?}", case.name, measure);
+                    }
+                }
                 let Ok(mut state) = Aggregate::decode(&mut Reader::of(record), &case.spec) else { continue };
                 state.add(&events[0].input(&case), &case.spec);
                 let other = state.clone();

@@ -10,7 +10,7 @@
 
 use augur_domain::Timestamp;
 
-use super::{Input, Keep, Measured, put_time, seconds, take_back, take_time};
+use super::{Input, Keep, Measured, Peeked, put_time, seconds, take_back, take_time};
 use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
 use crate::schema::{AggregateKind, AggregateSpec, Measure};
@@ -153,11 +153,6 @@ impl Sessions {
         }
         self.retire(MAX_KEPT);
     }
-
-    /// The latest session, if no more than the gap has passed since its last event.
-    fn open_at(&self, now: Timestamp, gap_ms: i64) -> Option<&Session> {
-        self.kept.last().filter(|session| now.millis_since(session.end) <= gap_ms)
-    }
 }
 
 impl Totals {
@@ -276,23 +271,23 @@ impl Keep for Sessions {
     }
 
     fn measure(&self, measure: Measure, now: Timestamp, _spec: &AggregateSpec) -> Option<Measured> {
-        let Totals { count, length_ms, events, bounces, .. } = self.totals;
-        let per_session = |number: u64| number as f64 / count.max(1) as f64;
-        let of_open = |gap_ms, number: fn(&Session, Timestamp) -> f64| {
-            self.open_at(now, gap_ms).map_or(0.0, |open| number(open, now))
-        };
-        Some(Measured::number(match measure {
-            Measure::SessionCount { .. } => count as f64,
-            Measure::MeanLength { .. } => per_session(length_ms) / 1_000.0,
-            Measure::BounceShare { .. } => per_session(bounces),
-            Measure::EventsPerSession { .. } => per_session(events),
-            Measure::CurrentEvents { gap_ms } => of_open(gap_ms, |open, _| open.events as f64),
-            Measure::CurrentPages { gap_ms } => of_open(gap_ms, |open, _| open.pages as f64),
-            Measure::CurrentLength { gap_ms } => {
-                of_open(gap_ms, |open, now| seconds(now.millis_since(open.start)))
-            }
-            _ => return None,
-        }))
+        self.kept.last().and_then(|latest| measure_of(&self.totals, latest, measure, now))
+    }
+
+    fn peek(
+        reader: &mut Reader<'_>,
+        measure: Measure,
+        now: Timestamp,
+        _spec: &AggregateSpec,
+    ) -> Result<Peeked, DecodeError> {
+        const FIELD: &str = "sessions";
+        let end = take_time(reader, FIELD)?;
+        let totals = take_totals(reader)?;
+        // How many are kept, and how far the latest is behind itself.
+        reader.unsigned(FIELD)?;
+        reader.unsigned(FIELD)?;
+        let latest = take_session(reader, end)?;
+        Ok((measure_of(&totals, &latest, measure, now), end))
     }
 
     fn latest(&self) -> Timestamp {
@@ -327,14 +322,7 @@ impl Keep for Sessions {
         const FIELD: &str = "sessions";
         let invalid = DecodeError::Invalid { field: FIELD };
         let latest = take_time(reader, FIELD)?;
-        let mut total = || reader.unsigned(FIELD);
-        let totals = Totals {
-            count: total()?,
-            length_ms: total()?,
-            events: total()?,
-            pages: total()?,
-            bounces: total()?,
-        };
+        let totals = take_totals(reader)?;
         let count = reader.count(FIELD, 4)?;
         if count == 0 || count > MAX_KEPT {
             return Err(invalid);
@@ -345,21 +333,44 @@ impl Keep for Sessions {
             if (end == newer) != (index == 0) {
                 return Err(invalid);
             }
-            let start = take_back(reader, end, FIELD)?;
-            kept.push(Session {
-                start,
-                end,
-                events: reader.unsigned(FIELD)?,
-                pages: reader.unsigned(FIELD)?,
-            });
-            newer = start;
+            let session = take_session(reader, end)?;
+            newer = session.start;
+            kept.push(session);
         }
         kept.reverse();
         let retired = take_retired(reader, newer)?;
-        // A session that goes on with a retired one is counted with it.
-        let least = (count as u64).saturating_sub(u64::from(retired.is_some()));
-        if totals.count < least.max(1) { Err(invalid) } else { Ok(Self { totals, retired, kept }) }
+        if totals.count < count as u64 { Err(invalid) } else { Ok(Self { totals, retired, kept }) }
     }
+}
+
+/// Reads need all sessions together and the latest one.
+fn measure_of(totals: &Totals, latest: &Session, measure: Measure, now: Timestamp) -> Option<Measured> {
+    let Totals { count, length_ms, events, bounces, .. } = *totals;
+    let per_session = |number: u64| number as f64 / count.max(1) as f64;
+    // The latest is open if no more than the gap has passed since its last event.
+    let of_open = |gap_ms, number: f64| if now.millis_since(latest.end) <= gap_ms { number } else { 0.0 };
+    Some(Measured::number(match measure {
+        Measure::SessionCount { .. } => count as f64,
+        Measure::MeanLength { .. } => per_session(length_ms) / 1_000.0,
+        Measure::BounceShare { .. } => per_session(bounces),
+        Measure::EventsPerSession { .. } => per_session(events),
+        Measure::CurrentEvents { gap_ms } => of_open(gap_ms, latest.events as f64),
+        Measure::CurrentPages { gap_ms } => of_open(gap_ms, latest.pages as f64),
+        Measure::CurrentLength { gap_ms } => of_open(gap_ms, seconds(now.millis_since(latest.start))),
+        _ => return None,
+    }))
+}
+
+fn take_totals(reader: &mut Reader<'_>) -> Result<Totals, DecodeError> {
+    let mut total = || reader.unsigned("sessions");
+    let (count, length_ms, events) = (total()?, total()?, total()?);
+    Ok(Totals { count, length_ms, events, pages: total()?, bounces: total()? })
+}
+
+fn take_session(reader: &mut Reader<'_>, end: Timestamp) -> Result<Session, DecodeError> {
+    const FIELD: &str = "session";
+    let start = take_back(reader, end, FIELD)?;
+    Ok(Session { start, end, events: reader.unsigned(FIELD)?, pages: reader.unsigned(FIELD)? })
 }
 
 fn take_retired(reader: &mut Reader<'_>, before: Timestamp) -> Result<Option<Retired>, DecodeError> {
@@ -406,8 +417,8 @@ mod tests {
         assert_eq!(apart.totals, Totals { count: 2, length_ms: 40, events: 4, pages: 1, bounces: 0 });
         let joined = sessions(&[0, 20, 80, 100, 50]);
         assert_eq!(joined.totals, Totals { count: 1, length_ms: 100, events: 5, pages: 1, bounces: 0 });
-        assert_eq!(joined.open_at(at(130), GAP_MS).unwrap().events, 5);
-        assert_eq!(joined.open_at(at(131), GAP_MS), None);
+        let open = |now| joined.measure(Measure::CurrentEvents { gap_ms: GAP_MS }, at(now), &spec());
+        assert_eq!((open(130), open(131)), (Some(Measured::number(5.0)), Some(Measured::number(0.0))));
         assert_eq!(joined, sessions(&[50, 100, 0, 80, 20]));
     }
 

@@ -8,10 +8,10 @@ use augur_domain::Timestamp;
 
 use super::cell::{self, Cell};
 use super::recent::Recent;
-use super::{Input, Keep, Measured, put_time, take_time};
+use super::{Input, Keep, Measured, Peeked, put_time, take_time};
 use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
-use crate::schema::{AggregateKind, AggregateSpec, Measure, RingSpec};
+use crate::schema::{AggregateKind, AggregateSpec, Measure, RingSpec, WindowStatistic};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Windowed<C> {
@@ -87,6 +87,16 @@ fn add<C: Cell>(ring: &mut Vec<Tile<C>>, number: i64, cell: &C) {
     }
 }
 
+fn border(number: i64, hop_ms: i64) -> Timestamp {
+    Timestamp::from_unix_ms(number.saturating_mul(hop_ms))
+}
+
+/// What is told of a window that starts at `start` and holds what the cell says.
+fn told<C: Cell>(cell: Option<C>, what: WindowStatistic, start: Timestamp) -> Option<Measured> {
+    let value = cell.map_or_else(|| cell::of_nothing(what), |cell| cell.statistic(what))?;
+    Some(Measured { window_start: Some(start), ..Measured::number(value) })
+}
+
 /// The tile in which a window that ends at `end` starts.
 pub(super) fn first_tile(end: Timestamp, window_ms: i64, hop_ms: i64) -> i64 {
     end.plus_millis(-window_ms).unix_ms().div_euclid(hop_ms)
@@ -144,15 +154,44 @@ impl<C: Cell> Keep for Windowed<C> {
     fn measure(&self, measure: Measure, now: Timestamp, spec: &AggregateSpec) -> Option<Measured> {
         let Measure::Window { ring, window_ms, hop_ms, what } = measure else { return None };
         let declared = now.plus_millis(-window_ms);
-        let (cell, start) = if parts(spec).1 > 0 && self.recent.covers(declared) {
-            (self.recent.cell::<C>(declared, now), declared)
-        } else {
-            let first = first_tile(now, window_ms, hop_ms);
-            let start = Timestamp::from_unix_ms(first.saturating_mul(hop_ms));
-            (self.in_tiles(ring, first, now.unix_ms().div_euclid(hop_ms)), start)
+        if parts(spec).1 > 0 && self.recent.covers(declared) {
+            return told(self.recent.cell::<C>(declared, now), what, declared);
+        }
+        let (first, last) = (first_tile(now, window_ms, hop_ms), now.unix_ms().div_euclid(hop_ms));
+        told(self.in_tiles(ring, first, last), what, border(first, hop_ms))
+    }
+
+    fn peek(
+        reader: &mut Reader<'_>,
+        measure: Measure,
+        now: Timestamp,
+        spec: &AggregateSpec,
+    ) -> Result<Peeked, DecodeError> {
+        let Measure::Window { ring, window_ms, hop_ms, what } = measure else {
+            return Ok((None, take_time(reader, "window latest time")?));
         };
-        let value = cell.map_or_else(|| cell::of_nothing(what), |cell| cell.statistic(what))?;
-        Some(Measured { window_start: Some(start), ..Measured::number(value) })
+        if parts(spec).1 > 0 {
+            let windowed = Self::decode(reader, spec)?;
+            return Ok((windowed.measure(measure, now, spec), windowed.latest));
+        }
+        let latest = take_time(reader, "window latest time")?;
+        for _ in 0..ring {
+            reader.bytes("tiles")?;
+        }
+        let (first, last) = (first_tile(now, window_ms, hop_ms), now.unix_ms().div_euclid(hop_ms));
+        let mut tiles = Tiles::of(reader.bytes("tiles")?, latest, hop_ms);
+        let mut merged: Option<C> = None;
+        while let Some((number, cell)) = tiles.take::<C>()? {
+            if number < first {
+                break;
+            }
+            match &mut merged {
+                _ if number > last => {}
+                Some(merged) => merged.merge(&cell),
+                None => merged = Some(cell),
+            }
+        }
+        Ok((told(merged, what, border(first, hop_ms)), latest))
     }
 
     fn latest(&self) -> Timestamp {
@@ -163,13 +202,15 @@ impl<C: Cell> Keep for Windowed<C> {
         let (rings, most) = parts(spec);
         put_time(out, self.latest);
         for (ring, spec) in self.rings.iter().zip(rings) {
-            bytes::put_unsigned(out, ring.len() as u64);
-            let mut newer = self.latest.unix_ms().div_euclid(spec.hop_ms);
-            for tile in ring.iter().rev() {
-                bytes::put_unsigned(out, newer.abs_diff(tile.number));
-                tile.cell.encode(out);
-                newer = tile.number;
-            }
+            // The length in front lets a read of one ring pass by the others.
+            bytes::put_with_length(out, |out| {
+                let mut newer = self.latest.unix_ms().div_euclid(spec.hop_ms);
+                for tile in ring.iter().rev() {
+                    bytes::put_unsigned(out, newer.abs_diff(tile.number));
+                    tile.cell.encode(out);
+                    newer = tile.number;
+                }
+            });
         }
         if most > 0 {
             self.recent.encode(self.latest, spec.counts(), out);
@@ -194,13 +235,12 @@ fn take_ring<C: Cell>(
     latest: Timestamp,
     spec: RingSpec,
 ) -> Result<Vec<Tile<C>>, DecodeError> {
-    let count = reader.count("tiles", 2)?;
-    let mut ring = Vec::with_capacity(count);
-    let mut tiles =
-        Tiles { reader, left: count, newer: latest.unix_ms().div_euclid(spec.hop_ms), first: true };
+    let mut tiles = Tiles::of(reader.bytes("tiles")?, latest, spec.hop_ms);
     let oldest = first_tile(latest, spec.longest_window_ms, spec.hop_ms);
+    let mut ring: Vec<Tile<C>> = Vec::new();
     while let Some((number, cell)) = tiles.take()? {
-        if number < oldest || C::is_void(&cell) {
+        let is_older = ring.last().is_none_or(|newer| newer.number > number);
+        if number < oldest || C::is_void(&cell) || !is_older {
             return Err(DecodeError::Invalid { field: "tile number" });
         }
         ring.push(Tile { number, cell });
@@ -209,28 +249,25 @@ fn take_ring<C: Cell>(
     Ok(ring)
 }
 
-/// Tiles in a record, from the newest back.
-struct Tiles<'a, 'b> {
-    reader: &'a mut Reader<'b>,
-    left: usize,
+/// The tiles of one ring in a record, from the newest back.
+struct Tiles<'a> {
+    reader: Reader<'a>,
     newer: i64,
-    first: bool,
 }
 
-impl Tiles<'_, '_> {
+impl<'a> Tiles<'a> {
+    const fn of(body: &'a [u8], latest: Timestamp, hop_ms: i64) -> Self {
+        Self { reader: Reader::of(body), newer: latest.unix_ms().div_euclid(hop_ms) }
+    }
+
     fn take<C: Cell>(&mut self) -> Result<Option<(i64, C)>, DecodeError> {
         const INVALID: DecodeError = DecodeError::Invalid { field: "tile number" };
-        if self.left == 0 {
+        if self.reader.is_empty() {
             return Ok(None);
         }
-        self.left -= 1;
         let behind = i64::try_from(self.reader.unsigned("tile number")?).map_err(|_| INVALID)?;
-        if behind == 0 && !self.first {
-            return Err(INVALID);
-        }
-        self.first = false;
         self.newer = self.newer.checked_sub(behind).ok_or(INVALID)?;
-        Ok(Some((self.newer, C::decode(self.reader)?)))
+        Ok(Some((self.newer, C::decode(&mut self.reader)?)))
     }
 }
 
@@ -241,7 +278,7 @@ mod tests {
     use super::super::cell::Count;
     use super::super::testing::{at, input, spec};
     use super::*;
-    use crate::schema::{Statistic, WindowStatistic};
+    use crate::schema::Statistic;
 
     const RING: RingSpec = RingSpec { hop_ms: 5 * MINUTE_MS, longest_window_ms: 60 * MINUTE_MS };
 

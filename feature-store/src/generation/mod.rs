@@ -16,18 +16,18 @@ mod transitions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use augur_domain::{FeatureVector, Timestamp};
+use augur_domain::{FeatureVector, Timestamp, UserKey};
 use parking_lot::{Mutex, RwLock};
 
-use crate::state::UserState;
+use crate::state::{Accuracy, UserState, read_record, read_record_in_full};
 use crate::store::{Generation, Store};
-use crate::{Context, FeatureSchema};
+use crate::{Context, Error, FeatureSchema};
 
 pub(crate) use background::Builder;
 pub use opening::Opening;
 pub use record::GenerationStatus;
 pub(crate) use record::{Entry, Record};
-pub(crate) use states::{LiveStates, decoded, stored_state};
+pub(crate) use states::{LiveStates, stored_state};
 pub use transitions::{BuildProgress, Version};
 
 /// Feature definitions with the generation whose states follow them. Held by whoever reads from it: a generation is
@@ -49,15 +49,38 @@ impl Definitions {
         &self.schema
     }
 
-    /// The features of a user in this state, `None` for an unknown one.
+    /// The features of the user whose state was encoded to `record`, `None` for an unknown one.
     pub(crate) fn read(
         &self,
-        state: Option<UserState>,
+        record: Option<&[u8]>,
+        user: UserKey,
         now: Timestamp,
         context: &dyn Context,
-    ) -> FeatureVector {
-        let state = state.unwrap_or_else(|| UserState::new(&self.schema));
-        state.read(now, &self.schema, context)
+    ) -> Result<FeatureVector, Error> {
+        match record {
+            Some(record) => read_record(record, now, &self.schema, context)
+                .map_err(|source| Error::corrupted_state(user, source)),
+            None => Ok(UserState::new(&self.schema).read(now, &self.schema, context)),
+        }
+    }
+
+    /// [`Self::read`], and per slot how exact the value is.
+    pub(crate) fn read_in_full(
+        &self,
+        record: Option<&[u8]>,
+        user: UserKey,
+        now: Timestamp,
+        context: &dyn Context,
+    ) -> Result<(FeatureVector, Vec<Accuracy>), Error> {
+        match record {
+            Some(record) => read_record_in_full(record, now, &self.schema, context)
+                .map_err(|source| Error::corrupted_state(user, source)),
+            None => {
+                let vector = self.read(None, user, now, context)?;
+                let accuracies = vec![Accuracy::default(); vector.values.len()];
+                Ok((vector, accuracies))
+            }
+        }
     }
 }
 

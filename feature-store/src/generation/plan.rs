@@ -6,7 +6,7 @@
 use augur_domain::UserKey;
 
 use crate::FeatureSchema;
-use crate::state::{UserState, apply};
+use crate::state::UserState;
 use crate::{DecodeError, Error, StoredEvent};
 
 /// The changed aggregates of a user, as of some event of the log.
@@ -66,8 +66,7 @@ impl Plan {
 
     /// Carries an event into the changed aggregates.
     pub(crate) fn apply(&self, changed: &mut Changed, stored: &StoredEvent) {
-        let changes = apply(&changed.state, &stored.event, &self.changed);
-        changed.state.commit(changes);
+        changed.state.take_in(&stored.event, &self.changed);
         changed.sequence = stored.sequence;
     }
 

@@ -6,7 +6,7 @@
 use augur_domain::{Event, UserKey};
 
 use super::{Definitions, Live};
-use crate::state::{UserState, apply};
+use crate::state::UserState;
 use crate::store::{Generation, Store};
 use crate::{Error, FeatureSchema, rebuild};
 
@@ -66,8 +66,7 @@ impl LiveStates {
             }
             let mut state = UserState::new(definitions.schema());
             for event in events.clone() {
-                let changes = apply(&state, event, definitions.schema());
-                state.commit(changes);
+                state.take_in(event, definitions.schema());
             }
             states.push(Some(state));
         }
@@ -92,8 +91,7 @@ impl LiveStates {
     pub(crate) fn apply(&mut self, event: &Event, live: &Live) {
         for (state, definitions) in self.states.iter_mut().zip(live.all()) {
             if let Some(state) = state {
-                let changes = apply(state, event, definitions.schema());
-                state.commit(changes);
+                state.take_in(event, definitions.schema());
             }
         }
     }
@@ -121,6 +119,6 @@ pub(crate) fn stored_state(
     decoded(&record, definitions.schema(), user).map(Some)
 }
 
-pub(crate) fn decoded(record: &[u8], schema: &FeatureSchema, user: UserKey) -> Result<UserState, Error> {
+fn decoded(record: &[u8], schema: &FeatureSchema, user: UserKey) -> Result<UserState, Error> {
     UserState::decode(record, schema).map_err(|source| Error::corrupted_state(user, source))
 }

@@ -10,7 +10,7 @@ use augur_domain::Timestamp;
 
 use super::UserState;
 use crate::aggregate::Aggregate;
-use crate::bytes;
+use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
 use crate::schema::FeatureSchema;
 
@@ -41,19 +41,7 @@ impl UserState {
     /// [`DecodeError::OtherDefinitions`] when the record was made for other definitions, another one for bytes that
     /// [`Self::encode`] never makes.
     pub fn decode(record: &[u8], schema: &FeatureSchema) -> Result<Self, DecodeError> {
-        let (version, mut reader) = bytes::unseal(record, MAGIC, VERSION)?;
-        if version < VERSION || reader.array::<8>("fingerprint")? != schema.fingerprint() {
-            return Err(DecodeError::OtherDefinitions);
-        }
-        let watermark = reader.unsigned("watermark")?;
-        let span = if watermark == 0 {
-            None
-        } else {
-            let first = Timestamp::from_unix_ms(reader.signed("first event time")?);
-            let span_ms = i64::try_from(reader.unsigned("event time span")?)
-                .map_err(|_| DecodeError::Invalid { field: "event time span" })?;
-            Some((first, first.plus_millis(span_ms)))
-        };
+        let Header { watermark, span, bodies: mut reader } = open(record, schema)?;
         let aggregates = schema
             .aggregates()
             .iter()
@@ -62,4 +50,29 @@ impl UserState {
         reader.finish()?;
         Ok(Self { watermark, span, aggregates })
     }
+}
+
+/// What stands before the aggregates of a record.
+pub(super) struct Header<'a> {
+    pub(super) watermark: u64,
+    pub(super) span: Option<(Timestamp, Timestamp)>,
+    /// The aggregates, each with its length in front.
+    pub(super) bodies: Reader<'a>,
+}
+
+pub(super) fn open<'a>(record: &'a [u8], schema: &FeatureSchema) -> Result<Header<'a>, DecodeError> {
+    let (version, mut reader) = bytes::unseal(record, MAGIC, VERSION)?;
+    if version < VERSION || reader.array::<8>("fingerprint")? != schema.fingerprint() {
+        return Err(DecodeError::OtherDefinitions);
+    }
+    let watermark = reader.unsigned("watermark")?;
+    let span = if watermark == 0 {
+        None
+    } else {
+        let first = Timestamp::from_unix_ms(reader.signed("first event time")?);
+        let span_ms = i64::try_from(reader.unsigned("event time span")?)
+            .map_err(|_| DecodeError::Invalid { field: "event time span" })?;
+        Some((first, first.plus_millis(span_ms)))
+    };
+    Ok(Header { watermark, span, bodies: reader })
 }

@@ -1,23 +1,22 @@
-//! One user's aggregates, the function that carries an event into them, and the read.
+//! One user's aggregates, and the function that carries an event into them.
 //!
-//! Not here: clocks, storage, or bytes (`codec`). [`apply`] is the only way into a state, whether events come
+//! Not here: clocks, storage, reads (`read`) or bytes (`codec`). [`apply`] is the only way into a state, whether events come
 //! from the network, from the event log after a change of definitions, or for a training set.
 
 mod carry;
 mod codec;
+mod read;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use augur_domain::event::EventKind;
-use augur_domain::feature::FeatureValue;
-use augur_domain::{Event, FeatureStatus, FeatureVector, Timestamp};
+use augur_domain::{Event, Timestamp};
 
 pub(crate) use codec::FORMAT;
+pub use read::{Accuracy, read_record, read_record_in_full};
 
-use crate::aggregate::{Aggregate, Input, MeasuredValue};
-use crate::schema::{AggregateSpec, Context, FeatureSchema, Output, Source};
+use crate::aggregate::{Aggregate, Input};
+use crate::schema::{AggregateSpec, FeatureSchema};
 
 /// All aggregates of one user. Belongs to the [`FeatureSchema`] that it was made with.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,9 +40,10 @@ pub struct Changes {
 
 /// Carries one event into a user's state: pure, without a clock, the same wherever it runs.
 ///
-/// The order of events does not matter to counts, windows, times and sessions (the latter among the 32 latest; beyond
-/// them ascending and descending order are exact and others approximate); sums of floats and decayed values agree to rounding. Whoever needs equal bits applies events in the
-/// order of their sequence, as everything in this crate does.
+/// The order of events does not matter to whole numbers, times, extremes, values and sessions (the latter among the 32
+/// latest; beyond them ascending and descending order are exact and others approximate), nor to top values until one was
+/// displaced; sums of doubles and decayed values agree to rounding. Whoever needs equal bits applies events in the order
+/// of their sequence, as everything in this crate does.
 pub fn apply(state: &UserState, event: &Event, schema: &FeatureSchema) -> Changes {
     let at = event.event_time;
     let (first, last) = state.span.unwrap_or((at, at));
@@ -51,23 +51,28 @@ pub fn apply(state: &UserState, event: &Event, schema: &FeatureSchema) -> Change
     let mut aggregates = Vec::new();
     for &index in schema.touched_by(&event.name) {
         let (Some(spec), Some(aggregate)) = (specs.get(index), state.aggregates.get(index)) else { continue };
-        if spec.filter.as_ref().is_some_and(|filter| !filter.holds(event)) {
-            continue;
+        if let Some(input) = counted(event, spec) {
+            let mut aggregate = aggregate.clone();
+            carry(&mut aggregate, event, &input, spec);
+            aggregates.push((index, aggregate));
         }
-        let takes_back = event.kind == EventKind::Retract;
-        if takes_back && !spec.retractable {
-            continue;
-        }
-        let Some(input) = input(event, spec) else { continue };
-        let mut aggregate = aggregate.clone();
-        if takes_back {
-            aggregate.retract(&input, spec);
-        } else {
-            aggregate.add(&input, spec);
-        }
-        aggregates.push((index, aggregate));
     }
     Changes { watermark: state.watermark.saturating_add(1), span: (first.min(at), last.max(at)), aggregates }
+}
+
+/// What of the event counts here, if it does.
+fn counted<'a>(event: &'a Event, spec: &AggregateSpec) -> Option<Input<'a>> {
+    let passes = spec.filter.as_ref().is_none_or(|filter| filter.holds(event));
+    let stays = event.kind == EventKind::Retract && !spec.retractable;
+    if passes && !stays { input(event, spec) } else { None }
+}
+
+fn carry(aggregate: &mut Aggregate, event: &Event, input: &Input<'_>, spec: &AggregateSpec) {
+    if event.kind == EventKind::Retract {
+        aggregate.retract(input, spec);
+    } else {
+        aggregate.add(input, spec);
+    }
 }
 
 /// The event as the aggregate sees it; `None` when the event lacks what it is about: the property, or a declared weight.
@@ -105,6 +110,24 @@ impl UserState {
         }
     }
 
+    /// [`apply`] and [`Self::commit`] in one, in place: the same state, without copies of what the event touches.
+    pub fn take_in(&mut self, event: &Event, schema: &FeatureSchema) {
+        let at = event.event_time;
+        for &index in schema.touched_by(&event.name) {
+            let (Some(spec), Some(aggregate)) =
+                (schema.aggregates().get(index), self.aggregates.get_mut(index))
+            else {
+                continue;
+            };
+            if let Some(input) = counted(event, spec) {
+                carry(aggregate, event, &input, spec);
+            }
+        }
+        let (first, last) = self.span.unwrap_or((at, at));
+        self.span = Some((first.min(at), last.max(at)));
+        self.watermark = self.watermark.saturating_add(1);
+    }
+
     /// Takes in what another state under the same definitions took in: afterwards this is the state of the events of
     /// both, as [`apply`] would have made it in any order, within what is said there about orders.
     pub fn merge(&mut self, other: &Self, schema: &FeatureSchema) {
@@ -117,57 +140,6 @@ impl UserState {
         {
             own.merge(other, spec);
         }
-    }
-
-    /// The features at `now`, in slot order; all `NOT_FOUND` before the first event.
-    ///
-    /// `now` is meant to be at or after the latest event. Read a little earlier, events ahead count as if they
-    /// happened at `now`, except that windows leave out tiles that lie wholly ahead. A read of the past is built
-    /// from the events before it instead: see [`crate::FeatureStore::training_rows`].
-    /// What is computed from `context` has a value for a user without events, too.
-    pub fn read(&self, now: Timestamp, schema: &FeatureSchema, context: &dyn Context) -> FeatureVector {
-        let mut vector = if self.watermark == 0 {
-            FeatureVector::not_found(schema.feature_set())
-        } else {
-            self.measure(now, schema)
-        };
-        schema.compute(&mut vector, now, context);
-        vector
-    }
-
-    fn measure(&self, now: Timestamp, schema: &FeatureSchema) -> FeatureVector {
-        let (feature_set, watermark) = (schema.feature_set().hash(), self.watermark);
-        let (mut values, mut texts) = (Vec::with_capacity(schema.outputs().len()), Vec::new());
-        for (slot, output) in schema.outputs().iter().enumerate() {
-            let (value, text) = self.value(output, now, schema);
-            values.push(value);
-            texts.extend(text.map(|text| (slot as u32, text)));
-        }
-        FeatureVector { feature_set, watermark, values, texts }
-    }
-
-    fn value(
-        &self,
-        output: &Output,
-        now: Timestamp,
-        schema: &FeatureSchema,
-    ) -> (FeatureValue, Option<Arc<str>>) {
-        let Source::Aggregate { index, measure } = output.source else {
-            let value = FeatureValue { value: 0.0, status: FeatureStatus::NullValue, event_time: None };
-            return (value, None);
-        };
-        let (Some(aggregate), Some(spec)) = (self.aggregates.get(index), schema.aggregates().get(index))
-        else {
-            return (output.settle(None, None, now), None);
-        };
-        let measured = aggregate.measure(measure, now, spec).map(|measured| measured.value);
-        let (number, text) = match measured {
-            Some(MeasuredValue::Number(number)) => (Some(number), None),
-            Some(MeasuredValue::Text(text)) => (Some(0.0), Some(text)),
-            None => (None, None),
-        };
-        let value = output.settle(number, aggregate.latest(), now);
-        (value, output.settle_text(value.status, text))
     }
 
     /// How many of the user's events have been applied; also the sequence of the last one.

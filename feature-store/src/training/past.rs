@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use augur_domain::{FeatureVector, Timestamp};
 
 use super::log::{EventLog, Place, UserLog};
-use crate::state::{UserState, apply};
+use crate::state::UserState;
 use crate::{Error, FeatureSchema, NoContext, StoredEvent, rebuild};
 
 /// What a state takes in memory for each of its encoded bytes, about.
@@ -121,8 +121,7 @@ impl Walk<'_> {
             return if is_last { Fit::Cut } else { Fit::CutWithin };
         }
         for fork in self.forks.range_mut(fork..) {
-            let changes = apply(&fork.state, &stored.event, self.schema);
-            fork.state.commit(changes);
+            fork.state.take_in(&stored.event, self.schema);
         }
         Fit::Fits
     }
