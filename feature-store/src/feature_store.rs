@@ -267,11 +267,11 @@ impl FeatureStore {
     }
 
     /// Sets events aside, as durably as events are stored; the oldest entries make room. Those of erased users are
-    /// counted as suppressed and not kept.
+    /// counted as suppressed and not kept. Says how many entries made room.
     ///
     /// # Errors
     /// [`Error::Storage`].
-    pub fn quarantine(&self, entries: Vec<QuarantinedEvent>) -> Result<(), Error> {
+    pub fn quarantine(&self, entries: Vec<QuarantinedEvent>) -> Result<u64, Error> {
         let mut records = Vec::with_capacity(entries.len());
         for entry in &entries {
             if let Some(user) = entry.user
@@ -285,9 +285,18 @@ impl FeatureStore {
             records.push(record);
         }
         if records.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
-        self.store.append_quarantine(&records, self.quarantine_entries)
+        let evicted = self.store.append_quarantine(&records, self.quarantine_entries)?;
+        if evicted > 0 {
+            let limit = self.quarantine_entries;
+            tracing::warn!(
+                evicted,
+                limit,
+                "the quarantine is full: its oldest events made room and are gone"
+            );
+        }
+        Ok(evicted)
     }
 
     /// The newest quarantined events, newest first.

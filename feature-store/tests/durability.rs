@@ -106,6 +106,10 @@ fn everything_acknowledged_survives_a_process_that_ends_without_notice() {
         name: "old".into(),
         quarantine,
         payload: Vec::new(),
+        anonymous: None,
+        previous: None,
+        retracts: None,
+        clock_offset_ms: 0,
     };
     store.quarantine(vec![aside.clone()]).unwrap();
 

@@ -5,13 +5,12 @@
 use std::sync::Arc;
 
 use augur_domain::event::{
-    EventKind, EventOutcome, MAX_BATCH_EVENTS, MAX_EVENT_NAME_BYTES, MAX_ID_BYTES, Quarantine,
-    QuarantineReason,
+    EventKind, EventOutcome, MAX_BATCH_EVENTS, MAX_EVENT_NAME_BYTES, Quarantine, QuarantineReason,
 };
-use augur_domain::ids::Subject;
 use augur_domain::{Event, Timestamp};
 use augur_feature_store::QuarantinedEvent;
 use augur_feature_store::taxonomy::{Checked, Refused};
+use augur_proto::convert::event_ids::EventIds;
 use augur_proto::convert::events::{Arrival, event_from_wire, name_of};
 use augur_proto::v1;
 use prost::Message as _;
@@ -86,7 +85,7 @@ const UNANSWERED: Quarantine =
     Quarantine { reason: QuarantineReason::UnknownOriginal, field: String::new(), detail: String::new() };
 
 /// What the checks say of one event.
-enum Verdict {
+pub(crate) enum Verdict {
     /// With what to set aside where only the store can tell whether it is usable.
     Good(Event, Option<Box<QuarantinedEvent>>),
     Aside(Box<QuarantinedEvent>),
@@ -183,10 +182,12 @@ impl App {
         let stored = if good.is_empty() { None } else { Some(self.store_events(good, Arc::clone(&room))?) };
         let stored = stored.map(|stored| self.setting_aside(stored, doubtful));
         let store = Arc::clone(&self.store);
+        let evicted = self.metrics.quarantine_evicted.clone();
         let set_aside = (!bad.is_empty()).then(|| {
             tokio::task::spawn_blocking(move || {
                 let _room = room;
-                store.quarantine(bad)
+                evicted.increment(store.quarantine(bad)?);
+                Ok(())
             })
         });
         Ok(Submitted { outcomes, stored, set_aside, metrics: Arc::clone(&self.metrics) })
@@ -215,7 +216,7 @@ impl App {
         if doubtful.is_empty() {
             return stored;
         }
-        let store = Arc::clone(&self.store);
+        let (store, evicted) = (Arc::clone(&self.store), self.metrics.quarantine_evicted.clone());
         let (told, kept) = oneshot::channel();
         tokio::spawn(async move {
             let Ok(answer) = stored.await else { return };
@@ -230,29 +231,43 @@ impl App {
             let entries: Vec<_> = doubtful.into_iter().map(|(_, entry)| entry).collect();
             let set_aside = tokio::task::spawn_blocking(move || store.quarantine(entries)).await;
             let set_aside = set_aside.unwrap_or(Err(augur_feature_store::Error::Closed));
+            let set_aside = set_aside.map(|made_room| evicted.increment(made_room));
             // Nobody may be waiting any more; it is all stored all the same.
             let _ = told.send(set_aside.and(answer));
         });
         kept
     }
 
-    fn check(&self, mut wire: v1::Event, arrival: &Arrival) -> Verdict {
+    fn check(&self, wire: v1::Event, arrival: &Arrival) -> Verdict {
+        self.check_by(
+            wire,
+            |wire| event_from_wire(wire, arrival, &self.pseudonymiser),
+            |payload, why| Box::new(self.entry(payload, arrival, why)),
+        )
+    }
+
+    /// Checks an event that `convert` makes of `wire`; `aside` makes what is kept of it if it does not fit.
+    pub(crate) fn check_by(
+        &self,
+        mut wire: v1::Event,
+        convert: impl FnOnce(v1::Event) -> Result<Event, Quarantine>,
+        aside: impl FnOnce(Vec<u8>, Quarantine) -> Box<QuarantinedEvent>,
+    ) -> Verdict {
         self.drop_sensitive(&mut wire);
-        // The check consumes the event; a bad one is kept as it came. One buffer costs less than a copy.
+        // The conversion consumes the event. One buffer costs less than a copy.
         let payload = wire.encode_to_vec();
-        let aside = |why| Box::new(self.entry(payload, arrival.received_at, why));
-        let event = match event_from_wire(wire, arrival, &self.pseudonymiser) {
+        let event = match convert(wire) {
             Ok(event) => event,
-            Err(why) => return Verdict::Aside(aside(why)),
+            Err(why) => return Verdict::Aside(aside(payload, why)),
         };
         match self.taxonomy.check(event) {
             Ok(checked) => {
                 self.count_checked(&checked);
                 let doubtful = checked.event.kind == EventKind::Retract;
-                Verdict::Good(checked.event, doubtful.then(|| aside(UNANSWERED)))
+                Verdict::Good(checked.event, doubtful.then(|| aside(payload, UNANSWERED)))
             }
             Err(Refused { why, reject: true }) => Verdict::Rejected(why),
-            Err(Refused { why, reject: false }) => Verdict::Aside(aside(why)),
+            Err(Refused { why, reject: false }) => Verdict::Aside(aside(payload, why)),
         }
     }
 
@@ -275,25 +290,24 @@ impl App {
         }
     }
 
-    fn entry(
-        &self,
-        mut payload: Vec<u8>,
-        received_at: Timestamp,
-        quarantine: Quarantine,
-    ) -> QuarantinedEvent {
-        let wire = v1::Event::decode(payload.as_slice()).unwrap_or_default();
-        let id = |id| Some(id).filter(|id: &&String| !id.is_empty() && id.len() <= MAX_ID_BYTES);
-        let subject = id(&wire.user_id).map(|id| Subject::User(id));
-        let subject = subject.or(id(&wire.anonymous_id).map(|id| Subject::Anonymous(id)));
+    /// What is kept of an event that does not fit: nothing that names anybody.
+    fn entry(&self, payload: Vec<u8>, arrival: &Arrival, quarantine: Quarantine) -> QuarantinedEvent {
+        let mut wire = v1::Event::decode(payload.as_slice()).unwrap_or_default();
+        let ids = EventIds::take(&mut wire, &self.pseudonymiser);
+        let mut payload = wire.encode_to_vec();
         payload.truncate(KEPT_PAYLOAD_BYTES);
         payload.shrink_to_fit();
         QuarantinedEvent {
-            received_at,
-            user: subject.map(|subject| self.pseudonymiser.user_key(subject)),
-            message_key: id(&wire.message_id).map(|id| self.pseudonymiser.message_key(id)),
+            received_at: arrival.received_at,
+            user: ids.user,
+            message_key: ids.message,
             name: shortened(&wire.event, MAX_EVENT_NAME_BYTES),
             quarantine,
             payload,
+            anonymous: ids.anonymous,
+            previous: ids.previous,
+            retracts: ids.retracts,
+            clock_offset_ms: arrival.sent_at.map_or(0, |sent_at| arrival.received_at.millis_since(sent_at)),
         }
     }
 }
@@ -406,7 +420,14 @@ mod tests {
         });
         let reason = augur_domain::event::QuarantineReason::ALL[0];
         let quarantine = Quarantine { reason, field: String::new(), detail: String::new() };
-        let entry = app.entry(vec![0; 100_000], app.clock.now(), quarantine);
+        let wire = v1::Event { event: "e".repeat(100_000), ..v1::Event::default() };
+        let arrival = Arrival {
+            received_at: app.clock.now(),
+            sent_at: None,
+            max_future_skew_ms: 0,
+            max_lateness_ms: 0,
+        };
+        let entry = app.entry(wire.encode_to_vec(), &arrival, quarantine);
         assert_eq!(entry.payload.capacity(), KEPT_PAYLOAD_BYTES);
         app.close().unwrap();
     }

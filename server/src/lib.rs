@@ -21,6 +21,7 @@ mod ingest;
 mod layers;
 pub mod metrics;
 pub mod offline;
+mod quarantine;
 mod read;
 mod serve;
 mod services;

@@ -99,7 +99,7 @@ impl FeatureStore {
             for entry in &page {
                 let event = quarantine::decode(&entry.record);
                 // One that cannot be read may be about anybody; its payload goes with the first erasure.
-                if event.is_ok_and(|event| event.user == Some(user)) {
+                if event.is_ok_and(|event| event.names(user)) {
                     numbers.push(entry.number);
                 }
             }
@@ -182,6 +182,10 @@ mod tests {
             name: "old".into(),
             quarantine,
             payload: Vec::new(),
+            anonymous: None,
+            previous: None,
+            retracts: None,
+            clock_offset_ms: 0,
         }
     }
 

@@ -174,6 +174,10 @@ fn quarantined_events_come_back_newest_first() {
             detail: String::new(),
         },
         payload: vec![1, 2, 3],
+        anonymous: None,
+        previous: None,
+        retracts: None,
+        clock_offset_ms: 0,
     };
     store.quarantine(vec![entry("a"), entry("b")]).unwrap();
     assert_eq!(store.quarantined(10).unwrap(), [entry("b"), entry("a")]);

@@ -186,9 +186,9 @@ fn exposures_are_replaced_whole(store: &impl Store) {
 
 fn quarantine_is_bounded_and_newest_first(store: &impl Store) {
     let records: Vec<Vec<u8>> = (0..10_u8).map(|number| vec![number]).collect();
-    store.append_quarantine(&records, 1_000).unwrap();
+    assert_eq!(store.append_quarantine(&records, 1_000).unwrap(), 0);
     assert_eq!(store.quarantine_len(), 10);
-    store.append_quarantine(&[vec![10]], 4).unwrap();
+    assert_eq!(store.append_quarantine(&[vec![10]], 4).unwrap(), 7);
     assert_eq!(store.quarantine_len(), 4);
     assert_eq!(newest(store, 2), [vec![10], vec![9]]);
     assert_eq!(newest(store, 99).len(), 4);

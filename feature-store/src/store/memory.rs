@@ -285,17 +285,18 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<(), Error> {
+    fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<u64, Error> {
         let mut tables = self.tables.write();
         for record in records {
             tables.last_quarantined += 1;
             let number = tables.last_quarantined;
             tables.quarantine.insert(number, record.clone());
         }
-        while tables.quarantine.len() as u64 > keep {
+        let surplus = (tables.quarantine.len() as u64).saturating_sub(keep);
+        for _ in 0..surplus {
             tables.quarantine.pop_first();
         }
-        Ok(())
+        Ok(surplus)
     }
 
     fn quarantined(&self, before: Option<u64>, limit: usize) -> Result<Vec<QuarantineRecord>, Error> {

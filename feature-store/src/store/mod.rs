@@ -262,7 +262,7 @@ pub trait Store: Read + Send + Sync + 'static {
     fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error>;
     /// Appends to the quarantine in order, each entry under a number higher than any before, and removes the oldest
     /// entries beyond `keep`.
-    fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<(), Error>;
+    fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<u64, Error>;
     /// At most `limit` entries of the quarantine with their numbers, newest first; with `before`, only those with
     /// lower numbers.
     fn quarantined(&self, before: Option<u64>, limit: usize) -> Result<Vec<QuarantineRecord>, Error>;

@@ -338,13 +338,13 @@ impl Store for RocksStore {
         self.write(batch, false, "writing exposures")
     }
 
-    fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<(), Error> {
+    fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<u64, Error> {
         let mut bounds = self.quarantine.lock();
         let mut batch = WriteBatch::default();
         let after = self.quarantine_table().append(&mut batch, *bounds, records, keep)?;
         self.write(batch, self.sync, "writing the quarantine")?;
-        *bounds = after;
-        Ok(())
+        let before = std::mem::replace(&mut *bounds, after);
+        Ok(before.entries.saturating_add(records.len() as u64).saturating_sub(after.entries))
     }
 
     fn quarantined(&self, before: Option<u64>, limit: usize) -> Result<Vec<QuarantineRecord>, Error> {

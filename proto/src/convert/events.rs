@@ -7,10 +7,11 @@ use std::borrow::Cow;
 use augur_domain::event::{
     ClaimedBy, EventKind, IdentityClaim, MAX_EVENT_NAME_BYTES, MAX_ID_BYTES, Quarantine, QuarantineReason,
 };
-use augur_domain::ids::{Pseudonymiser, Subject};
+use augur_domain::ids::{MessageKey, Pseudonymiser, Subject};
 use augur_domain::time::format_duration_ms;
-use augur_domain::{Event, Timestamp, event_name};
+use augur_domain::{Event, Timestamp, UserKey, event_name};
 
+use super::event_ids::EventIds;
 use super::value::{Fault, ValueError, values_from_wire};
 use super::{FieldError, timestamp_from_wire};
 use crate::v1;
@@ -42,15 +43,51 @@ pub fn event_from_wire(
 ) -> Result<Event, Quarantine> {
     let kind = kind_of(wire.r#type)?;
     check_id(&wire.message_id, "message_id", QuarantineReason::MissingField)?;
-    let subject = subject_of(&wire)?;
-    let user = pseudonymiser.user_key(subject);
-    let message_key = pseudonymiser.message_key(&wire.message_id);
-    let name = canonical_name(kind, &wire.event)?;
-    let event_time = event_time(wire.timestamp.as_ref(), arrival)?;
+    let mut keys = Keys {
+        user: pseudonymiser.user_key(subject_of(&wire)?),
+        message: pseudonymiser.message_key(&wire.message_id),
+        retracts: None,
+    };
     if kind == EventKind::Retract {
         check_id(&wire.retracts_message_id, "retracts_message_id", QuarantineReason::MissingField)?;
-        let original = pseudonymiser.message_key(&wire.retracts_message_id);
-        return Ok(Event::retraction(user, original, event_time, arrival.received_at));
+        keys.retracts = Some(pseudonymiser.message_key(&wire.retracts_message_id));
+    }
+    event_of(wire, kind, &keys, arrival)
+}
+
+/// [`event_from_wire`] for an event whose ids were taken out.
+///
+/// # Errors
+/// As [`event_from_wire`]; an id without a key is a missing one.
+pub fn event_from_kept(wire: v1::Event, ids: &EventIds, arrival: &Arrival) -> Result<Event, Quarantine> {
+    let kind = kind_of(wire.r#type)?;
+    let missing = |field| {
+        let expected = format!("1 to {MAX_ID_BYTES} bytes");
+        quarantine(QuarantineReason::MissingField, field, "there is no such id", expected)
+    };
+    let keys = Keys {
+        message: ids.message.ok_or_else(|| missing("message_id"))?,
+        user: ids.user.ok_or_else(|| missing("user_id"))?,
+        retracts: ids.retracts,
+    };
+    if kind == EventKind::Retract && keys.retracts.is_none() {
+        return Err(missing("retracts_message_id"));
+    }
+    event_of(wire, kind, &keys, arrival)
+}
+
+struct Keys {
+    message: MessageKey,
+    user: UserKey,
+    /// Of a retraction only.
+    retracts: Option<MessageKey>,
+}
+
+fn event_of(wire: v1::Event, kind: EventKind, keys: &Keys, arrival: &Arrival) -> Result<Event, Quarantine> {
+    let name = canonical_name(kind, &wire.event)?;
+    let event_time = event_time(wire.timestamp.as_ref(), arrival)?;
+    if let (EventKind::Retract, Some(original)) = (kind, keys.retracts) {
+        return Ok(Event::retraction(keys.user, original, event_time, arrival.received_at));
     }
     let properties =
         values_from_wire(wire.properties, "properties").map_err(|ValueError { fault, error }| {
@@ -61,8 +98,8 @@ pub fn event_from_wire(
             set_aside(reason, error)
         })?;
     Ok(Event {
-        message_key,
-        user,
+        message_key: keys.message,
+        user: keys.user,
         kind,
         name: name.into(),
         event_time,
@@ -328,6 +365,30 @@ mod tests {
             assert_eq!((quarantine.reason, &*quarantine.field), (reason, field), "{quarantine:?}");
             assert!(quarantine.detail.contains("expected"), "{quarantine:?}");
         }
+    }
+
+    #[test]
+    fn an_event_without_its_ids_is_the_same_event() {
+        let ours = Pseudonymiser::new([1; 32]);
+        let retraction = v1::Event {
+            r#type: v1::EventType::Retract as i32,
+            retracts_message_id: "m0".into(),
+            anonymous_id: "browser".into(),
+            ..good()
+        };
+        for wire in [good(), retraction] {
+            let mut kept = wire.clone();
+            let ids = EventIds::take(&mut kept, &ours);
+            let names = [&kept.message_id, &kept.user_id, &kept.anonymous_id, &kept.retracts_message_id];
+            assert!(names.iter().all(|name| name.is_empty()), "{kept:?}");
+            assert_eq!(event_from_kept(kept, &ids, &arrival()), convert(wire));
+        }
+        let mut long = v1::Event { message_id: "x".repeat(257), ..good() };
+        let ids = EventIds::take(&mut long, &ours);
+        assert_eq!(event_from_kept(long.clone(), &ids, &arrival()).unwrap_err().field, "message_id");
+        let mended = v1::Event { message_id: "m1".into(), ..v1::Event::default() };
+        let ids = EventIds::take(&mut mended.clone(), &ours).or(ids);
+        assert_eq!(event_from_kept(long, &ids, &arrival()), convert(good()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Each failure names the field by its path in the request, the bad value and what was expected.
 
 pub mod decisions;
+pub mod event_ids;
 pub mod events;
 pub mod features;
 pub mod value;

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use augur_domain::Timestamp;
 use augur_domain::event::{EventOutcome, Quarantine, QuarantineReason};
-use augur_feature_store::QuarantinedEvent;
-use augur_proto::convert::{timestamp_from_wire, timestamp_to_wire};
+use augur_proto::convert::timestamp_from_wire;
 use augur_proto::v1;
 use augur_proto::v1::event_service_server::EventService;
-use prost::Message as _;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::blocking;
 use crate::ingest::Submitted;
+use crate::quarantine::{Filter, Page, Replayed, entry_to_wire};
 use crate::{App, Error};
 
 /// Requests of one stream that may be under way; beyond it the stream is not read.
@@ -84,20 +83,75 @@ impl EventService for Events {
         &self,
         request: Request<v1::ListQuarantineRequest>,
     ) -> Result<Response<v1::ListQuarantineResponse>, Status> {
-        let limit = match request.into_inner().limit {
+        let request = request.into_inner();
+        let limit = match request.limit {
             0 => DEFAULT_LISTED,
             limit if limit <= MAX_LISTED => limit,
             limit => {
                 return Err(Error::field("limit", limit.to_string(), format!("at most {MAX_LISTED}")).into());
             }
         };
-        let mut entries =
-            blocking(&self.app, move |app| Ok(app.store().quarantined(limit as usize)?)).await?;
+        let (filter, before) = filter(request)?;
+        let page = move |app: &App| app.quarantine_page(&filter, before, limit as usize);
+        let Page { mut entries, next } = blocking(&self.app, page).await?;
         // The store lists the newest first.
         entries.reverse();
         let events = entries.into_iter().map(entry_to_wire).collect();
-        Ok(Response::new(v1::ListQuarantineResponse { events }))
+        let next_page_token = next.map(|next| next.to_string()).unwrap_or_default();
+        Ok(Response::new(v1::ListQuarantineResponse { events, next_page_token }))
     }
+
+    async fn replay_quarantine(
+        &self,
+        request: Request<v1::ReplayQuarantineRequest>,
+    ) -> Result<Response<v1::ReplayQuarantineResponse>, Status> {
+        let v1::ReplayQuarantineRequest { numbers, changes, accept_late } = request.into_inner();
+        let replay = move |app: &App| app.replay_quarantined(&numbers, &changes, accept_late);
+        let events = blocking(&self.app, replay).await?.into_iter().map(replayed).collect();
+        Ok(Response::new(v1::ReplayQuarantineResponse { events }))
+    }
+
+    async fn delete_quarantine(
+        &self,
+        request: Request<v1::DeleteQuarantineRequest>,
+    ) -> Result<Response<v1::DeleteQuarantineResponse>, Status> {
+        let numbers = request.into_inner().numbers;
+        let deleted = blocking(&self.app, move |app| app.delete_quarantined(&numbers)).await?;
+        Ok(Response::new(v1::DeleteQuarantineResponse { deleted }))
+    }
+}
+
+/// Which entries are asked for, and those below which number.
+fn filter(request: v1::ListQuarantineRequest) -> Result<(Filter, Option<u64>), Error> {
+    let reason = match request.reason {
+        0 => None,
+        number => {
+            let known = u8::try_from(number).ok().and_then(QuarantineReason::from_u8);
+            let unknown = || Error::field("reason", number.to_string(), "a number of QuarantineReason");
+            Some(known.ok_or_else(unknown)?)
+        }
+    };
+    let instant = |wire: Option<_>, field| wire.map(|at| timestamp_from_wire(&at, field)).transpose();
+    let filter = Filter {
+        reason,
+        event: request.event,
+        received_from: instant(request.received_from, "received_from")?,
+        received_until: instant(request.received_until, "received_until")?,
+    };
+    let before = match request.page_token.as_str() {
+        "" => None,
+        token => {
+            let wrong = |_| Error::field("page_token", "not a token", "the next_page_token of a page before");
+            Some(token.parse().map_err(wrong)?)
+        }
+    };
+    Ok((filter, before))
+}
+
+fn replayed((number, outcome): Replayed) -> v1::ReplayedEvent {
+    let Some(outcome) = outcome else { return v1::ReplayedEvent { number, ..Default::default() } };
+    let v1::EventResult { outcome, reason, field, detail, .. } = result(String::new(), outcome);
+    v1::ReplayedEvent { number, outcome, reason, field, detail }
 }
 
 /// Takes requests in order, as fast as there is room.
@@ -186,17 +240,6 @@ fn refused(outcome: v1::EventOutcome, why: Quarantine) -> v1::EventResult {
 /// Domain and wire share their numbers.
 fn reason(reason: QuarantineReason) -> i32 {
     i32::from(reason as u8)
-}
-
-fn entry_to_wire(entry: QuarantinedEvent) -> v1::QuarantinedEvent {
-    v1::QuarantinedEvent {
-        // Unset when the payload was cut.
-        event: v1::Event::decode(entry.payload.as_slice()).ok(),
-        reason: reason(entry.quarantine.reason),
-        field: entry.quarantine.field,
-        detail: entry.quarantine.detail,
-        received_at: Some(timestamp_to_wire(entry.received_at)),
-    }
 }
 
 #[cfg(test)]

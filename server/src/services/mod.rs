@@ -36,12 +36,14 @@ pub(crate) const NAMES: [&str; 7] =
 /// The service that cannot serve when the decision log has failed.
 pub(crate) const DECISIONS: &str = Decisions::NAME;
 /// Every method, for metrics.
-pub(crate) const METHODS: [&str; 19] = [
+pub(crate) const METHODS: [&str; 21] = [
     "/augur.v1.DecisionService/Decide",
     "/augur.v1.DecisionService/Explain",
     "/augur.v1.EventService/Ingest",
     "/augur.v1.EventService/IngestStream",
     "/augur.v1.EventService/ListQuarantine",
+    "/augur.v1.EventService/ReplayQuarantine",
+    "/augur.v1.EventService/DeleteQuarantine",
     "/augur.v1.FeatureService/GetFeatures",
     "/augur.v1.FeatureService/BatchGetFeatures",
     "/augur.v1.FeatureService/DescribeFeatures",

@@ -211,11 +211,22 @@ async fn bad_events_are_set_aside_one_by_one_and_their_neighbours_count() {
         assert!(result.detail.contains("expected"), "{name}: {result:?}");
     }
     assert_eq!(served.feature("ada", "revenue_30d").await.1, Some(5.0));
-    let listed = served.events().list_quarantine(v1::ListQuarantineRequest { limit: 100 }).await.unwrap();
+    let listed = served
+        .events()
+        .list_quarantine(v1::ListQuarantineRequest { limit: 100, ..Default::default() })
+        .await
+        .unwrap();
     let listed = listed.into_inner().events;
     assert_eq!(listed.len(), cases.len());
     let kept: Vec<&v1::Event> = listed.iter().filter_map(|entry| entry.event.as_ref()).collect();
-    assert!(cases.iter().filter(|(name, ..)| *name != "nan").all(|(_, event, ..)| kept.contains(&event)));
+    let nameless = |event: &v1::Event| v1::Event {
+        message_id: String::new(),
+        user_id: String::new(),
+        anonymous_id: String::new(),
+        ..event.clone()
+    };
+    let mut cases = cases.iter().filter(|(name, ..)| *name != "nan");
+    assert!(cases.all(|(_, event, ..)| kept.contains(&&nameless(event))));
     served.stop().await;
 }
 
@@ -237,8 +248,11 @@ async fn bad_calls_of_the_other_services() {
     let request = v1::IngestRequest { events: vec![], sent_at: Some(prost_timestamp(0, -5)) };
     let status = served.events().ingest(request).await.unwrap_err();
     check("sent_at", &status, Code::InvalidArgument, &["sent_at: seconds=0 nanos=-5"]);
-    let status =
-        served.events().list_quarantine(v1::ListQuarantineRequest { limit: 1_001 }).await.unwrap_err();
+    let status = served
+        .events()
+        .list_quarantine(v1::ListQuarantineRequest { limit: 1_001, ..Default::default() })
+        .await
+        .unwrap_err();
     check("long listing", &status, Code::InvalidArgument, &["limit: 1001", "at most 1000"]);
 
     let request =

@@ -20,6 +20,7 @@ mod caps;
 mod main_path;
 mod past;
 mod privacy;
+mod quarantine;
 mod replay;
 mod restart;
 mod served;

@@ -21,7 +21,11 @@ async fn everything_is_there_again() {
     let served = served.restart_with(|_, _| {}).await;
     assert_eq!(served.feature("ada", "revenue_30d").await, (FeatureStatus::Present, Some(42.0)));
     assert_eq!(served.ingest(vec![purchase("m1", "ada", 42.0)]).await, [EventOutcome::Duplicate]);
-    let quarantine = served.events().list_quarantine(v1::ListQuarantineRequest { limit: 0 }).await.unwrap();
+    let quarantine = served
+        .events()
+        .list_quarantine(v1::ListQuarantineRequest { limit: 0, ..Default::default() })
+        .await
+        .unwrap();
     assert_eq!(quarantine.into_inner().events.len(), 1);
     assert_eq!(served.policies().get_policy(v1::GetPolicyRequest {}).await.unwrap().into_inner(), policy);
 

@@ -153,7 +153,7 @@ impl Store for SlowDisk {
     fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
         self.inner.put_exposures(user, record)
     }
-    fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<(), Error> {
+    fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<u64, Error> {
         self.inner.append_quarantine(records, keep)
     }
     fn quarantined(&self, before: Option<u64>, limit: usize) -> Result<Vec<QuarantineRecord>, Error> {
