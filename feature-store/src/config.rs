@@ -32,6 +32,8 @@ pub struct Config {
     pub retractable: Option<Vec<Arc<str>>>,
     /// Whether an event is on the disk, not only out of the process, before it is acknowledged.
     pub sync: bool,
+    /// Bounds and policies of links between ids.
+    pub identity: crate::IdentityConfig,
 }
 
 impl Config {
@@ -49,6 +51,7 @@ impl Config {
             quarantine_entries: 100_000,
             retractable: None,
             sync: true,
+            identity: crate::IdentityConfig::default(),
         }
     }
 
@@ -81,7 +84,7 @@ impl Config {
         if self.quarantine_entries == 0 {
             return invalid("quarantine_entries", 0, "at least 1");
         }
-        Ok(())
+        self.identity.check()
     }
 }
 
@@ -121,4 +124,12 @@ pub struct Stats {
     pub block_cache_bytes: u64,
     /// Approximate bytes on disk (0 in memory).
     pub disk_bytes: u64,
+    /// Links made since the start, changed ones included.
+    pub links_made: u64,
+    /// Links undone since the start.
+    pub links_undone: u64,
+    /// Links that were allowed and then could not be stored, since the start.
+    pub failed_links: u64,
+    /// Events moved by links and by their undoing, since the start.
+    pub moved_events: u64,
 }

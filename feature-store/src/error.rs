@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use augur_domain::UserKey;
+use augur_domain::event::Quarantine;
 
 /// A failure of the store. Cloned to every caller of a write that failed for all of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -101,6 +102,21 @@ pub enum Error {
         problem: String,
         /// What to do.
         next_step: &'static str,
+    },
+    /// The link that an event relies on could not be stored.
+    #[error("the link of {id}, on which the events rely, was not stored; send the same events again")]
+    LinkNotStored {
+        /// The id that was to be linked or unlinked.
+        id: UserKey,
+    },
+    /// A link was asked for that must not be made or undone.
+    #[error("{}: {}", .0.field, .0.detail)]
+    LinkRefused(Quarantine),
+    /// The events that a link would move are too large to be moved in one step.
+    #[error("the events to be moved take more than {limit} bytes; leave the two ids apart")]
+    MoveTooLarge {
+        /// The bound.
+        limit: usize,
     },
     /// A label's outcome is NaN or infinite.
     #[error("outcome of label {label} is not a finite number; leave it out or give a number")]

@@ -46,9 +46,22 @@ impl Stripes {
         ExposureGuard { _stripe: self.stripe(user).lock() }
     }
 
+    /// The locks of all of these users, each once and in one order, so that no two callers wait for each other.
+    pub(crate) fn lock_all(&self, users: &[UserKey]) -> Vec<ExposureGuard<'_>> {
+        let mut stripes: Vec<usize> = users.iter().map(|user| self.index(*user)).collect();
+        stripes.sort_unstable();
+        stripes.dedup();
+        let locks = stripes.into_iter().filter_map(|index| self.locks.get(index));
+        locks.map(|lock| ExposureGuard { _stripe: lock.lock() }).collect()
+    }
+
     #[expect(clippy::indexing_slicing, reason = "the index is reduced modulo a length that is never 0")]
     fn stripe(&self, user: UserKey) -> &Mutex<()> {
-        &self.locks[spread(user) as usize % self.locks.len()]
+        &self.locks[self.index(user)]
+    }
+
+    fn index(&self, user: UserKey) -> usize {
+        spread(user) as usize % self.locks.len()
     }
 }
 

@@ -7,17 +7,18 @@ use std::sync::atomic::Ordering;
 
 use augur_domain::decision::Exposure;
 use augur_domain::event::EventOutcome;
-use augur_domain::{Event, FeatureVector, Timestamp, UserKey};
+use augur_domain::{FeatureVector, Timestamp, UserKey};
 use parking_lot::Mutex;
 
 use crate::exposure::{self, Stripes};
 use crate::generation::{Builder, Definitions, Generations, Opening, stored_state};
+use crate::identity::Identity;
 use crate::state::Accuracy;
 use crate::store::{Cached, MemoryStore, QuarantineRecord, Store};
 use crate::writer::Writers;
 use crate::{
-    Config, Context, Error, ExposureGuard, FeatureSchema, Label, NoContext, Progress, QuarantinedEvent,
-    Stats, StoredEvent, TrainingRows, UserState, Verdict, quarantine, rebuild, verify,
+    Config, Context, Error, ExposureGuard, FeatureSchema, Incoming, Label, NoContext, Progress,
+    QuarantinedEvent, Stats, StoredEvent, TrainingRows, UserState, Verdict, quarantine, rebuild, verify,
 };
 
 pub use erasure::ErasureReceipt;
@@ -33,8 +34,7 @@ pub struct FeatureStore {
     generations: Arc<Generations>,
     /// Held by calls that change the generations: one at a time.
     changing: Mutex<()>,
-    decisions: Stripes,
-    exposure_writes: Arc<Stripes>,
+    identity: Arc<Identity>,
     quarantine_entries: u64,
 }
 
@@ -106,21 +106,13 @@ impl FeatureStore {
         generations: Generations,
     ) -> Result<Self, Error> {
         let generations = Arc::new(generations);
-        let writers = Arc::new(Writers::start(&store, &generations, config)?);
+        let identity = Arc::new(Identity::open(&store, &config.identity)?);
+        let writers = Arc::new(Writers::start(&store, &generations, &identity, config)?);
         let builder = Builder::default();
         builder.start(&store, &generations, &writers)?;
         let quarantine_entries = config.quarantine_entries;
-        let (decisions, exposure_writes) = (Stripes::new(), Arc::new(Stripes::new()));
-        Ok(Self {
-            builder,
-            writers,
-            store,
-            generations,
-            changing: Mutex::new(()),
-            decisions,
-            exposure_writes,
-            quarantine_entries,
-        })
+        let changing = Mutex::new(());
+        Ok(Self { builder, writers, store, generations, changing, identity, quarantine_entries })
     }
 
     /// The definitions in force, with the generation that holds their states.
@@ -137,15 +129,18 @@ impl FeatureStore {
     /// outcome per event in order. It must not block. Given an error, some of the events may have been stored;
     /// sent again, those are duplicates.
     ///
+    /// An event of a linked id goes into the log of its person. One that claims a link is stored behind that link, or
+    /// quarantined when the link is refused.
+    ///
     /// # Errors
-    /// [`Error::QueueFull`], [`Error::TooManyEvents`] or [`Error::Closed`]; then nothing was taken and `done` never
+    /// [`Error::QueueFull`], [`Error::TooManyEvents`], [`Error::Closed`], or what looking up links met; then nothing was taken and `done` never
     /// runs.
     pub fn ingest(
         &self,
-        events: Vec<Event>,
+        events: Vec<impl Into<Incoming>>,
         done: impl FnOnce(Result<Vec<EventOutcome>, Error>) + Send + 'static,
     ) -> Result<(), Error> {
-        self.writers.ingest(events, done)
+        self.writers.ingest(events.into_iter().map(Into::into).collect(), done)
     }
 
     /// The user's features at `now`: one point lookup. All `NOT_FOUND` for an unknown user.
@@ -168,7 +163,7 @@ impl FeatureStore {
         now: Timestamp,
         context: &dyn Context,
     ) -> Result<FeatureVector, Error> {
-        let record = self.store.state(definitions.generation(), user)?;
+        let record = self.record_of(definitions, user)?;
         definitions.read(record.as_deref(), user, now, context)
     }
 
@@ -183,8 +178,12 @@ impl FeatureStore {
         now: Timestamp,
         context: &dyn Context,
     ) -> Result<(FeatureVector, Vec<Accuracy>), Error> {
-        let record = self.store.state(definitions.generation(), user)?;
+        let record = self.record_of(definitions, user)?;
         definitions.read_in_full(record.as_deref(), user, now, context)
+    }
+
+    fn record_of(&self, definitions: &Definitions, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.identity.read(user, |person| self.store.state(definitions.generation(), person))
     }
 
     /// [`Self::features_by`] if memory can tell; `None` when only a read that may block can.
@@ -198,8 +197,12 @@ impl FeatureStore {
         now: Timestamp,
         context: &dyn Context,
     ) -> Result<Option<FeatureVector>, Error> {
+        let Some(user) = self.identity.person_if_cached(user) else { return Ok(None) };
         let cached = self.store.state_if_cached(definitions.generation(), user)?;
         let Cached::Known(record) = cached else { return Ok(None) };
+        if record.is_none() && self.identity.may_have_links() {
+            return Ok(None);
+        }
         definitions.read(record.as_deref(), user, now, context).map(Some)
     }
 
@@ -208,7 +211,7 @@ impl FeatureStore {
     /// # Errors
     /// [`Error::Storage`] or [`Error::Corrupted`].
     pub fn state(&self, user: UserKey) -> Result<Option<UserState>, Error> {
-        stored_state(&*self.store, &self.definitions(), user)
+        self.identity.read(user, |person| stored_state(&*self.store, &self.definitions(), person))
     }
 
     /// Where each feature's window really starts for a read at `now`, in slot order; `None` without a window.
@@ -221,7 +224,7 @@ impl FeatureStore {
     /// # Errors
     /// [`Error::Storage`] or [`Error::Corrupted`].
     pub fn exposures(&self, user: UserKey, since: Timestamp) -> Result<Vec<Exposure>, Error> {
-        let mut exposures = decoded_exposures(self.store.exposures(user)?, user)?;
+        let mut exposures = self.all_exposures(user)?;
         exposures.retain(|exposure| exposure.at >= since);
         Ok(exposures)
     }
@@ -235,7 +238,11 @@ impl FeatureStore {
         user: UserKey,
         since: Timestamp,
     ) -> Result<Option<Vec<Exposure>>, Error> {
+        let Some(user) = self.identity.person_if_cached(user) else { return Ok(None) };
         let Cached::Known(record) = self.store.exposures_if_cached(user)? else { return Ok(None) };
+        if record.is_none() && self.identity.may_have_links() {
+            return Ok(None);
+        }
         let mut exposures = decoded_exposures(record, user)?;
         exposures.retain(|exposure| exposure.at >= since);
         Ok(Some(exposures))
@@ -251,7 +258,7 @@ impl FeatureStore {
     /// [`Error::Storage`] or [`Error::Corrupted`].
     pub fn record_exposure(&self, user: UserKey, exposure: &Exposure) -> Result<(), Error> {
         // Apart from the decision's guard, which the caller may hold: recording is safe without it, too.
-        let _guard = self.exposure_writes.lock(user);
+        let (user, _guard) = self.locked(&self.identity.exposure_writes, user)?;
         let mut exposures = decoded_exposures(self.store.exposures(user)?, user)?;
         exposure::add(&mut exposures, exposure);
         let mut record = Vec::new();
@@ -263,7 +270,28 @@ impl FeatureStore {
     /// the user, or for one of the few that share the lock, holds it; a thread that holds one must not ask for
     /// another.
     pub fn exposure_guard(&self, user: UserKey) -> ExposureGuard<'_> {
-        self.decisions.lock(user)
+        // Links that cannot be read cannot be read by the decision either, which then has no features to go by.
+        let locked = self.locked(&self.identity.decisions, user).map(|(_, guard)| guard);
+        locked.unwrap_or_else(|_| self.identity.decisions.lock(user))
+    }
+
+    fn all_exposures(&self, user: UserKey) -> Result<Vec<Exposure>, Error> {
+        let list = self.identity.read(user, |person| {
+            let record = self.store.exposures(person)?;
+            record.map(|record| decoded_exposures(Some(record), person)).transpose()
+        });
+        Ok(list?.unwrap_or_default())
+    }
+
+    /// The person and its lock: under it, whom the id stands for does not change.
+    fn locked<'a>(&self, stripes: &'a Stripes, id: UserKey) -> Result<(UserKey, ExposureGuard<'a>), Error> {
+        loop {
+            let person = self.identity.person(id)?;
+            let guard = stripes.lock(person);
+            if self.identity.person(id)? == person {
+                return Ok((person, guard));
+            }
+        }
     }
 
     /// Sets events aside, as durably as events are stored; the oldest entries make room. Those of erased users are
@@ -348,19 +376,23 @@ impl FeatureStore {
     /// # Errors
     /// [`Error::Storage`] or [`Error::Corrupted`].
     pub fn events_of(&self, user: UserKey) -> Result<Vec<StoredEvent>, Error> {
+        let user = self.identity.person(user)?;
         self.store.events(user)?.map(|record| rebuild::decode(record?)).collect()
     }
 
     /// The features of each label as of its instant: only events visible strictly before it
-    /// ([`StoredEvent::visible_at`]) are seen. Rows come grouped by user, ascending in time; one user's events are in memory at a time.
+    /// ([`StoredEvent::visible_at`]) are seen. A linked id's are those of its person, whose key the row has. Rows come
+    /// grouped by person, ascending in time; one person's events are in memory at a time.
     ///
     /// # Errors
     /// [`Error::InvalidLabel`]; from the iterator, [`Error::Storage`] or [`Error::Corrupted`].
-    pub fn training_rows<'a>(&'a self, labels: &'a [Label]) -> Result<TrainingRows<'a>, Error> {
+    pub fn training_rows(&self, labels: &[Label]) -> Result<TrainingRows<'_>, Error> {
+        let of_person = |label: &Label| Ok(Label { user: self.identity.person(label.user)?, ..*label });
+        let labels = labels.iter().map(of_person).collect::<Result<_, Error>>()?;
         TrainingRows::new(&*self.store, self.schema(), labels)
     }
 
-    /// As [`Self::training_rows`], of labels in any number.
+    /// As [`Self::training_rows`], of labels in any number, each under the key of its person ([`Self::resolve`]).
     ///
     /// # Errors
     /// [`Error::InvalidConfig`]; from the iterator, [`Error::Storage`], [`Error::Corrupted`] or [`Error::File`].
@@ -380,6 +412,7 @@ impl FeatureStore {
     pub fn verify_user(&self, user: UserKey) -> Result<Verdict, Error> {
         // The definitions first: a snapshot made later holds all that they serve.
         let definitions = self.definitions();
+        let user = self.identity.person(user)?;
         verify::verify(&*self.store.snapshot()?, &definitions, user)
     }
 
@@ -403,6 +436,7 @@ impl FeatureStore {
     /// Numbers for metrics.
     pub fn stats(&self) -> Stats {
         let (tally, usage) = (self.writers.tally(), self.store.usage());
+        let links = &self.identity.tally;
         Stats {
             events_total: tally.events_total.load(Ordering::Relaxed),
             users_total: tally.users_total.load(Ordering::Relaxed),
@@ -415,6 +449,10 @@ impl FeatureStore {
             write_buffer_bytes: usage.write_buffer_bytes,
             block_cache_bytes: usage.block_cache_bytes,
             disk_bytes: usage.disk_bytes,
+            links_made: links.linked.load(Ordering::Relaxed),
+            links_undone: links.unlinked.load(Ordering::Relaxed),
+            failed_links: links.failed.load(Ordering::Relaxed),
+            moved_events: links.moved_events.load(Ordering::Relaxed),
         }
     }
 
@@ -443,6 +481,7 @@ fn decoded_exposures(record: Option<Vec<u8>>, user: UserKey) -> Result<Vec<Expos
 }
 
 mod erasure;
+mod linking;
 #[cfg(test)]
 mod tests;
 mod versions;

@@ -130,14 +130,14 @@ impl<'a> TrainingRows<'a> {
     pub(crate) fn new(
         store: &'a dyn Store,
         schema: Arc<FeatureSchema>,
-        labels: &'a [Label],
+        labels: Vec<Label>,
     ) -> Result<Self, Error> {
         if let Some(label) = labels.iter().position(|label| label.outcome.is_some_and(|it| !it.is_finite())) {
             return Err(Error::InvalidLabel { label });
         }
         let mut order: Vec<usize> = (0..labels.len()).collect();
         order.sort_by_key(|&index| labels.get(index).map(|label| (label.user, label.at)));
-        let numbered = order.into_iter().filter_map(|index| {
+        let numbered = order.into_iter().filter_map(move |index| {
             labels.get(index).map(|label| Ok(NumberedLabel { index: index as u64, label: *label }))
         });
         Self::of_sorted(store, schema, Box::new(numbered), TrainingOptions::default())

@@ -5,6 +5,8 @@
 //! what an event changes (`state`), or how a write is made durable (`store`).
 
 mod group;
+mod lanes;
+mod linking;
 mod request;
 mod retraction;
 mod turn;
@@ -15,17 +17,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use augur_domain::event::EventOutcome;
-use augur_domain::{Event, UserKey};
-use crossbeam_channel::{Receiver, Sender};
+use augur_domain::UserKey;
+use augur_domain::event::{EventOutcome, Quarantine};
+use crossbeam_channel::{Receiver, SendError, Sender};
 use parking_lot::{Mutex, RwLock};
 
 use crate::exposure::spread;
 use crate::generation::Generations;
+use crate::identity::{Claimed, Identity, Routes};
 use crate::store::{Counters, Store};
-use crate::{Config, Error};
+use crate::{Config, Error, Incoming};
 use group::Group;
-use request::{Limits, Part, Request, Room, Share};
+use lanes::{Lane, Lanes, Step};
+use linking::Tell;
+use request::{Done, Limits, Part, Queued, Request, Room};
 pub(crate) use turn::Turn;
 use turn::{Ended, MAX_WAITING_TURNS, Work};
 
@@ -62,6 +67,7 @@ pub(crate) struct Writers {
     threads: Mutex<Vec<JoinHandle<()>>>,
     tally: Arc<Tally>,
     limits: Limits,
+    identity: Arc<Identity>,
 }
 
 /// What waits in a shard's queue.
@@ -80,6 +86,7 @@ impl Writers {
     pub(crate) fn start(
         store: &Arc<dyn Store>,
         generations: &Arc<Generations>,
+        identity: &Arc<Identity>,
         config: &Config,
     ) -> Result<Self, Error> {
         let tally = Arc::new(Tally::default());
@@ -97,6 +104,7 @@ impl Writers {
                 shard: number,
                 store: Arc::clone(store),
                 generations: Arc::clone(generations),
+                identity: Arc::clone(identity),
                 receiver,
                 tally: Arc::clone(&tally),
                 counters: counters.unwrap_or_default(),
@@ -114,12 +122,12 @@ impl Writers {
         }
         let (shards, threads) = (RwLock::new(Some(shards)), Mutex::new(threads));
         let limits = Limits { events: config.queue_events, bytes: config.queue_bytes };
-        Ok(Self { shards, threads, tally, limits })
+        Ok(Self { shards, threads, tally, limits, identity: Arc::clone(identity) })
     }
 
     pub(crate) fn ingest(
         &self,
-        events: Vec<Event>,
+        events: Vec<Incoming>,
         done: impl FnOnce(Result<Vec<EventOutcome>, Error>) + Send + 'static,
     ) -> Result<(), Error> {
         if events.is_empty() {
@@ -128,24 +136,75 @@ impl Writers {
         }
         let shards = self.shards.read();
         let shards = shards.as_ref().ok_or(Error::Closed)?;
-        let total = events.len();
-        let mut shares: Vec<Share> = shards.iter().map(|_| Share::default()).collect();
-        for (index, event) in events.into_iter().enumerate() {
-            if let Some(share) = shares.get_mut(shard_of(event.user, shards.len())) {
-                share.push(index, event);
+        // Held until the events are in the queues, so that none is put behind a change that it does not know.
+        let routing = self.identity.routing.read();
+        if self.identity.all_settled(&routing, &events)? {
+            return self.put(shards, Routes::Settled(&routing), events, Box::new(done)).map(drop);
+        }
+        drop(routing);
+        let mut routing = self.identity.routing.write();
+        let before = routing.clone();
+        let put = self.put(shards, Routes::Changing(&mut routing), events, Box::new(done));
+        if put.is_err() {
+            *routing = before;
+        }
+        // What comes back is settled when it is dropped, which takes the lock.
+        drop(routing);
+        put.map(drop)
+    }
+
+    /// Into the queues, all or nothing. Gives back what writers that are gone did not take.
+    fn put(
+        &self,
+        shards: &[Shard],
+        mut routes: Routes<'_>,
+        events: Vec<Incoming>,
+        done: Done,
+    ) -> Result<Vec<Job>, Error> {
+        let mut lanes = Lanes::new(shards.len());
+        let mut outcomes = vec![EventOutcome::Duplicate; events.len()];
+        for (index, incoming) in events.into_iter().enumerate() {
+            if let Some(refused) = self.route(&mut routes, &mut lanes, index, incoming)?
+                && let Some(outcome) = outcomes.get_mut(index)
+            {
+                *outcome = EventOutcome::Quarantined(refused);
             }
         }
-        self.reserve(shards, &shares)?;
-        let touched = shares.iter().filter(|share| !share.events.is_empty()).count();
-        let request = Request::new(total, touched, Box::new(done));
-        for (shard, share) in shards.iter().zip(shares) {
-            if !share.events.is_empty() {
-                let part = Part::new(Arc::clone(&request), share, Arc::clone(&shard.room));
-                // A writer that is gone gives the part back; dropping it reports `Closed`.
-                drop(shard.sender.send(Job::Events(part)));
+        self.reserve(shards, &lanes)?;
+        let parts = lanes.parts();
+        if parts == 0 {
+            done(Ok(outcomes));
+            return Ok(Vec::new());
+        }
+        Ok(self.send(shards, lanes, &Request::new(outcomes, parts, done), None))
+    }
+
+    /// Puts one event, and the change that it asks for, into the lanes; gives back why it is refused.
+    fn route(
+        &self,
+        routes: &mut Routes<'_>,
+        lanes: &mut Lanes,
+        index: usize,
+        incoming: Incoming,
+    ) -> Result<Option<Quarantine>, Error> {
+        let Incoming { mut event, claim } = incoming;
+        let mut needs = None;
+        if let Some(claim) = claim {
+            match self.identity.claim(routes, event.user, claim, event.event_time)? {
+                Claimed::Settled(link) => needs = link,
+                Claimed::Kept => {}
+                Claimed::Refused(refused) => return Ok(Some(refused)),
+                Claimed::Begun(operation) => {
+                    needs = Some(operation.id);
+                    lanes.change(operation);
+                }
             }
         }
-        Ok(())
+        let person = self.identity.route(routes.get(), event.user)?;
+        let origin = (person != event.user).then_some(event.user);
+        event.user = person;
+        lanes.event(index, Queued { event, origin, needs });
+        Ok(None)
     }
 
     /// Runs `work` on the writer of the user's shard, in its turn. `done` gets the result, on that thread; it must not
@@ -196,19 +255,48 @@ impl Writers {
         shard_of(user, self.shards.read().as_ref().map_or(1, Vec::len))
     }
 
-    /// Takes room in every queue that is touched, or in none.
-    fn reserve(&self, shards: &[Shard], shares: &[Share]) -> Result<(), Error> {
-        let limit = self.limits.events;
-        if let Some(share) = shares.iter().find(|share| share.events.len() > limit) {
-            return Err(Error::TooManyEvents { found: share.events.len(), limit });
+    fn send(
+        &self,
+        shards: &[Shard],
+        lanes: Lanes,
+        request: &Arc<Request>,
+        mut tell: Option<Tell>,
+    ) -> Vec<Job> {
+        let mut not_taken = Vec::new();
+        for (shard, lane) in shards.iter().zip(lanes.0) {
+            for step in lane.steps {
+                let job = match step {
+                    Step::Events(share) => {
+                        Job::Events(Part::new(Arc::clone(request), share, Arc::clone(&shard.room)))
+                    }
+                    Step::Change(step) => {
+                        let tell = if step.is_perform() { tell.take() } else { None };
+                        Job::Turn(step.into_work(&self.identity, tell))
+                    }
+                };
+                // A writer that is gone gives the job back; dropping it tells whoever waits for it.
+                if let Err(SendError(job)) = shard.sender.send(job) {
+                    not_taken.push(job);
+                }
+            }
         }
-        for (number, (shard, share)) in shards.iter().zip(shares).enumerate() {
-            if share.events.is_empty() {
+        not_taken
+    }
+
+    /// Takes room in every queue that is touched, or in none.
+    fn reserve(&self, shards: &[Shard], lanes: &Lanes) -> Result<(), Error> {
+        let limit = self.limits.events;
+        if let Some(lane) = lanes.0.iter().find(|lane| lane.events > limit) {
+            return Err(Error::TooManyEvents { found: lane.events, limit });
+        }
+        let wanted = |lane: &Lane| Limits { events: lane.events, bytes: lane.bytes };
+        for (number, (shard, lane)) in shards.iter().zip(&lanes.0).enumerate() {
+            if lane.events == 0 {
                 continue;
             }
-            if let Err((queued, limit, unit)) = shard.room.take(share, self.limits) {
-                for (shard, share) in shards.iter().zip(shares).take(number) {
-                    shard.room.give_back(share);
+            if let Err((queued, limit, unit)) = shard.room.take(wanted(lane), self.limits) {
+                for (shard, lane) in shards.iter().zip(&lanes.0).take(number) {
+                    shard.room.give_back(wanted(lane));
                 }
                 return Err(Error::QueueFull { shard: number, queued, limit, unit });
             }
@@ -252,6 +340,7 @@ struct Writer {
     shard: u32,
     store: Arc<dyn Store>,
     generations: Arc<Generations>,
+    identity: Arc<Identity>,
     receiver: Receiver<Job>,
     tally: Arc<Tally>,
     counters: Counters,
@@ -335,7 +424,8 @@ impl Writer {
     fn store_group(&mut self, parts: &[Part]) -> Vec<Result<Vec<EventOutcome>, Error>> {
         let (store, live) = (Arc::clone(&self.store), self.generations.live());
         let retractable = self.retractable.clone();
-        let mut group = Group::new(&*store, &live).with_retractable(retractable.as_deref());
+        let identity = Arc::clone(&self.identity);
+        let mut group = Group::new(&*store, &live, &identity).with_retractable(retractable.as_deref());
         let answers: Vec<_> = parts.iter().map(|part| group.add(&part.share.events)).collect();
         match self.commit(group) {
             Ok(()) => answers,

@@ -41,9 +41,11 @@ pub struct ErasureReceipt {
 }
 
 impl FeatureStore {
-    /// Removes everything stored about a user, in one step and durably, after the events that are queued already.
+    /// Removes everything stored about a person, under whichever id named, in one step and durably, after the events that are queued already.
     /// Later events of the user are answered `SUPPRESSED` and not kept. Blocks until it is done. Erased again, a user stays
     /// erased since the first time, and the receipt tells what had come meanwhile, such as exposures.
+    ///
+    /// Linked ids are apart from the person then; what came under them before is erased with it.
     ///
     /// Reads find nothing from then on. The engine overwrites the bytes in its files when it next compacts them.
     ///
@@ -51,13 +53,17 @@ impl FeatureStore {
     /// [`Error::QueueFull`] when too many such steps wait, [`Error::Closed`], [`Error::Storage`] or
     /// [`Error::Corrupted`]; then the user may or may not be erased, and erasing again is safe.
     pub fn erase_user(&self, user: UserKey, now: Timestamp) -> Result<ErasureReceipt, Error> {
+        let user = self.identity.person(user)?;
         let quarantined = self.quarantined_of(user)?;
-        let exposure_writes = Arc::clone(&self.exposure_writes);
+        let identity = Arc::clone(&self.identity);
         let (sender, receiver) = mpsc::channel();
         let work = move |turn: &mut Turn<'_>| {
             // Nobody may be about to write back what they read before.
-            let _guard = exposure_writes.lock(user);
-            erase(turn, user, now, quarantined)
+            let _guard = identity.exposure_writes.lock(user);
+            let ids = turn.store.linked_ids(user)?;
+            let erased = erase(turn, user, now, quarantined)?;
+            identity.forget(&ids);
+            Ok(erased)
         };
         // A receiver that is gone has nobody waiting for it.
         self.writers.take_turn(user, work, move |result| drop(sender.send(result)))?;
@@ -80,7 +86,7 @@ impl FeatureStore {
     /// # Errors
     /// [`Error::Storage`] or [`Error::Corrupted`].
     pub fn erased_at(&self, user: UserKey) -> Result<Option<Timestamp>, Error> {
-        erased_at(&*self.store, user)
+        erased_at(&*self.store, self.identity.person(user)?)
     }
 
     /// Lets an erased user's events in again, after a new consent. What was erased stays erased.

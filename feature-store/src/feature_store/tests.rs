@@ -2,9 +2,9 @@
 
 use std::sync::mpsc;
 
-use augur_domain::FeatureStatus;
 use augur_domain::event::{Quarantine, QuarantineReason};
 use augur_domain::time::DAY_MS;
+use augur_domain::{Event, FeatureStatus};
 use proptest::prelude::*;
 
 use super::*;

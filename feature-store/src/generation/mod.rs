@@ -134,7 +134,6 @@ impl Generations {
         Arc::clone(&self.live.read().serving)
     }
 
-    #[expect(dead_code, reason = "for whoever moves events between users")]
     /// To be told by whoever stores another event log for a user than the old one with more behind it, after the
     /// write and on the user's writer: what a build has computed from the old log is computed again.
     pub(crate) fn log_rewritten(&self) {

@@ -49,7 +49,6 @@ impl LiveStates {
 
     /// The states by the event log alone, in every generation that has or is to have one: for whoever rewrites a
     /// user's log. Tell [`super::Generations::log_rewritten`] once the new log is stored.
-    #[expect(dead_code, reason = "identity and retention follow")]
     pub(crate) fn of_events<'a>(
         store: &dyn Store,
         live: &Live,

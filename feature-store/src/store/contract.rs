@@ -133,6 +133,8 @@ fn events_come_back_in_order(store: &impl Store) {
     assert_eq!(store.events_after(user(2), 299).unwrap().count(), 0);
     let of_two = sequences(2);
     assert_eq!(of_two.len(), 299);
+    let last = |who| store.last_sequence(user(who)).unwrap();
+    assert_eq!((last(0), last(1), last(2), last(255)), (0, 1, 299, 0));
     assert!(of_two.iter().zip(1..).all(|((_, found, _), expected)| *found == expected));
     let all: Vec<_> = store.all_events().unwrap().map(|event| event.unwrap().user).collect();
     assert_eq!((all.len(), all[0], all[1]), (300, user(1), user(2)));

@@ -145,6 +145,11 @@ impl<T: UserRows> Read for T {
         Ok(Box::new(events.into_iter().flatten()))
     }
 
+    fn last_sequence(&self, user: UserKey) -> Result<u64, Error> {
+        let last = self.row(user, |rows| rows.events.last_key_value().map(|(sequence, _)| *sequence));
+        Ok(last.unwrap_or_default())
+    }
+
     fn all_events(&self) -> Result<EventRecords<'_>, Error> {
         let all = |users: &UserTable| {
             users.iter().map(|(user, rows)| (*user, Arc::clone(rows))).collect::<Vec<_>>()

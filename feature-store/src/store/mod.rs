@@ -99,7 +99,7 @@ pub struct Counters {
     pub events: u64,
     /// Users at their first event. One who was erased and comes back counts again.
     pub users: u64,
-    /// Users erased.
+    /// Users erased, or merged into others.
     pub erased_users: u64,
 }
 
@@ -205,6 +205,8 @@ pub trait Read {
     }
     /// The user's events with a sequence greater than `after`, in its order.
     fn events_after(&self, user: UserKey, after: u64) -> Result<EventRecords<'_>, Error>;
+    /// The sequence of the user's last event, 0 without one.
+    fn last_sequence(&self, user: UserKey) -> Result<u64, Error>;
     /// All events, by user and then by sequence.
     fn all_events(&self) -> Result<EventRecords<'_>, Error>;
     /// A cursor before the first of all events, which are ordered by user and then by sequence.

@@ -188,6 +188,10 @@ impl Read for RocksStore {
         self.reader().events_after(user, after)
     }
 
+    fn last_sequence(&self, user: UserKey) -> Result<u64, Error> {
+        self.reader().last_sequence(user)
+    }
+
     fn all_events(&self) -> Result<EventRecords<'_>, Error> {
         self.reader().events(&[], &[])
     }

@@ -250,6 +250,15 @@ impl<'a> Reader<'a> {
         })))
     }
 
+    pub(super) fn last_sequence(self, user: UserKey) -> Result<u64, Error> {
+        let mut iterator = self.db.raw_iterator_cf_opt(self.family(EVENTS)?, self.options());
+        iterator.seek_for_prev(event_key(user, u64::MAX));
+        iterator.status().map_err(failed("reading events"))?;
+        let Some(key) = iterator.key() else { return Ok(0) };
+        let found = event_record(key, Vec::new())?;
+        Ok(if found.user == user { found.sequence } else { 0 })
+    }
+
     pub(super) fn event_cursor(self) -> Result<Box<dyn EventCursor + 'a>, Error> {
         let mut options = self.options();
         options.fill_cache(false);
@@ -320,6 +329,10 @@ impl Read for RocksSnapshot<'_> {
 
     fn events_after(&self, user: UserKey, after: u64) -> Result<EventRecords<'_>, Error> {
         self.reader().events_after(user, after)
+    }
+
+    fn last_sequence(&self, user: UserKey) -> Result<u64, Error> {
+        self.reader().last_sequence(user)
     }
 
     fn all_events(&self) -> Result<EventRecords<'_>, Error> {

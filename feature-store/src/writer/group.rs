@@ -10,13 +10,18 @@ use augur_domain::event::EventOutcome;
 use augur_domain::ids::MessageKey;
 use augur_domain::{Event, Timestamp, UserKey};
 
+use super::request::Queued;
 use super::retraction::{self, Retraction};
 use crate::generation::{Live, LiveStates};
+use crate::identity::{Identity, Path};
 use crate::store::{Commit, Counters, NewEvent, Store};
 use crate::{Error, StoredEvent, event_record};
 
 pub(super) struct Group<'a> {
     store: &'a dyn Store,
+    identity: &'a Identity,
+    /// How ids other than the persons' own are linked.
+    paths: HashMap<UserKey, Path>,
     live: &'a Live,
     users: HashMap<UserKey, Loaded>,
     /// Messages known to be stored, or stored with this group.
@@ -38,10 +43,12 @@ struct Loaded {
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn new(store: &'a dyn Store, live: &'a Live) -> Self {
+    pub(super) fn new(store: &'a dyn Store, live: &'a Live, identity: &'a Identity) -> Self {
         let (users, seen) = (HashMap::new(), HashSet::new());
         Self {
             store,
+            identity,
+            paths: HashMap::new(),
             live,
             users,
             seen,
@@ -59,10 +66,11 @@ impl<'a> Group<'a> {
     }
 
     /// Takes in events, all or none; one outcome each.
-    pub(super) fn add(&mut self, events: &[(usize, Event)]) -> Result<Vec<EventOutcome>, Error> {
+    pub(super) fn add(&mut self, events: &[(usize, Queued)]) -> Result<Vec<EventOutcome>, Error> {
         // Everything that can fail is read before anything is applied.
         for (_, event) in events {
-            self.load(event)?;
+            self.load(&event.event)?;
+            self.check_links(event)?;
         }
         Ok(events.iter().map(|(_, event)| self.apply(event)).collect())
     }
@@ -96,7 +104,32 @@ impl<'a> Group<'a> {
         Ok(Loaded { states, stored_events, erased })
     }
 
-    fn apply(&mut self, event: &Event) -> EventOutcome {
+    /// An event goes into the log of the person whose it is by the stored links; those by which it was sent here may have
+    /// failed.
+    fn check_links(&mut self, queued: &Queued) -> Result<(), Error> {
+        let Queued { event, origin, needs } = queued;
+        if self.identity.person(event.user)? != event.user {
+            return Err(Error::LinkNotStored { id: event.user });
+        }
+        for id in [origin, needs].into_iter().flatten() {
+            if !self.paths.contains_key(id) {
+                let path = self.identity.path(*id)?.ok_or(Error::LinkNotStored { id: *id })?;
+                self.paths.insert(*id, path);
+            }
+            let path = self.paths.get(id).filter(|path| path.person == event.user);
+            let path = path.ok_or(Error::LinkNotStored { id: *id })?;
+            // A device that moved on left its events with the persons before.
+            for former in &path.former {
+                if origin.is_some() && self.store.contains_message(*former, event.message_key)? {
+                    self.seen.insert((event.user, event.message_key));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, queued: &Queued) -> EventOutcome {
+        let Queued { event, origin, .. } = queued;
         if self.users.get(&event.user).is_some_and(|loaded| loaded.erased) {
             self.suppressed += 1;
             return EventOutcome::Suppressed;
@@ -106,7 +139,9 @@ impl<'a> Group<'a> {
             return EventOutcome::Duplicate;
         }
         let Some(original) = event.retracts() else {
-            self.take_in(event, None, None);
+            let path = origin.and_then(|id| self.paths.get(&id));
+            let visible_from = path.and_then(|path| path.visible_from(event));
+            self.take_in(event, *origin, visible_from);
             return EventOutcome::Accepted;
         };
         let here = self.taken_in(event.user, original);

@@ -6,13 +6,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use augur_domain::Event;
 use augur_domain::event::EventOutcome;
+use augur_domain::{Event, UserKey};
 use parking_lot::Mutex;
 
 use crate::{Error, event_record};
 
-type Done = Box<dyn FnOnce(Result<Vec<EventOutcome>, Error>) + Send>;
+pub(super) type Done = Box<dyn FnOnce(Result<Vec<EventOutcome>, Error>) + Send>;
 
 pub(super) struct Request {
     progress: Mutex<Progress>,
@@ -27,13 +27,13 @@ struct Progress {
 }
 
 impl Request {
-    pub(super) fn new(events: usize, parts: usize, done: Done) -> Arc<Self> {
-        let outcomes = vec![EventOutcome::Duplicate; events];
+    /// `outcomes` holds what is settled already; the others are overwritten.
+    pub(super) fn new(outcomes: Vec<EventOutcome>, parts: usize, done: Done) -> Arc<Self> {
         let progress = Progress { outcomes, parts_open: parts, error: None, done: Some(done) };
         Arc::new(Self { progress: Mutex::new(progress) })
     }
 
-    fn finish_part(&self, events: &[(usize, Event)], result: Result<Vec<EventOutcome>, Error>) {
+    fn finish_part(&self, events: &[(usize, Queued)], result: Result<Vec<EventOutcome>, Error>) {
         let mut progress = self.progress.lock();
         match result {
             Ok(outcomes) => {
@@ -69,7 +69,7 @@ pub(super) struct Room {
     bytes: AtomicUsize,
 }
 
-/// Bounds of a [`Room`].
+/// Bounds of a [`Room`], or a part of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) events: usize,
@@ -77,24 +77,24 @@ pub(super) struct Limits {
 }
 
 impl Room {
-    /// Takes room for a share, or says what is full: how much waits, the bound and its unit.
-    pub(super) fn take(&self, share: &Share, limits: Limits) -> Result<(), (usize, usize, &'static str)> {
-        let events = self.events.fetch_add(share.events.len(), Ordering::AcqRel);
-        let bytes = self.bytes.fetch_add(share.bytes, Ordering::AcqRel);
-        let full = if events.saturating_add(share.events.len()) > limits.events {
+    /// Takes room, or says what is full: how much waits, the bound and its unit.
+    pub(super) fn take(&self, wanted: Limits, limits: Limits) -> Result<(), (usize, usize, &'static str)> {
+        let events = self.events.fetch_add(wanted.events, Ordering::AcqRel);
+        let bytes = self.bytes.fetch_add(wanted.bytes, Ordering::AcqRel);
+        let full = if events.saturating_add(wanted.events) > limits.events {
             (events, limits.events, "events")
-        } else if bytes.saturating_add(share.bytes) > limits.bytes && bytes > 0 {
+        } else if bytes.saturating_add(wanted.bytes) > limits.bytes && bytes > 0 {
             (bytes, limits.bytes, "bytes")
         } else {
             return Ok(());
         };
-        self.give_back(share);
+        self.give_back(wanted);
         Err(full)
     }
 
-    pub(super) fn give_back(&self, share: &Share) {
-        self.events.fetch_sub(share.events.len(), Ordering::AcqRel);
-        self.bytes.fetch_sub(share.bytes, Ordering::AcqRel);
+    pub(super) fn give_back(&self, taken: Limits) {
+        self.events.fetch_sub(taken.events, Ordering::AcqRel);
+        self.bytes.fetch_sub(taken.bytes, Ordering::AcqRel);
     }
 
     pub(super) fn events(&self) -> usize {
@@ -102,17 +102,28 @@ impl Room {
     }
 }
 
+/// An event on its way to the log of a person.
+#[derive(Debug)]
+pub(super) struct Queued {
+    /// Under the person's key.
+    pub(super) event: Event,
+    /// The id under which it came, if that is another one.
+    pub(super) origin: Option<UserKey>,
+    /// An id that must be linked to the person by now, or the event is not stored.
+    pub(super) needs: Option<UserKey>,
+}
+
 /// The events of a request that belong to one shard, each with its place in the request.
 #[derive(Debug, Default)]
 pub(super) struct Share {
-    pub(super) events: Vec<(usize, Event)>,
+    pub(super) events: Vec<(usize, Queued)>,
     /// Approximately.
     pub(super) bytes: usize,
 }
 
 impl Share {
-    pub(super) fn push(&mut self, index: usize, event: Event) {
-        self.bytes = self.bytes.saturating_add(event_record::approximate_bytes(&event));
+    pub(super) fn push(&mut self, index: usize, event: Queued) {
+        self.bytes = self.bytes.saturating_add(event_record::approximate_bytes(&event.event));
         self.events.push((index, event));
     }
 }
@@ -138,7 +149,7 @@ impl Part {
 
     fn answer(&mut self, result: Result<Vec<EventOutcome>, Error>) {
         if !std::mem::replace(&mut self.finished, true) {
-            self.room.give_back(&self.share);
+            self.room.give_back(Limits { events: self.share.events.len(), bytes: self.share.bytes });
             self.request.finish_part(&self.share.events, result);
         }
     }

@@ -3,8 +3,8 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 
-use augur_domain::Value;
 use augur_domain::ids::MessageKey;
+use augur_domain::{Event, Value};
 
 use super::*;
 use crate::store::{
@@ -34,6 +34,9 @@ impl Read for Faulty {
     }
     fn events_after(&self, user: UserKey, after: u64) -> Result<EventRecords<'_>, Error> {
         self.inner.events_after(user, after)
+    }
+    fn last_sequence(&self, user: UserKey) -> Result<u64, Error> {
+        self.inner.last_sequence(user)
     }
     fn all_events(&self) -> Result<EventRecords<'_>, Error> {
         self.inner.all_events()

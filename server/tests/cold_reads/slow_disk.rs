@@ -84,6 +84,9 @@ impl Read for SlowDisk {
     fn events_after(&self, user: UserKey, after: u64) -> Result<EventRecords<'_>, Error> {
         self.inner.events_after(user, after)
     }
+    fn last_sequence(&self, user: UserKey) -> Result<u64, Error> {
+        self.inner.last_sequence(user)
+    }
     fn all_events(&self) -> Result<EventRecords<'_>, Error> {
         self.inner.all_events()
     }

@@ -1,0 +1,268 @@
+//! What a change of links moves: a person's log, state, dedup marks and exposures, as one commit.
+//!
+//! The state of a person is always what `apply` makes of the person's log in the order of its sequence, so a merged
+//! log goes on with the events of the other one, and a split one is applied anew. Not here: whether a change is allowed
+//! (`routing`), or when a writer carries it out (`writer`).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use augur_domain::event::EventKind;
+use augur_domain::{Event, Timestamp, UserKey};
+
+use super::routing::subtree;
+use super::{Change, Identity, Link, Operation, link_of, links_to};
+use crate::generation::{Live, LiveStates};
+use crate::store::{Commit, Counters, Generation, NewEvent, NewLink, Relocation};
+use crate::writer::Turn;
+use crate::{Error, StoredEvent, event_record, exposure, rebuild};
+
+/// One change is in memory at once, and its batch a second time.
+const MAX_MOVED_BYTES: usize = 512 << 20;
+
+impl Identity {
+    /// Carries out a change, in the turn of the person's log. Says how many events moved.
+    pub(crate) fn perform(&self, operation: &Operation, turn: &mut Turn<'_>) -> Result<u64, Error> {
+        let mut plan = Plan::new(turn);
+        match operation.change {
+            Change::Merge => self.plan_merge(operation, &mut plan)?,
+            Change::Rebind => self.plan_rebind(operation, &mut plan)?,
+            Change::Split => self.plan_split(operation, &mut plan)?,
+        }
+        // Whoever decides or notes an exposure for one of the two sees all of this or nothing.
+        let both = [operation.from, operation.to];
+        let _decisions = self.decisions.lock_all(&both);
+        let _exposures = self.exposure_writes.lock_all(&both);
+        self.plan_exposures(operation, &mut plan)?;
+        let Plan { events, states, relocation, counters, moved, .. } = plan;
+        let commit = Commit { shard: turn.shard, events, states, counters };
+        self.store.relocate(&commit, &relocation)?;
+        for link in &relocation.links {
+            self.cache.set(link.id, link.after.as_ref().map(|(person, _)| *person));
+        }
+        turn.stored_counters(counters);
+        turn.generations.log_rewritten();
+        self.count(operation.change, moved);
+        Ok(moved)
+    }
+
+    fn count(&self, change: Change, moved: u64) {
+        let counter = if change == Change::Split { &self.tally.unlinked } else { &self.tally.linked };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.tally.moved_events.fetch_add(moved, Ordering::Relaxed);
+    }
+
+    /// The other log behind the person's own. Events that the person has by the same message are left out.
+    fn plan_merge(&self, operation: &Operation, plan: &mut Plan) -> Result<(), Error> {
+        let Operation { from, to, since, .. } = *operation;
+        let is_elsewhere = link_of(&*self.store, from)?.is_some() || link_of(&*self.store, to)?.is_some();
+        if is_elsewhere || self.store.tombstone(to)?.is_some() {
+            return Err(Error::LinkNotStored { id: from });
+        }
+        // The claim may have named another name of the person, linked later than this.
+        let beyond = if operation.linked_to == to { None } else { self.path(operation.linked_to)? };
+        let visible_since = beyond.map_or(since, |path| path.since.max(since));
+        let mut states = LiveStates::load(&*self.store, &plan.live, to)?;
+        let had_events = states.watermark() > 0;
+        for record in self.store.events(from)? {
+            let stored = rebuild::decode(record?)?;
+            let message_key = stored.event.message_key;
+            plan.relocation.events.push((from, stored.sequence, message_key));
+            if had_events && self.store.contains_message(to, message_key)? {
+                continue;
+            }
+            let seen_from = stored.visible_at().max(visible_since);
+            let visible_from = (seen_from > stored.event.event_time).then_some(seen_from);
+            let origin = Some(stored.origin.unwrap_or(from));
+            let event = Event { user: to, ..stored.event };
+            plan.append(&mut states, &event, (origin, visible_from))?;
+            plan.moved += 1;
+        }
+        if !plan.relocation.events.is_empty() {
+            plan.relocation.users.push(from);
+            plan.counters.erased_users += 1;
+        }
+        if plan.moved > 0 {
+            plan.counters.users += u64::from(!had_events);
+            plan.keep(&states, to);
+        }
+        for link in links_to(&*self.store, from)? {
+            let record = Link { person: to, ..link.clone() }.encoded();
+            plan.relocation.links.push(NewLink {
+                id: link.id,
+                before: Some(from),
+                after: Some((to, record)),
+            });
+        }
+        let link = Link {
+            id: operation.id,
+            person: to,
+            linked_to: operation.linked_to,
+            since,
+            by: operation.by,
+            former: Vec::new(),
+        };
+        plan.relocation.links.push(NewLink { id: link.id, before: None, after: Some((to, link.encoded())) });
+        Ok(())
+    }
+
+    fn plan_rebind(&self, operation: &Operation, plan: &mut Plan) -> Result<(), Error> {
+        let Operation { id, to, from, .. } = *operation;
+        let link = link_of(&*self.store, id)?.filter(|link| link.person == from);
+        let Some(Link { mut former, .. }) = link else { return Err(Error::LinkNotStored { id }) };
+        former.push(from);
+        let (linked_to, since, by) = (operation.linked_to, operation.since, operation.by);
+        let link = Link { id, person: to, linked_to, since, by, former };
+        plan.relocation.links.push(NewLink { id, before: Some(from), after: Some((to, link.encoded())) });
+        Ok(())
+    }
+
+    /// What came under the id, or under one that was linked to it, goes back; the rest closes up.
+    fn plan_split(&self, operation: &Operation, plan: &mut Plan) -> Result<(), Error> {
+        let Operation { id, from, .. } = *operation;
+        let links = links_to(&*self.store, from)?;
+        if !links.iter().any(|link| link.id == id) {
+            return Err(Error::LinkNotStored { id });
+        }
+        let ids = subtree(id, &links);
+        let back: HashSet<UserKey> = ids.iter().copied().collect();
+        let links: HashMap<UserKey, Link> = links.into_iter().map(|link| (link.id, link)).collect();
+        let mut kept = LiveStates::of_events(&*self.store, &plan.live, from, std::iter::empty())?;
+        let mut moved = LiveStates::load(&*self.store, &plan.live, id)?;
+        for record in self.store.events(from)? {
+            let stored = rebuild::decode(record?)?;
+            let message_key = stored.event.message_key;
+            match stored.origin.filter(|origin| back.contains(origin)) {
+                Some(origin) => {
+                    plan.relocation.events.push((from, stored.sequence, message_key));
+                    let visible_from = seen_from(&stored, origin, id, &links);
+                    let event = Event { user: id, ..stored.event };
+                    let origin = (origin != id).then_some(origin);
+                    plan.append(&mut moved, &event, (origin, visible_from))?;
+                    plan.moved += 1;
+                }
+                None if plan.moved == 0 => kept.apply(&stored.event, &plan.live),
+                None => {
+                    plan.relocation.events.push((from, stored.sequence, message_key));
+                    let provenance = (stored.origin, stored.visible_from);
+                    plan.append(&mut kept, &stored.event, provenance)?;
+                }
+            }
+        }
+        if plan.moved > 0 {
+            plan.keep(&moved, id);
+            plan.counters.users += 1;
+            if kept.watermark() == 0 {
+                plan.relocation.users.push(from);
+                plan.counters.erased_users += 1;
+            } else {
+                plan.keep(&kept, from);
+            }
+        }
+        for link in ids.iter().filter_map(|id| links.get(id)) {
+            let record = Link { person: id, ..link.clone() }.encoded();
+            let after = (link.id != id).then_some((id, record));
+            plan.relocation.links.push(NewLink { id: link.id, before: Some(from), after });
+        }
+        Ok(())
+    }
+
+    /// Nobody may be shown more for having two names: a merged person has seen what both have, and both keep what the
+    /// person has seen when they part.
+    fn plan_exposures(&self, operation: &Operation, plan: &mut Plan) -> Result<(), Error> {
+        let Operation { from, to, .. } = *operation;
+        let list = |user: UserKey| {
+            let Some(record) = self.store.exposures(user)? else { return Ok(Vec::new()) };
+            let list = exposure::decode(&record);
+            list.map_err(|source| Error::corrupted(format!("exposures of user {user}"), source))
+        };
+        if operation.change == Change::Rebind {
+            return Ok(());
+        }
+        let mut all = list(to)?;
+        for exposure in list(from)? {
+            exposure::add(&mut all, &exposure);
+        }
+        if all.is_empty() {
+            return Ok(());
+        }
+        let mut record = Vec::new();
+        exposure::encode(&all, &mut record);
+        plan.relocation.exposures.push((to, Some(record)));
+        if operation.change == Change::Merge {
+            plan.relocation.exposures.push((from, None));
+        }
+        Ok(())
+    }
+}
+
+/// From when an event is visible to `person`, if not from its own time on, once its other links are undone.
+fn seen_from(
+    stored: &StoredEvent,
+    origin: UserKey,
+    person: UserKey,
+    links: &HashMap<UserKey, Link>,
+) -> Option<Timestamp> {
+    let event = &stored.event;
+    // A retraction was visible from when it came.
+    let own = if event.kind == EventKind::Retract { event.received_at } else { event.event_time };
+    let (mut from, mut at) = (own.max(event.event_time), origin);
+    for _ in 0..links.len() {
+        if at == person {
+            break;
+        }
+        let Some(link) = links.get(&at) else { break };
+        from = from.max(link.since);
+        at = link.linked_to;
+    }
+    (from > event.event_time).then_some(from)
+}
+
+/// A commit that is being put together.
+struct Plan {
+    live: Arc<Live>,
+    events: Vec<NewEvent>,
+    states: Vec<(Generation, UserKey, Vec<u8>)>,
+    relocation: Relocation,
+    counters: Counters,
+    bytes: usize,
+    moved: u64,
+}
+
+impl Plan {
+    fn new(turn: &Turn<'_>) -> Self {
+        Self {
+            live: turn.generations.live(),
+            events: Vec::new(),
+            states: Vec::new(),
+            relocation: Relocation::default(),
+            counters: turn.counters(),
+            bytes: 0,
+            moved: 0,
+        }
+    }
+
+    /// Behind the events that the states have seen.
+    fn append(
+        &mut self,
+        states: &mut LiveStates,
+        event: &Event,
+        (origin, visible_from): (Option<UserKey>, Option<Timestamp>),
+    ) -> Result<(), Error> {
+        states.apply(event, &self.live);
+        let mut record = Vec::new();
+        event_record::encode(event, origin, visible_from, &mut record);
+        self.bytes = self.bytes.saturating_add(record.len());
+        if self.bytes > MAX_MOVED_BYTES {
+            return Err(Error::MoveTooLarge { limit: MAX_MOVED_BYTES });
+        }
+        let (user, message_key) = (event.user, event.message_key);
+        self.events.push(NewEvent { user, sequence: states.watermark(), message_key, record });
+        Ok(())
+    }
+
+    fn keep(&mut self, states: &LiveStates, user: UserKey) {
+        states.encode(user, &self.live, &mut self.states);
+    }
+}
