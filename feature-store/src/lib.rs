@@ -41,7 +41,7 @@ pub use feature_store::{ErasureReceipt, FeatureStore};
 pub use generation::{BuildProgress, Definitions, GenerationStatus, Opening, Version};
 pub use identity::{IdentityConfig, Incoming, Link, LinkOutcome, Person, SharedDevice};
 pub use quarantine::QuarantinedEvent;
-pub use schema::{Context, FeatureSchema, NoContext};
+pub use schema::{Context, Explanation, FeatureSchema, NoContext};
 pub use state::{Accuracy, Changes, UserState, apply, read_record, read_record_in_full};
 pub use training::{Label, NumberedLabel, TrainingOptions, TrainingRow, TrainingRows};
 #[cfg(feature = "export")]

@@ -91,12 +91,14 @@ impl App {
         clock: impl Clock + 'static,
         engine: Option<Arc<dyn Store>>,
     ) -> Result<Self, Error> {
-        let features_source = active::source_file(&config.data.features)?;
-        let schema = FeatureSchema::parse(&features_source.name, &features_source.text)
+        let taxonomy = taxonomy(&config)?;
+        let mut features_source = active::source_file(&config.data.features)?;
+        let schema = FeatureSchema::parse_with(&features_source.name, &features_source.text, &taxonomy)
             .map_err(Error::Diagnostics)
             .map(Arc::new)?;
+        // What is kept of the definitions must mean the same under any later taxonomy.
+        schema.source().clone_into(&mut features_source.text);
         let policy_source = active::source_file(&config.data.policy)?;
-        let taxonomy = taxonomy(&config)?;
         let layout = Layout::new(&config.data.dir);
         let pseudonymiser = layout.pseudonymiser()?;
         let metrics = Arc::new(Metrics::new()?);
@@ -315,12 +317,20 @@ pub fn check_definitions(config: &Config) -> Result<Checked, Error> {
             Ok(None)
         }
     }
-    let features = active::source_file(&config.data.features)?;
     let policy = active::source_file(&config.data.policy)?;
-    let schema = FeatureSchema::parse(&features.name, &features.text).map_err(Error::Diagnostics)?;
+    let schema = check_features(config)?;
     let set = Arc::clone(schema.feature_set());
     let policy = augur_decision::PolicySnapshot::load(&policy, set, &NoModels).map_err(Error::Diagnostics)?;
     Ok(Checked { schema, taxonomy: taxonomy(config)?, policy })
+}
+
+/// Checks the feature definitions that `config` names over its taxonomy, without opening the data directory.
+///
+/// # Errors
+/// As [`check_definitions`].
+pub fn check_features(config: &Config) -> Result<FeatureSchema, Error> {
+    let features = active::source_file(&config.data.features)?;
+    FeatureSchema::parse_with(&features.name, &features.text, &taxonomy(config)?).map_err(Error::Diagnostics)
 }
 
 fn taxonomy(config: &Config) -> Result<Taxonomy, Error> {

@@ -35,7 +35,7 @@ pub use active::Active;
 pub use admin::{ModelListing, Reloaded};
 pub use augur_feature_store::taxonomy::{DeclaredEvent, Taxonomy};
 
-pub use app::{App, Checked, check_definitions};
+pub use app::{App, Checked, check_definitions, check_features};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use config::Config;
 pub use decide::{DecideCall, Question};

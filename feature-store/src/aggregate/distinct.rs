@@ -12,7 +12,6 @@ use crate::error::DecodeError;
 use crate::schema::{AggregateKind, AggregateSpec, Measure};
 
 /// Most values that a declaration may ask to keep one by one.
-#[expect(dead_code, reason = "what reads declarations will refuse more")]
 pub(crate) const MAX_EXACT_VALUES: u32 = 4_096;
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,6 @@ use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
 
 /// 2^16 registers need no more than two bytes for their number.
-#[expect(dead_code, reason = "what reads declarations will refuse more")]
 pub(crate) const PRECISIONS: std::ops::RangeInclusive<u8> = 4..=16;
 /// Ranks are at most 64 - 4 + 1.
 const RANKS: usize = 64;

@@ -30,6 +30,11 @@ use augur_domain::ids::MessageKey;
 use augur_domain::value::Finite;
 use augur_domain::{Timestamp, Value};
 
+pub(crate) use distinct::MAX_EXACT_VALUES;
+pub(crate) use hyper_log_log::{PRECISIONS, standard_error};
+pub(crate) use recent::MAX_EXACT_EVENTS;
+pub(crate) use top_k::MAX_CAPACITY;
+
 use cell::{Count, Extremes, Fixed, Moments, Sum};
 use decayed::Decayed;
 use decayed_cells::DecayedCells;

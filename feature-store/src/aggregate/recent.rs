@@ -11,7 +11,6 @@ use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
 
 /// Most events that a declaration may ask to keep.
-#[expect(dead_code, reason = "what reads declarations will refuse more")]
 pub(crate) const MAX_EXACT_EVENTS: u32 = 4_096;
 
 #[derive(Debug, Clone, PartialEq, Default)]

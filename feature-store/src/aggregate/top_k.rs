@@ -16,7 +16,6 @@ use crate::error::DecodeError;
 use crate::schema::{AggregateKind, AggregateSpec, Measure};
 
 /// Most values that a declaration may ask to count.
-#[expect(dead_code, reason = "what reads declarations will refuse more")]
 pub(crate) const MAX_CAPACITY: u32 = 1_024;
 
 #[derive(Debug, Clone, PartialEq)]

@@ -10,19 +10,26 @@ use augur_domain::feature::FeatureInfo;
 use augur_domain::{ContentHash, FeatureSet, Value, ValueType};
 
 use super::complaints::Complaints;
-use super::declaration::{Aggregated, Body, Declaration, Shape};
+use super::declaration::{Aggregated, Body, Declaration, SessionMeasure, Shape};
 use super::definition::{self, Canonical};
 use super::derive::{self, Wanted};
 use super::document::Document;
 use super::expand::expand;
 use super::fields::{Located, Written};
-use super::{AggregateSpec, FeatureSchema, Filter, Output, Source};
+use super::properties;
+use super::resolved::ResolvedTypes;
+use super::{AggregateSpec, FeatureSchema, Filter, Output, Source, WindowStatistic};
+use crate::taxonomy::Taxonomy;
 
 /// Most features in a set, after expansion.
 const MAX_FEATURES: usize = 512;
 
-pub(super) fn compile(document: Document, complaints: &mut Complaints<'_>) -> Option<FeatureSchema> {
-    let mut compiler = Compiler::default();
+pub(super) fn compile(
+    document: Document,
+    taxonomy: &Taxonomy,
+    complaints: &mut Complaints<'_>,
+) -> Option<(FeatureSchema, ResolvedTypes)> {
+    let mut compiler = Compiler::new(taxonomy, &document.resolved);
     for declaration in &document.declarations {
         compiler.declare(declaration, complaints);
     }
@@ -42,12 +49,16 @@ pub(super) fn compile(document: Document, complaints: &mut Complaints<'_>) -> Op
         &compiler.outputs,
         complaints,
     )?;
+    let found = std::mem::take(&mut compiler.found);
     let schema = compiler.finish(computed, document.context);
-    complaints.is_empty().then_some(schema)
+    complaints.is_empty().then_some((schema, found))
 }
 
-#[derive(Default)]
-struct Compiler {
+struct Compiler<'t> {
+    taxonomy: &'t Taxonomy,
+    resolved: &'t ResolvedTypes,
+    /// Types of properties that conditions read and their declarations do not say.
+    found: ResolvedTypes,
     features: Vec<FeatureInfo>,
     outputs: Vec<Output>,
     aggregates: Vec<AggregateSpec>,
@@ -61,7 +72,22 @@ struct Compiler {
     declared: BTreeSet<String>,
 }
 
-impl Compiler {
+impl<'t> Compiler<'t> {
+    const fn new(taxonomy: &'t Taxonomy, resolved: &'t ResolvedTypes) -> Self {
+        Self {
+            taxonomy,
+            resolved,
+            found: BTreeMap::new(),
+            features: Vec::new(),
+            outputs: Vec::new(),
+            aggregates: Vec::new(),
+            plain: Vec::new(),
+            wanted: Vec::new(),
+            names: BTreeMap::new(),
+            declared: BTreeSet::new(),
+        }
+    }
+
     fn declare(&mut self, declaration: &Declaration, complaints: &mut Complaints<'_>) {
         // Two of one name would look to the hash like one with both their lengths, whose state is laid out otherwise.
         let Located { place, value: name } = &declaration.name;
@@ -105,17 +131,19 @@ impl Compiler {
         aggregated: &Aggregated,
         complaints: &mut Complaints<'_>,
     ) {
-        let (kind, parts) = expand(&aggregated.shape, aggregated.property.is_none());
+        let (kind, parts) = expand(&aggregated.shape);
+        let property_type = property_type(&aggregated.shape, aggregated.property.is_some());
+        properties::check(aggregated, property_type, self.taxonomy, complaints);
         let mut spec = AggregateSpec {
-            events: aggregated.events.clone(),
-            property: aggregated.property.clone(),
-            weights: aggregated.weights.clone(),
-            filter: compile_filter(aggregated, complaints),
+            events: aggregated.events.iter().map(|event| Arc::clone(&event.value)).collect(),
+            property: aggregated.property.as_ref().map(|property| Arc::clone(&property.value)),
+            weights: aggregated.weights.iter().map(|(name, it)| (Arc::clone(name), it.value)).collect(),
+            filter: self.filter(declaration, aggregated, complaints),
             retractable: false,
             kind,
             definition: ContentHash::default(),
         };
-        spec.retractable = check_retractable(aggregated, &spec, complaints);
+        spec.retractable = check_retractable(declaration, aggregated, &spec, self.taxonomy, complaints);
         spec.definition = definition::of_aggregate(&spec);
         let types: Vec<ValueType> = parts.iter().map(|part| part.value_type).collect();
         check_default(declaration, &types, complaints);
@@ -132,6 +160,37 @@ impl Compiler {
         }
         if known.is_none() {
             self.aggregates.push(spec);
+        }
+    }
+
+    fn filter(
+        &mut self,
+        declaration: &Declaration,
+        aggregated: &Aggregated,
+        complaints: &mut Complaints<'_>,
+    ) -> Option<Filter> {
+        let written = aggregated.filter.as_ref()?;
+        let name = &declaration.name.value;
+        let types = properties::types(aggregated, self.taxonomy, self.resolved.get(name), complaints);
+        let events: Vec<Arc<str>> = aggregated.events.iter().map(|event| Arc::clone(&event.value)).collect();
+        match Filter::compile(&written.text, types, &events) {
+            Ok(filter) => {
+                let own = |name: &str| aggregated.property_types.iter().any(|(known, _)| &**known == name);
+                let elsewhere = filter.reads().filter(|(property, _)| !own(property));
+                let found: BTreeMap<_, _> = elsewhere.cloned().collect();
+                if !found.is_empty() {
+                    self.found.insert(name.clone(), found);
+                }
+                Some(filter)
+            }
+            Err(mut error) => {
+                if error.hint.is_empty() && error.message.contains("`properties") {
+                    "say its type, like `property_types = { category = \"text\" }`"
+                        .clone_into(&mut error.hint);
+                }
+                written.complain(error, complaints);
+                None
+            }
         }
     }
 
@@ -244,44 +303,59 @@ fn check_default(declaration: &Declaration, types: &[ValueType], complaints: &mu
     complaints.add(*place, message, format!("a {wanted}, like `default = {example}`"));
 }
 
-fn compile_filter(aggregated: &Aggregated, complaints: &mut Complaints<'_>) -> Option<Filter> {
-    let written = aggregated.filter.as_ref()?;
-    let properties = aggregated.property_types.as_slice().into();
-    match Filter::compile(&written.text, properties, &aggregated.events) {
-        Ok(filter) => Some(filter),
-        Err(mut error) => {
-            if error.hint.is_empty() && error.message.contains("`properties") {
-                "say its type, like `property_types = { category = \"text\" }`".clone_into(&mut error.hint);
-            }
-            written.complain(error, complaints);
-            None
-        }
+/// The type that a property must have to count; `None` when there is none or any will do.
+const fn property_type(shape: &Shape, has_property: bool) -> Option<ValueType> {
+    match shape {
+        Shape::Edge { value_type, .. } | Shape::TopK { value_type, .. } => Some(*value_type),
+
+        Shape::Distinct { .. } => None,
+        _ if has_property => Some(ValueType::Number),
+        _ => None,
     }
 }
 
 /// Whether retractions take events out again: if declared, as declared; else where that is exact.
-fn check_retractable(aggregated: &Aggregated, spec: &AggregateSpec, complaints: &mut Complaints<'_>) -> bool {
+fn check_retractable(
+    declaration: &Declaration,
+    aggregated: &Aggregated,
+    spec: &AggregateSpec,
+    taxonomy: &Taxonomy,
+    complaints: &mut Complaints<'_>,
+) -> bool {
+    const EXPECTED: &str = "windowed_count or total_count, or decayed_count, decayed_sum, windowed_sum, total_sum or \
+                            engagement_score with `exact = true`; each without `exact_events`";
     let can = spec.can_retract();
-    let Some(Located { place, value: wanted }) = aggregated.retractable else { return can };
-    if wanted && !can {
-        complaints.add(
-            place,
-            "events cannot be taken back out of this feature",
-            "a kind whose sums can be taken back: windowed_count",
-        );
+    match &aggregated.retractable {
+        Some(Located { place, value: true }) if !can => {
+            complaints.add(*place, "events cannot be taken back out of this feature", EXPECTED);
+        }
+        None if !can => {
+            if let Some(event) = properties::retractable_event(aggregated, taxonomy) {
+                let name = &declaration.name.value;
+                complaints.add_with_hint(
+                    declaration.name.place,
+                    format!("`{event}` can be retracted, but not taken back out of `{name}`"),
+                    EXPECTED,
+                    "or say `retractable = false` to go on counting what was retracted",
+                );
+            }
+        }
+        _ => {}
     }
-    wanted && can
+    can && aggregated.retractable.as_ref().is_none_or(|wanted| wanted.value)
 }
 
 /// Whether a feature is one that the first version of the hash tells in full.
 fn is_plain(aggregated: &Aggregated, output: &Output) -> bool {
     let Aggregated { filter, retractable, weights, .. } = aggregated;
-    let shape = match aggregated.shape {
-        Shape::Decayed { .. }
-        | Shape::Windowed { .. }
-        | Shape::SinceLast
-        | Shape::SinceFirst
-        | Shape::Sessions { .. } => true,
+    let shape = match &aggregated.shape {
+        Shape::Decayed { exact, .. } => !exact,
+        Shape::Windowed { what, exact_events, exact, .. } => {
+            matches!(what, WindowStatistic::Count | WindowStatistic::Sum) && *exact_events == 0 && !exact
+        }
+        Shape::SinceLast | Shape::SinceFirst => true,
+        Shape::Sessions { measures, .. } => measures.as_slice() == SessionMeasure::USUAL.as_slice(),
+        Shape::Total { .. } | Shape::Edge { .. } | Shape::Distinct { .. } | Shape::TopK { .. } => false,
     };
     let number = matches!(output.default, None | Some(Value::Number(_)));
     shape && number && filter.is_none() && retractable.is_none() && weights.is_empty()

@@ -9,9 +9,11 @@ use augur_domain::{Value, ValueType};
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::WindowStatistic;
 use super::complaints::Complaints;
 use super::fields::{Fields, Located, VALUE_TYPES, Written, refuse_unknown_keys};
 use super::kind::{Kind, OTHER_KEYS, SHARED_KEYS};
+use crate::aggregate::{MAX_CAPACITY, MAX_EXACT_EVENTS, MAX_EXACT_VALUES, PRECISIONS};
 
 /// Longest description.
 const MAX_DESCRIPTION_BYTES: usize = 1_000;
@@ -19,6 +21,14 @@ const MAX_DESCRIPTION_BYTES: usize = 1_000;
 const MAX_UNIT_BYTES: usize = 32;
 /// Numbers of a smoothing beyond this are slips.
 const MAX_SMOOTHING: f64 = 1e9;
+
+const USUAL_EXACT_VALUES: u32 = 64;
+/// 4096 registers: a relative standard error of 1.6 %.
+const USUAL_PRECISION: u32 = 12;
+/// Most ranks of the most frequent values.
+const MAX_K: u32 = 20;
+const USUAL_K: u32 = 3;
+const USUAL_CAPACITY: u32 = 100;
 
 /// What was declared.
 #[derive(Debug)]
@@ -46,25 +56,100 @@ pub(super) enum Body {
 #[derive(Debug)]
 pub(super) struct Aggregated {
     /// Sorted, each once; empty means every event.
-    pub(super) events: Vec<Arc<str>>,
+    pub(super) events: Vec<Located<Arc<str>>>,
     pub(super) filter: Option<Written>,
     /// Ascending by name.
-    pub(super) property_types: Vec<(Arc<str>, ValueType)>,
+    pub(super) property_types: Vec<(Arc<str>, Located<ValueType>)>,
     pub(super) retractable: Option<Located<bool>>,
-    pub(super) property: Option<Arc<str>>,
+    pub(super) property: Option<Located<Arc<str>>>,
     /// Ascending by name; empty means 1 each.
-    pub(super) weights: Vec<(Arc<str>, f64)>,
+    pub(super) weights: Vec<(Arc<str>, Located<f64>)>,
     pub(super) shape: Shape,
 }
 
 /// How events are summed up.
 #[derive(Debug)]
 pub(super) enum Shape {
-    Decayed { half_lives_ms: Vec<i64> },
-    Windowed { windows_ms: Vec<i64> },
+    Decayed {
+        half_lives_ms: Vec<i64>,
+        exact: bool,
+    },
+    Windowed {
+        windows_ms: Vec<i64>,
+        what: WindowStatistic,
+        exact_events: u32,
+        exact: bool,
+    },
+    Total {
+        exact: bool,
+    },
     SinceLast,
     SinceFirst,
-    Sessions { gap_ms: i64 },
+    Edge {
+        last: bool,
+        value_type: ValueType,
+    },
+    Sessions {
+        gap_ms: i64,
+        measures: Vec<SessionMeasure>,
+    },
+    Distinct {
+        windows_ms: Vec<i64>,
+        exact_values: u32,
+        precision: u8,
+    },
+    TopK {
+        k: u32,
+        capacity: u32,
+        half_life_ms: Option<i64>,
+        value_type: ValueType,
+        measures: Vec<TopMeasure>,
+    },
+}
+
+/// What can be read of sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SessionMeasure {
+    Count,
+    CurrentEvents,
+    CurrentLength,
+    MeanLength,
+    CurrentPages,
+    BounceShare,
+    EventsPerSession,
+}
+
+impl SessionMeasure {
+    /// Each is also what the name of its feature ends in.
+    const ALL: [(&'static str, Self); 7] = [
+        ("count", Self::Count),
+        ("current_events", Self::CurrentEvents),
+        ("current_length_secs", Self::CurrentLength),
+        ("mean_length_secs", Self::MeanLength),
+        ("current_pages", Self::CurrentPages),
+        ("bounce_share", Self::BounceShare),
+        ("events_per_session", Self::EventsPerSession),
+    ];
+    /// Those that there are when none are named.
+    pub(super) const USUAL: [Self; 4] =
+        [Self::Count, Self::CurrentEvents, Self::CurrentLength, Self::MeanLength];
+
+    pub(super) fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(_, measure)| *measure == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// What can be read of each of the most frequent values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TopMeasure {
+    Value,
+    Share,
+    Count,
+}
+
+impl TopMeasure {
+    const ALL: [(&'static str, Self); 3] =
+        [("value", Self::Value), ("share", Self::Share), ("count", Self::Count)];
 }
 
 /// One feature over another.
@@ -135,16 +220,15 @@ impl Fields<'_, '_, '_> {
         }
         let retractable = self.boolean("retractable");
         let shape = self.shape(kind);
-        let property = match kind {
-            Kind::DecayedSum | Kind::WindowedSum => {
-                Some(self.property("the numeric property to add up, like `property = \"value\"`")?)
-            }
-            _ => None,
+        let property = match kind.property_example() {
+            Some(example) => Some(self.property(example)?),
+            None => None,
         };
         let (mut events, mut weights) = (events?, Vec::new());
         if kind == Kind::EngagementScore {
             weights = self.weights()?;
-            events = weights.iter().map(|(name, _)| Arc::clone(name)).collect();
+            let named = weights.iter().map(|(name, weight)| (weight.place, Arc::clone(name)));
+            events = named.map(|(place, value)| Located { place, value }).collect();
         }
         let (shape, property_types) = (shape?, property_types?);
         Some(Aggregated { events, filter, property_types, retractable, property, weights, shape })
@@ -152,17 +236,74 @@ impl Fields<'_, '_, '_> {
 
     fn shape(&mut self, kind: Kind) -> Option<Shape> {
         Some(match kind {
-            Kind::DecayedCount | Kind::DecayedSum | Kind::EngagementScore => {
-                Shape::Decayed { half_lives_ms: self.lengths("half_lives", SECOND_MS)? }
-            }
-            Kind::WindowedCount | Kind::WindowedSum => {
-                Shape::Windowed { windows_ms: self.lengths("windows", MINUTE_MS)? }
-            }
+            Kind::DecayedCount | Kind::DecayedSum | Kind::EngagementScore => Shape::Decayed {
+                half_lives_ms: self.lengths("half_lives", SECOND_MS)?,
+                exact: self.flag("exact"),
+            },
+            Kind::WindowedCount => self.windowed(WindowStatistic::Count)?,
+            Kind::WindowedSum => self.windowed(WindowStatistic::Sum)?,
+            Kind::WindowedMean => self.windowed(WindowStatistic::Mean)?,
+            Kind::WindowedMin => self.windowed(WindowStatistic::Min)?,
+            Kind::WindowedMax => self.windowed(WindowStatistic::Max)?,
+            Kind::WindowedVariance => self.windowed(WindowStatistic::Variance)?,
+            Kind::WindowedStandardDeviation => self.windowed(WindowStatistic::StandardDeviation)?,
+            Kind::TotalCount | Kind::TotalSum => Shape::Total { exact: self.flag("exact") },
             Kind::TimeSinceLast => Shape::SinceLast,
             Kind::TimeSinceFirst => Shape::SinceFirst,
-            Kind::Sessions => Shape::Sessions { gap_ms: self.gap()? },
+            Kind::FirstValue | Kind::LastValue => Shape::Edge {
+                last: kind == Kind::LastValue,
+                value_type: self.word("type", "type", &VALUE_TYPES, true)?,
+            },
+            Kind::Sessions => self.sessions()?,
+            Kind::DistinctCount => self.distinct()?,
+            Kind::TopK => self.top_k()?,
             Kind::Ratio | Kind::Derived | Kind::Request => return None,
         })
+    }
+
+    fn flag(&mut self, key: &'static str) -> bool {
+        self.boolean(key).is_some_and(|flag| flag.value)
+    }
+
+    fn windowed(&mut self, what: WindowStatistic) -> Option<Shape> {
+        let windows_ms = self.lengths("windows", MINUTE_MS)?;
+        let exact_events = self.whole("exact_events", 1..=MAX_EXACT_EVENTS, 0)?;
+        Some(Shape::Windowed { windows_ms, what, exact_events, exact: self.flag("exact") })
+    }
+
+    fn sessions(&mut self) -> Option<Shape> {
+        let measures = if self.table.contains_key("measures") {
+            self.words("measures", &SessionMeasure::ALL)
+        } else {
+            Some(SessionMeasure::USUAL.to_vec())
+        };
+        Some(Shape::Sessions { gap_ms: self.gap()?, measures: measures? })
+    }
+
+    fn distinct(&mut self) -> Option<Shape> {
+        let windows_ms = if self.table.contains_key("windows") {
+            self.lengths("windows", MINUTE_MS)
+        } else {
+            Some(Vec::new())
+        };
+        let exact_values = self.whole("exact_values", 0..=MAX_EXACT_VALUES, USUAL_EXACT_VALUES)?;
+        let precisions = u32::from(*PRECISIONS.start())..=u32::from(*PRECISIONS.end());
+        let precision = self.whole("precision", precisions, USUAL_PRECISION)?;
+        let precision = u8::try_from(precision).unwrap_or(u8::MAX);
+        Some(Shape::Distinct { windows_ms: windows_ms?, exact_values, precision })
+    }
+
+    fn top_k(&mut self) -> Option<Shape> {
+        let k = self.whole("k", 1..=MAX_K, USUAL_K)?;
+        let capacity = self.whole("capacity", k..=MAX_CAPACITY, USUAL_CAPACITY)?;
+        let half_life_ms = self.length("half_life", SECOND_MS).map(|length| length.value);
+        let measures = if self.table.contains_key("measures") {
+            self.words("measures", &TopMeasure::ALL)?
+        } else {
+            vec![TopMeasure::Value, TopMeasure::Share]
+        };
+        let value_type = self.value_type(ValueType::Text)?;
+        Some(Shape::TopK { k, capacity, half_life_ms, value_type, measures })
     }
 
     fn gap(&mut self) -> Option<i64> {
@@ -205,11 +346,15 @@ impl Fields<'_, '_, '_> {
             "an expression over features, like `features.purchases_7d / features.purchases_30d`"
         };
         let written = self.written("expression", Some(example));
-        let value_type = if self.table.contains_key("type") {
-            self.word("type", "type", &VALUE_TYPES, true)?
-        } else {
-            ValueType::Number
-        };
+        let value_type = self.value_type(ValueType::Number)?;
         Some(Body::Expression { for_anyone, value_type, written: written? })
+    }
+
+    fn value_type(&mut self, usual: ValueType) -> Option<ValueType> {
+        if self.table.contains_key("type") {
+            self.word("type", "type", &VALUE_TYPES, true)
+        } else {
+            Some(usual)
+        }
     }
 }

@@ -11,8 +11,11 @@ use toml::de::DeTable;
 use super::complaints::Complaints;
 use super::declaration::{self, Declaration};
 use super::fields::{Fields, is_name, refuse_unknown_keys};
+use super::resolved::ResolvedTypes;
 
 const ROOT_KEYS: [&str; 3] = ["version", "context", "feature"];
+/// In the copies that are kept only: see [`super::resolved`].
+const RESOLVED: &str = super::resolved::KEY;
 
 /// A whole file.
 #[derive(Debug, Default)]
@@ -20,6 +23,8 @@ pub(super) struct Document {
     pub(super) declarations: Vec<Declaration>,
     /// What a request may tell, ascending by name.
     pub(super) context: Vec<(Arc<str>, ValueType)>,
+    /// What a taxonomy said when this copy was kept.
+    pub(super) resolved: ResolvedTypes,
 }
 
 /// Reads every declaration that can be read; the rest become complaints.
@@ -33,14 +38,34 @@ pub(super) fn read(text: &str, complaints: &mut Complaints<'_>) -> Document {
         return Document::default();
     }
     let root = document.get_ref();
-    refuse_unknown_keys(root, |key| ROOT_KEYS.contains(&key), &ROOT_KEYS, complaints);
+    refuse_unknown_keys(root, |key| key == RESOLVED || ROOT_KEYS.contains(&key), &ROOT_KEYS, complaints);
     check_version(root, complaints);
     let context = {
         let mut fields = Fields { table: root, start: 0, complaints };
         let form = "a-z, 0-9 and _, starting with a letter, at most 100 bytes";
-        fields.types("context", is_name, form).unwrap_or_default()
+        let types = fields.types("context", is_name, form).unwrap_or_default();
+        types.into_iter().map(|(name, value_type)| (name, value_type.value)).collect()
     };
-    Document { declarations: read_declarations(root, complaints), context }
+    let resolved = read_resolved(root, complaints);
+    Document { declarations: read_declarations(root, complaints), context, resolved }
+}
+
+fn read_resolved(root: &DeTable<'_>, complaints: &mut Complaints<'_>) -> ResolvedTypes {
+    let Some(value) = root.get(RESOLVED) else { return ResolvedTypes::new() };
+    let Some(table) = value.get_ref().as_table() else {
+        let quoted = complaints.quote(value.span());
+        complaints.add(value.span().start, format!("`{RESOLVED}` is `{quoted}`"), "tables of types");
+        return ResolvedTypes::new();
+    };
+    let mut fields = Fields { table, start: value.span().start, complaints };
+    let mut resolved = ResolvedTypes::new();
+    for name in table.keys() {
+        let name = name.get_ref().as_ref();
+        let types = fields.types(name, |_| true, "").unwrap_or_default();
+        let types = types.into_iter().map(|(property, found)| (property, found.value));
+        resolved.insert(name.to_owned(), types.collect());
+    }
+    resolved
 }
 
 fn read_declarations(root: &DeTable<'_>, complaints: &mut Complaints<'_>) -> Vec<Declaration> {

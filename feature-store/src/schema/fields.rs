@@ -2,6 +2,7 @@
 //!
 //! Not here: which keys a table has (`document`, `declaration`).
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use augur_domain::event::{MAX_EVENT_NAME_BYTES, MAX_PROPERTY_NAME_BYTES};
@@ -174,24 +175,24 @@ impl<'t> Fields<'t, '_, '_> {
     }
 
     /// Sorted event names; `Some(empty)` when the key is absent, `None` after a complaint.
-    pub(super) fn events(&mut self) -> Option<Vec<Arc<str>>> {
+    pub(super) fn events(&mut self) -> Option<Vec<Located<Arc<str>>>> {
         if !self.table.contains_key("events") {
             return Some(Vec::new());
         }
         let elements = self.elements("events", MAX_EVENTS)?;
-        let mut names: Vec<Arc<str>> = Vec::new();
+        let mut names: Vec<Located<Arc<str>>> = Vec::new();
         let mut complete = true;
         for element in elements {
             let place = element.span().start;
             let quoted = self.complaints.quote(element.span());
             match element.get_ref().as_str() {
                 Some(name) if is_event_name(name) => {
-                    if names.iter().any(|known| &**known == name) {
+                    if names.iter().any(|known| &*known.value == name) {
                         let message = format!("event {quoted} is listed twice");
                         self.complaints.add(place, message, "each event once");
                         complete = false;
                     }
-                    names.push(name.into());
+                    names.push(Located { place, value: name.into() });
                 }
                 _ => {
                     self.complaints.add(place, format!("{quoted} is not an event name"), EVENT_NAME_FORM);
@@ -199,28 +200,28 @@ impl<'t> Fields<'t, '_, '_> {
                 }
             }
         }
-        names.sort_unstable();
+        names.sort_unstable_by(|left, right| left.value.cmp(&right.value));
         complete.then_some(names)
     }
 
     /// The name of a property.
-    pub(super) fn property(&mut self, expected: &str) -> Option<Arc<str>> {
+    pub(super) fn property(&mut self, expected: &str) -> Option<Located<Arc<str>>> {
         let Located { place, value: name } = self.text("property", Some(expected))?;
         if name.is_empty() || name.len() > MAX_PROPERTY_NAME_BYTES {
             let expected = format!("a property name of 1 to {MAX_PROPERTY_NAME_BYTES} bytes");
             self.complaints.add(place, format!("`property` has {} bytes", name.len()), expected);
             return None;
         }
-        Some(name.into())
+        Some(Located { place, value: name.into() })
     }
 
     /// The entries of a table, ascending by name; `Some(empty)` when the key is absent.
     fn entries<T>(
         &mut self,
-        key: &'static str,
+        key: &str,
         expected: &str,
         mut read: impl FnMut(&mut Self, &str, usize, &Spanned<DeValue<'t>>) -> Option<T>,
-    ) -> Option<Vec<(Arc<str>, T)>> {
+    ) -> Option<Vec<(Arc<str>, Located<T>)>> {
         let Some(value) = self.table.get(key) else { return Some(Vec::new()) };
         let Some(table) = value.get_ref().as_table() else {
             self.misfit(key, value, expected);
@@ -231,10 +232,11 @@ impl<'t> Fields<'t, '_, '_> {
             self.complaints.add(value.span().start, message, format!("1 to {MAX_ENTRIES}"));
             return None;
         }
-        let mut entries: Vec<(Arc<str>, T)> = Vec::new();
+        let mut entries: Vec<(Arc<str>, Located<T>)> = Vec::new();
         for (name, value) in table {
-            let word = name.get_ref().as_ref();
-            entries.push((Arc::from(word), read(self, word, name.span().start, value)?));
+            let (word, place) = (name.get_ref().as_ref(), name.span().start);
+            let value = read(self, word, place, value)?;
+            entries.push((Arc::from(word), Located { place, value }));
         }
         entries.sort_by(|(left, _), (right, _)| left.cmp(right));
         Some(entries)
@@ -243,10 +245,10 @@ impl<'t> Fields<'t, '_, '_> {
     /// Names with their types, ascending by name.
     pub(super) fn types(
         &mut self,
-        key: &'static str,
+        key: &str,
         is_good: fn(&str) -> bool,
         form: &str,
-    ) -> Option<Vec<(Arc<str>, ValueType)>> {
+    ) -> Option<Vec<(Arc<str>, Located<ValueType>)>> {
         let expected = format!("a table of names and types, like `{key} = {{ category = \"text\" }}`");
         self.entries(key, &expected, |fields, name, place, value| {
             if !is_good(name) {
@@ -271,7 +273,7 @@ impl<'t> Fields<'t, '_, '_> {
     }
 
     /// What an event of each name weighs, ascending by name.
-    pub(super) fn weights(&mut self) -> Option<Vec<(Arc<str>, f64)>> {
+    pub(super) fn weights(&mut self) -> Option<Vec<(Arc<str>, Located<f64>)>> {
         const EXPECTED: &str = "a weight per event, like `weights = { page_view = 1.0, purchase = 10.0 }`";
         if !self.table.contains_key("weights") {
             self.missing("weights", EXPECTED);
@@ -350,6 +352,52 @@ impl<'t> Fields<'t, '_, '_> {
             self.misfit(key, value, "`true` or `false`");
         }
         found.map(|found| Located { place: value.span().start, value: found })
+    }
+
+    /// A whole number, `absent` when the key is not there; `None` after a complaint.
+    pub(super) fn whole(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u32>,
+        absent: u32,
+    ) -> Option<u32> {
+        let Some(value) = self.table.get(key) else { return Some(absent) };
+        let found = value.get_ref().as_integer().and_then(|number| number.to_string().parse::<u32>().ok());
+        let found = found.filter(|number| range.contains(number));
+        if found.is_none() {
+            self.misfit(key, value, format!("a whole number from {} to {}", range.start(), range.end()));
+        }
+        found
+    }
+
+    /// Words of a closed list, each once, as declared; `None` when the key is absent or after a complaint.
+    pub(super) fn words<T: Copy>(
+        &mut self,
+        key: &'static str,
+        known: &[(&'static str, T)],
+    ) -> Option<Vec<T>> {
+        let elements = self.elements(key, known.len())?;
+        let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+        let mut found = Vec::new();
+        let mut seen = Vec::new();
+        for element in elements {
+            let word = element.get_ref().as_str().unwrap_or_default();
+            let place = element.span().start;
+            let quoted = self.complaints.quote(element.span());
+            let Some((_, meaning)) = known.iter().find(|(known, _)| *known == word) else {
+                let hint = did_you_mean(word, words.iter().copied());
+                let expected = format!("one of {}", words.join(", "));
+                self.complaints.add_with_hint(place, format!("unknown {quoted} in `{key}`"), expected, hint);
+                return None;
+            };
+            if seen.contains(&word) {
+                self.complaints.add(place, format!("{quoted} is listed twice in `{key}`"), "each word once");
+                return None;
+            }
+            seen.push(word);
+            found.push(*meaning);
+        }
+        Some(found)
     }
 
     /// The value that stands in where there is none.

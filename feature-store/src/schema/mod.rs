@@ -11,10 +11,13 @@ mod definition;
 mod derive;
 mod document;
 mod expand;
+mod explain;
 mod fields;
 mod filter;
 mod kind;
 mod output;
+mod properties;
+mod resolved;
 mod restrict;
 #[cfg(test)]
 mod tests;
@@ -25,11 +28,14 @@ use std::sync::Arc;
 use augur_domain::{ContentHash, Diagnostic, FeatureSet, Timestamp, ValueType};
 
 pub use context::{Context, NoContext};
+pub use explain::Explanation;
 pub(crate) use filter::Filter;
 pub(crate) use output::{Output, Source};
 
 use complaints::Complaints;
 use computed::Computed;
+
+use crate::taxonomy::Taxonomy;
 
 /// Feature definitions, compiled and immutable.
 ///
@@ -103,7 +109,6 @@ pub(crate) struct AggregateSpec {
 
 /// What an aggregate keeps of its events.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "not every kind can be declared yet"))]
 pub(crate) enum AggregateKind {
     /// Sums that halve with every half-life.
     Decayed {
@@ -154,7 +159,6 @@ pub(crate) enum AggregateKind {
 
 /// What a tile holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "not every kind can be declared yet"))]
 pub(crate) enum Statistic {
     /// The sum, or the count where there is no property.
     Sum,
@@ -173,7 +177,6 @@ pub(crate) struct RingSpec {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "not every kind can be declared yet"))]
 pub(crate) enum Measure {
     Decayed {
         index: usize,
@@ -230,7 +233,6 @@ pub(crate) enum Measure {
 /// What is read of a window. Which ones there are depends on the [`Statistic`] kept: `Sum` gives counts (without a
 /// property) or sums, `Moments` all but the extremes, `Extremes` these two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "not every kind can be declared yet"))]
 pub(crate) enum WindowStatistic {
     Count,
     Sum,
@@ -286,10 +288,21 @@ impl FeatureSchema {
     /// # Errors
     /// Every complaint about the text (at most 100), in the order of their places.
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
+        Self::parse_with(file, text, &Taxonomy::untyped())
+    }
+
+    /// [`Self::parse`] over events of a taxonomy: conditions may read the properties that it declares, and what can
+    /// never come as a feature wants it is refused.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_with(file: &str, text: &str, taxonomy: &Taxonomy) -> Result<Self, Vec<Diagnostic>> {
         let mut complaints = Complaints::new(file, text);
         let document = document::read(text, &mut complaints);
-        match compile::compile(document, &mut complaints) {
-            Some(schema) => Ok(Self { source: text.into(), ..schema }),
+        match compile::compile(document, taxonomy, &mut complaints) {
+            Some((schema, resolved)) => {
+                Ok(Self { source: resolved::self_contained(text, &resolved).into(), ..schema })
+            }
             None => Err(complaints.into_sorted()),
         }
     }
@@ -304,12 +317,17 @@ impl FeatureSchema {
     /// a window. The window is `[start, now]`; its start is on a tile border, at most a twelfth of the window
     /// before the declared length.
     pub fn windows(&self, now: Timestamp) -> Vec<Option<Timestamp>> {
-        let start = |output: &Output| match output.source {
-            Source::Aggregate { measure: Measure::Window { window_ms, hop_ms, .. }, .. } => {
-                let declared_ms = now.plus_millis(-window_ms).unix_ms();
-                Some(Timestamp::from_unix_ms(declared_ms.div_euclid(hop_ms) * hop_ms))
-            }
-            _ => None,
+        let start = |output: &Output| {
+            let Source::Aggregate { index, measure } = output.source else { return None };
+            let (window_ms, hop_ms) = match (measure, &self.aggregates.get(index)?.kind) {
+                (Measure::Window { window_ms, hop_ms, .. }, _) => (window_ms, hop_ms),
+                (Measure::DistinctWindow { window_ms }, AggregateKind::Distinct { rings, .. }) => {
+                    (window_ms, rings.iter().map(|ring| ring.hop_ms).min()?)
+                }
+                _ => return None,
+            };
+            let declared_ms = now.plus_millis(-window_ms).unix_ms();
+            Some(Timestamp::from_unix_ms(declared_ms.div_euclid(hop_ms).saturating_mul(hop_ms)))
         };
         self.outputs.iter().map(start).collect()
     }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+mod kinds;
+mod taxonomy;
+
 fn complaints(text: &str) -> Vec<String> {
     let found = FeatureSchema::parse("features.toml", text).unwrap_err();
     found.iter().map(ToString::to_string).collect()
@@ -118,15 +121,17 @@ fn every_complaint_is_collected_with_its_place() {
             "features.toml:4:8: `Bad Name` is not a feature name; expected a name like `purchases`: a-z, 0-9 and _, \
              starting with a letter, at most 100 bytes",
             "features.toml:5:8: unknown kind `decayed_cont`; expected one of decayed_count, decayed_sum, \
-             windowed_count, windowed_sum, time_since_last, time_since_first, sessions, engagement_score, ratio, \
-             derived, request; did you mean `decayed_count`?",
+             windowed_count, windowed_sum, windowed_mean, windowed_min, windowed_max, windowed_variance, \
+             windowed_standard_deviation, total_count, total_sum, time_since_last, time_since_first, first_value, \
+             last_value, sessions, distinct_count, top_k, engagement_score, ratio, derived, request; did you mean \
+             `decayed_count`?",
             "features.toml:9:15: `7w` is not a length of time in `half_lives`; expected a positive whole number and a \
              unit, like `250ms`, `30s`, `15m`, `12h` or `7d`",
             "features.toml:9:21: 3 in `half_lives` is not a length of time; expected text like \"30m\", \"24h\" or \"7d\"",
             "features.toml:10:1: `windows` has no meaning for kind decayed_count; expected `half_lives`, \
-             `events`, `where`, `property_types`, `retractable`",
+             `exact`, `events`, `where`, `property_types`, `retractable`",
             "features.toml:11:1: unknown key `evnts`; expected one of name, kind, max_age, default, description, unit, \
-             half_lives, events, where, property_types, retractable; did you mean `events`?",
+             half_lives, exact, events, where, property_types, retractable; did you mean `events`?",
             "features.toml:12:11: default 0x1 is not a value; expected a finite number like 0.0, `true` or `false`, or a \
              text of at most 256 bytes",
         ]

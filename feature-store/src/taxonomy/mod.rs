@@ -175,6 +175,16 @@ impl Taxonomy {
         self.events.get(&*name).or_else(|| self.events.get(self.aliases.get(&*name)?))
     }
 
+    /// Whether an event that is not declared never gets as far as features.
+    pub(crate) const fn refuses_unknown_events(&self) -> bool {
+        !matches!(self.unknown_events, UnknownEvents::Accept)
+    }
+
+    /// Whether a property that its event does not declare never gets as far as features.
+    pub(crate) const fn refuses_unknown_properties(&self) -> bool {
+        !matches!(self.unknown_properties, UnknownProperties::Accept)
+    }
+
     /// The declared properties of the event that `name` means, with their types, by name; `None` when it is not
     /// declared. Sensitive ones are left out: nothing that is stored has them.
     pub fn properties_of(&self, name: &str) -> Option<impl Iterator<Item = (&Arc<str>, ValueType)>> {

@@ -7,7 +7,8 @@ mod labels;
 mod training;
 
 pub use augur_feature_store::{
-    DifferenceKind, ExportOptions, Label, LabelSorter, SortedLabels, TrainingOptions, Verdict,
+    DifferenceKind, Explanation, ExportOptions, FeatureSchema, Label, LabelSorter, SortedLabels,
+    TrainingOptions, Verdict,
 };
 pub use bulk::Decided;
 pub use labels::{Population, Span, Task, cutoffs};

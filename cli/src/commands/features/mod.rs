@@ -1,8 +1,10 @@
-//! `augur features`: training sets as Parquet, and proof that what is served is what the event log says.
+//! `augur features`: definitions checked and explained, training sets as Parquet, and proof that what is served is what
+//! the event log says.
 //!
 //! Not here: computing features (the feature store).
 
 mod compare;
+mod definitions;
 mod export;
 mod labels;
 mod verify;
@@ -12,9 +14,11 @@ use clap::Subcommand;
 use crate::output::Output;
 use crate::{Error, Outcome};
 
-/// Export features as of given instants; verify what is served.
+/// Check feature definitions; export features as of given instants; verify what is served.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Check(definitions::Check),
+    Explain(definitions::Explain),
     Export(export::Args),
     Compare(compare::Args),
     Verify(verify::Args),
@@ -23,6 +27,8 @@ pub(crate) enum Command {
 /// Runs the command.
 pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
     match command {
+        Command::Check(args) => definitions::check(args, output),
+        Command::Explain(args) => definitions::explain(args, output),
         Command::Export(args) => export::run(args, output),
         Command::Compare(args) => compare::run(args, output),
         Command::Verify(args) => verify::run(args, output),
