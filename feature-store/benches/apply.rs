@@ -10,7 +10,7 @@ use augur_domain::event::EventKind;
 use augur_domain::ids::{MessageKey, UserKey};
 use augur_domain::value::Finite;
 use augur_domain::{Event, Timestamp, Value};
-use augur_feature_store::{FeatureSchema, NoContext, UserState, apply};
+use augur_feature_store::{FeatureSchema, NoContext, UserState, apply, read_record};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const EVENTS: [&str; 5] = ["page_view", "view_item", "add_to_cart", "begin_checkout", "purchase"];
@@ -68,6 +68,13 @@ fn benches(criterion: &mut Criterion) {
     );
     criterion.bench_function("apply", |bencher| {
         bencher.iter(|| apply(black_box(&state), black_box(&next), &schema))
+    });
+    criterion.bench_function("take_in", |bencher| {
+        let mut state = state.clone();
+        bencher.iter(|| state.take_in(black_box(&next), &schema));
+    });
+    criterion.bench_function("read_record", |bencher| {
+        bencher.iter(|| read_record(black_box(&record), next.event_time, &schema, &NoContext));
     });
     criterion.bench_function("read", |bencher| {
         bencher.iter(|| black_box(&state).read(next.event_time, &schema, &NoContext))

@@ -3,134 +3,22 @@
 //!
 //! Not here: examples; those stand beside each kind.
 
+mod cases;
+mod plain;
+
 use augur_domain::ids::MessageKey;
 use augur_domain::time::MINUTE_MS;
 use augur_domain::value::Finite;
-use augur_domain::{Timestamp, Value, ValueType, math};
+use augur_domain::{Timestamp, Value};
 use proptest::prelude::*;
 
-use super::testing::{at, spec};
-use super::{Aggregate, Input, Measured, MeasuredValue, measure_body};
+use super::testing::at;
+use super::{Aggregate, Measured, MeasuredValue, measure_body};
 use crate::bytes::Reader;
-use crate::schema::{AggregateKind, AggregateSpec, Measure, RingSpec, Statistic, WindowStatistic};
+use crate::schema::{AggregateKind, Measure, WindowStatistic};
 
-const GAP_MS: i64 = 20 * MINUTE_MS;
-const HALF_LIVES_MS: [i64; 2] = [7 * MINUTE_MS, 60_000];
-/// Windows of an hour on tiles of five minutes and of a quarter of an hour on one.
-const RINGS: [RingSpec; 2] = [
-    RingSpec { hop_ms: MINUTE_MS, longest_window_ms: 15 * MINUTE_MS },
-    RingSpec { hop_ms: 5 * MINUTE_MS, longest_window_ms: 60 * MINUTE_MS },
-];
-
-/// One kind under test.
-struct Case {
-    name: &'static str,
-    spec: AggregateSpec,
-    measures: Vec<Measure>,
-    /// Whether states are equal to the bit; otherwise reads agree to this part of the sum of absolute parts.
-    rounding: Option<f64>,
-}
-
-#[derive(Debug, Clone)]
-struct Happened {
-    at: Timestamp,
-    message_key: MessageKey,
-    is_page: bool,
-    weight: f64,
-    value: Value,
-}
-
-impl Happened {
-    fn input(&self, case: &Case) -> Input<'_> {
-        let weight = if case.spec.counts() { 1.0 } else { self.weight };
-        let Self { at, message_key, is_page, ref value, .. } = *self;
-        Input { at, message_key, is_page, weight, value: Some(value) }
-    }
-}
-
-fn windows(what: &[WindowStatistic]) -> Vec<Measure> {
-    let rings = RINGS.iter().enumerate();
-    rings
-        .flat_map(|(ring, &RingSpec { hop_ms, longest_window_ms: window_ms })| {
-            what.iter().map(move |&what| Measure::Window { ring, window_ms, hop_ms, what })
-        })
-        .collect()
-}
-
-fn cases() -> Vec<Case> {
-    use WindowStatistic::{Count, Max, Mean, Min, StandardDeviation, Sum, Variance};
-    let case = |name, kind, counts, measures: Vec<Measure>, rounding| Case {
-        name,
-        spec: spec(kind, counts),
-        measures,
-        rounding,
-    };
-    let windowed = |statistic, exact_events, exact| AggregateKind::Windowed {
-        rings: RINGS.to_vec(),
-        statistic,
-        exact_events,
-        exact,
-    };
-    let decayed = |exact| AggregateKind::Decayed { half_lives_ms: HALF_LIVES_MS.to_vec(), exact };
-    let decays: Vec<Measure> = HALF_LIVES_MS
-        .iter()
-        .enumerate()
-        .map(|(index, &half_life_ms)| Measure::Decayed { index, half_life_ms })
-        .collect();
-    let distinct = |rings: &[RingSpec], exact_values| AggregateKind::Distinct {
-        rings: rings.to_vec(),
-        exact_values,
-        precision: 12,
-    };
-    let distinct_windows = || {
-        let measures = RINGS.iter().map(|ring| Measure::DistinctWindow { window_ms: ring.longest_window_ms });
-        measures.collect::<Vec<_>>()
-    };
-    let edge = |last| AggregateKind::Edge { last, value_type: ValueType::Text };
-    let top =
-        |half_life_ms| AggregateKind::TopK { k: 3, capacity: 12, half_life_ms, value_type: ValueType::Text };
-    let tops = |rank| [Measure::TopValue { rank }, Measure::TopCount { rank }, Measure::TopShare { rank }];
-    let gap_ms = GAP_MS;
-    let sessions = vec![
-        Measure::SessionCount { gap_ms },
-        Measure::CurrentEvents { gap_ms },
-        Measure::CurrentLength { gap_ms },
-        Measure::CurrentPages { gap_ms },
-        Measure::MeanLength { gap_ms },
-        Measure::BounceShare { gap_ms },
-        Measure::EventsPerSession { gap_ms },
-    ];
-    let (moments, deviations) = (vec![Count, Sum, Mean], vec![Variance, StandardDeviation]);
-    vec![
-        case("decayed counts", decayed(false), true, decays.clone(), Some(1e-12)),
-        case("decayed sums", decayed(false), false, decays.clone(), Some(1e-12)),
-        case("decayed counts in cells", decayed(true), true, decays.clone(), None),
-        case("decayed sums in cells", decayed(true), false, decays, None),
-        case("windowed counts", windowed(Statistic::Sum, 0, false), true, windows(&[Count]), None),
-        case("windowed sums", windowed(Statistic::Sum, 0, false), false, windows(&[Sum]), Some(1e-12)),
-        case("windowed fixed sums", windowed(Statistic::Sum, 0, true), false, windows(&[Sum]), None),
-        case("kept counts", windowed(Statistic::Sum, 5, false), true, windows(&[Count]), None),
-        case("kept fixed sums", windowed(Statistic::Sum, 5, true), false, windows(&[Sum]), None),
-        case("windowed means", windowed(Statistic::Moments, 0, false), false, windows(&moments), Some(1e-11)),
-        case("deviations", windowed(Statistic::Moments, 4, false), false, windows(&deviations), Some(1e-10)),
-        case("extremes", windowed(Statistic::Extremes, 0, false), false, windows(&[Min, Max]), None),
-        case("kept extremes", windowed(Statistic::Extremes, 3, false), false, windows(&[Min, Max]), None),
-        case("total count", AggregateKind::Total { exact: false }, true, vec![Measure::Total], None),
-        case("total sum", AggregateKind::Total { exact: false }, false, vec![Measure::Total], Some(1e-12)),
-        case("total fixed sum", AggregateKind::Total { exact: true }, false, vec![Measure::Total], None),
-        case("recency", AggregateKind::Recency, true, vec![Measure::SinceLast, Measure::SinceFirst], None),
-        case("first value", edge(false), false, vec![Measure::FirstValue], None),
-        case("last value", edge(true), false, vec![Measure::LastValue], None),
-        case("sessions", AggregateKind::Sessions { gap_ms }, true, sessions, None),
-        case("few distinct values", distinct(&[], 64), false, vec![Measure::Distinct], None),
-        case("distinct values", distinct(&[], 4), false, vec![Measure::Distinct], None),
-        case("few distinct in windows", distinct(&RINGS, 64), false, distinct_windows(), None),
-        case("distinct in windows", distinct(&RINGS, 3), false, distinct_windows(), None),
-        case("distinct, sketch only", distinct(&RINGS, 0), false, distinct_windows(), None),
-        case("top values", top(None), false, [tops(0), tops(2)].concat(), None),
-        case("decayed top values", top(Some(30 * MINUTE_MS)), false, tops(0)[1..].to_vec(), Some(1e-12)),
-    ]
-}
+use cases::{Case, GAP_MS, Happened, RINGS, cases};
+use plain::plain;
 
 fn state_of<'a>(events: impl IntoIterator<Item = &'a Happened>, case: &Case) -> Aggregate {
     let mut state = Aggregate::Empty;
@@ -195,103 +83,6 @@ fn number(measured: &Measured) -> f64 {
     match measured.value {
         MeasuredValue::Number(number) => number,
         MeasuredValue::Text(_) => panic!("a text"),
-    }
-}
-
-/// The plain definition: a loop over all events. `None` where there is no value.
-fn plain(
-    measure: Measure,
-    events: &[Happened],
-    now: Timestamp,
-    start: Option<Timestamp>,
-    case: &Case,
-) -> Option<f64> {
-    let weight = |event: &Happened| event.input(case).weight;
-    let inside: Vec<&Happened> =
-        events.iter().filter(|event| start.is_none_or(|start| event.at >= start)).collect();
-    let weights = || inside.iter().map(|event| weight(event));
-    let (count, sum) = (inside.len() as f64, weights().sum::<f64>());
-    let since = |time: Option<Timestamp>| time.map(|time| now.millis_since(time) as f64 / 1_000.0);
-    let by_value = || {
-        let mut texts: Vec<&str> = inside.iter().filter_map(|event| event.value.as_text()).collect();
-        texts.sort_unstable();
-        texts.dedup();
-        texts
-    };
-    match measure {
-        Measure::Decayed { half_life_ms, .. } => {
-            let parts = events.iter().map(|event| {
-                let age_ms = now.millis_since(event.at);
-                weight(event) * math::exp2(-(age_ms as f64) / half_life_ms as f64)
-            });
-            Some(parts.sum())
-        }
-        Measure::Total => Some(sum),
-        Measure::Window { what, .. } => match what {
-            WindowStatistic::Count => Some(count),
-            WindowStatistic::Sum => Some(sum),
-            _ if inside.is_empty() => None,
-            WindowStatistic::Mean => Some(sum / count),
-            WindowStatistic::Min => weights().min_by(f64::total_cmp),
-            WindowStatistic::Max => weights().max_by(f64::total_cmp),
-            WindowStatistic::Variance | WindowStatistic::StandardDeviation => {
-                let mean = sum / count;
-                let variance = weights().map(|weight| (weight - mean) * (weight - mean)).sum::<f64>() / count;
-                let deviation = what == WindowStatistic::StandardDeviation;
-                Some(if deviation { math::sqrt(variance) } else { variance })
-            }
-        },
-        Measure::SinceLast => since(events.iter().map(|event| event.at).max()),
-        Measure::SinceFirst => since(events.iter().map(|event| event.at).min()),
-        Measure::Distinct | Measure::DistinctWindow { .. } => Some(by_value().len() as f64),
-        Measure::TopCount { rank } | Measure::TopShare { rank } => {
-            let AggregateKind::TopK { half_life_ms, .. } = case.spec.kind else { return None };
-            let weigh = |event: &Happened| {
-                half_life_ms.map_or(1.0, |half_life_ms| math::decay(now.millis_since(event.at), half_life_ms))
-            };
-            let of = |text: &str| {
-                let those = events.iter().filter(|event| event.value.as_text() == Some(text));
-                those.map(weigh).sum::<f64>()
-            };
-            let mut counts: Vec<f64> = by_value().into_iter().map(of).collect();
-            counts.sort_by(|one, two| two.total_cmp(one));
-            let total: f64 = events.iter().map(weigh).sum();
-            let share = matches!(measure, Measure::TopShare { .. });
-            counts.get(rank as usize).map(|count| if share { count / total } else { *count })
-        }
-        _ => plain_sessions(measure, events, now),
-    }
-}
-
-fn plain_sessions(measure: Measure, events: &[Happened], now: Timestamp) -> Option<f64> {
-    let mut sorted: Vec<&Happened> = events.iter().collect();
-    sorted.sort_by_key(|event| event.at);
-    let mut sessions: Vec<Vec<&Happened>> = Vec::new();
-    for event in sorted {
-        match sessions.last_mut() {
-            Some(open) if event.at.millis_since(open[open.len() - 1].at) <= GAP_MS => open.push(event),
-            _ => sessions.push(vec![event]),
-        }
-    }
-    let last = |session: &Vec<&Happened>| session[session.len() - 1].at;
-    let count = sessions.len() as f64;
-    let length_ms: i64 = sessions.iter().map(|session| last(session).millis_since(session[0].at)).sum();
-    let open = sessions.last().filter(|session| now.millis_since(last(session)) <= GAP_MS);
-    match measure {
-        Measure::SessionCount { .. } => Some(count),
-        Measure::MeanLength { .. } => Some(length_ms as f64 / count / 1_000.0),
-        Measure::BounceShare { .. } => {
-            Some(sessions.iter().filter(|session| session.len() == 1).count() as f64 / count)
-        }
-        Measure::EventsPerSession { .. } => Some(events.len() as f64 / count),
-        Measure::CurrentEvents { .. } => Some(open.map_or(0.0, |open| open.len() as f64)),
-        Measure::CurrentPages { .. } => {
-            Some(open.map_or(0.0, |open| open.iter().filter(|event| event.is_page).count() as f64))
-        }
-        Measure::CurrentLength { .. } => {
-            Some(open.map_or(0.0, |open| now.millis_since(open[0].at) as f64 / 1_000.0))
-        }
-        _ => None,
     }
 }
 
@@ -533,4 +324,43 @@ proptest! {
             }
         }
     }
+}
+
+/// Six events in three quarters of an hour, out of order.
+fn golden_history() -> Vec<Happened> {
+    let events = [
+        (0, 19.99, "a"),
+        (2_400, 5.0, "b"),
+        (60, 0.1, "a"),
+        (1_500, -3.5, "c"),
+        (2_700, 7.25, "d"),
+        (30, 2.0, "e"),
+    ];
+    let numbered = events.into_iter().enumerate();
+    let happened = numbered.map(|(index, (at_secs, weight, value))| Happened {
+        at: at(1_767_225_600_000 + at_secs * 1_000),
+        message_key: MessageKey::from_bytes([index as u8; 16]),
+        is_page: index % 2 == 0,
+        weight,
+        value: Value::Text(value.into()),
+    });
+    happened.collect()
+}
+
+#[test]
+fn golden_bytes() {
+    let events = golden_history();
+    let found: Vec<(&str, String)> = cases()
+        .iter()
+        .map(|case| {
+            let bytes = bytes_of(&state_of(&events, case), case);
+            (case.name, bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        })
+        .collect();
+    let golden: Vec<(&str, String)> = include_str!("properties/golden_bytes.txt")
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, hex)| (name, hex.to_owned()))
+        .collect();
+    assert_eq!(found, golden, "stored states depend on these bytes");
 }
