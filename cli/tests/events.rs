@@ -44,3 +44,57 @@ fn a_taxonomy_is_checked_and_listed() {
     assert_eq!((&json["valid"], &json["faults"][0]["line"]), (&false.into(), &3.into()));
     assert_eq!(augur(&["events", "check", "no-such-file"]).status.code(), Some(1));
 }
+
+#[test]
+fn the_quarantine_is_worked_off_and_an_event_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let data = data.to_str().unwrap();
+    let rows = dir.path().join("orders.csv");
+    // Text where the shipped taxonomy wants a number, and a name that breaks the rule.
+    std::fs::write(&rows, "id,u,t,e,v\nm1,ada,1795366965,purchase,20\nm2,ada,1795366966,purchase,x12\nm3,ada,1795366967,b\u{7},1\n")
+        .unwrap();
+    let maps = ["message_id=id", "user_id=u", "timestamp=t:s", "event=e"];
+    let maps = maps.iter().flat_map(|map| ["--map", map]);
+    let arguments: Vec<&str> = ["import", rows.to_str().unwrap(), "--data", data, "--prop", "value=v"]
+        .into_iter()
+        .chain(maps)
+        .collect();
+    assert_eq!(augur(&arguments).status.code(), Some(3));
+
+    let run = |arguments: &[&str]| {
+        let out = augur(&[&["--json", "events"], arguments, &["--data", data]].concat());
+        let json: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
+        (out.status.code().unwrap(), json)
+    };
+    let (_, listed) = run(&["quarantine", "list"]);
+    let entries = listed["entries"].as_array().unwrap();
+    let told: Vec<_> = entries.iter().map(|entry| entry["reason"].as_str().unwrap()).collect();
+    assert_eq!(told, ["WRONG_TYPE", "INVALID_NAME"]);
+    let number = entries[0]["number"].to_string();
+    let (_, shown) = run(&["quarantine", "show", &number]);
+    assert_eq!((&shown["properties"]["value"], &shown["whole"]), (&"x12".into(), &true.into()));
+    assert_eq!(run(&["quarantine", "show", "999"]).0, 1);
+
+    let (code, stays) = run(&["quarantine", "replay", &number]);
+    assert_eq!((code, &stays["stays"][0]["reason"]), (3, &"WRONG_TYPE".into()));
+    let mended = ["quarantine", "replay", "--all", "--event", "purchase", "--set", "properties.value=12"];
+    let (code, replayed) = run(&mended);
+    assert_eq!((code, &replayed["accepted"]), (0, &1.into()), "{replayed}");
+    assert_eq!(run(&["quarantine", "delete", "--all"]).1["deleted"], 1);
+    assert_eq!(run(&["quarantine", "list"]).1["entries"], serde_json::json!([]));
+
+    // The shipped taxonomy says what may be taken back.
+    let retract = |message: &str| run(&["retract", "--user-id", "ada", "--message-id", message]);
+    assert_eq!(retract("nothing").1["reason"], "UNKNOWN_ORIGINAL");
+    assert_eq!(retract("m2").1["reason"], "NOT_RETRACTABLE");
+    let file = dir.path().join("data/events.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("An order was paid\"", "An order was paid\"\nretractable = true"))
+        .unwrap();
+    let (code, taken) = retract("m2");
+    assert_eq!((code, &taken["outcome"]), (0, &"ACCEPTED".into()), "{taken}");
+    assert_eq!(retract("m2").1["outcome"], "DUPLICATE");
+    let verified = augur(&["features", "verify", "--data", data]);
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+}

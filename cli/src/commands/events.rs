@@ -1,6 +1,10 @@
-//! `augur events`: the taxonomy, checked and listed.
+//! `augur events`: the taxonomy, checked and listed; events taken back; the quarantine.
 //!
-//! Not here: what it means (`augur_server::Taxonomy`), or events that were set aside (`quarantine`).
+//! Not here: what a taxonomy means (`augur_server::Taxonomy`).
+
+mod place;
+mod quarantine;
+mod retract;
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +21,7 @@ use crate::{Error, Outcome};
 /// Longest taxonomy that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// Check and list which events may come.
+/// Which events may come, which were set aside, and which are taken back.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check a taxonomy. Exit code 3 when it has faults.
@@ -38,6 +42,14 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE", conflicts_with = "data")]
         file: Option<PathBuf>,
     },
+    /// Take an accepted event back: a refund, a bot, a duplicate found later. Exit code 3 when it cannot be.
+    #[command(after_help = "\
+Example:
+  augur events retract --user-id u-1 --message-id order-17 --endpoint http://127.0.0.1:7401")]
+    Retract(retract::Retract),
+    /// Events that were set aside.
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
 }
 
 #[derive(Debug, Serialize)]
@@ -112,6 +124,8 @@ impl From<&DeclaredEvent> for Event {
 pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
     match command {
         Command::Check { file } => check(file, output),
+        Command::Retract(args) => retract::run(args, output),
+        Command::Quarantine(command) => quarantine::run(command, output),
         Command::List { data, file } => {
             let file = match (data, file) {
                 (Some(data), _) => declared_in(&Directory::open(data)?.config()?)?,
@@ -120,6 +134,11 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
             list(&file, output)
         }
     }
+}
+
+/// A word of the wire without what it begins with.
+fn word(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix).unwrap_or(name).to_owned()
 }
 
 fn declared_in(config: &Config) -> Result<PathBuf, Error> {
