@@ -51,7 +51,8 @@ pub struct Exported {
 
 /// Writes rows to `path`, replacing what is there only when all went well. Columns: `user` (the key in hexadecimal),
 /// `at`, `label`, `label_index` (which label of those asked for, from 0), then the features in slot order: doubles,
-/// texts or booleans. The file's metadata names the feature set. `progress` is told the number of rows now and then.
+/// texts or booleans. The file's metadata names the feature set and each
+/// feature's definition. `progress` is told the number of rows now and then.
 ///
 /// # Errors
 /// The first error among the rows, [`Error::File`] for what the file system refused or for a feature called like
@@ -157,7 +158,12 @@ fn properties(features: &FeatureSet, options: &ExportOptions) -> WriterPropertie
     let feature_set = ("augur.feature_set".to_owned(), features.hash().to_string());
     let seen = if options.rows.inclusive { "before and at the instant" } else { "before the instant" };
     let seen = ("augur.events_seen".to_owned(), seen.to_owned());
-    let pairs = [feature_set, seen].into_iter().chain(options.metadata.iter().cloned());
+    // Names and hashes need no escapes in JSON.
+    let definitions =
+        features.features().iter().map(|info| format!("\"{}\":\"{}\"", info.name, info.definition));
+    let definitions = format!("{{{}}}", definitions.collect::<Vec<_>>().join(","));
+    let definitions = ("augur.definitions".to_owned(), definitions);
+    let pairs = [feature_set, definitions, seen].into_iter().chain(options.metadata.iter().cloned());
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(MAX_GROUP_ROWS))

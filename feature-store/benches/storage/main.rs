@@ -1,10 +1,13 @@
-//! What the durable store costs on a real disk: ingest beside the bare engine, and reads as the users grow in number.
+//! What the durable store costs on a real disk: ingest beside the bare engine, reads as the users grow in number, and
+//! training exports within a bound of memory.
 //!
-//! `cargo bench -p augur-feature-store --bench storage -- ingest [EVENTS]` and `-- scale [USERS]`; `TMPDIR` says on which
+//! `cargo bench -p augur-feature-store --bench storage -- ingest [EVENTS]`, `-- scale [USERS]` and
+//! `-- export [EVENTS]`; `TMPDIR` says on which
 //! disk. Run as a test, everything is tiny and only has to work. Not here: the aggregates' own cost (`apply.rs`).
 
 #![expect(clippy::print_stdout, reason = "a benchmark tells what it measured")]
 
+mod export;
 mod ingest;
 mod scale;
 mod shop;
@@ -18,13 +21,16 @@ fn main() -> Result<(), Failure> {
     match arguments.first().map(String::as_str) {
         Some("ingest") if measures => ingest::measure(size(400_000)?),
         Some("scale") if measures => scale::measure(size(1_000_000)?),
+        Some("export") if measures => export::measure(size(1_000_000)?),
         _ if measures => {
             ingest::measure(400_000)?;
-            scale::measure(1_000_000)
+            scale::measure(1_000_000)?;
+            export::measure(1_000_000)
         }
         _ => {
             ingest::measure(2_000)?;
-            scale::measure(1_000)
+            scale::measure(1_000)?;
+            export::measure(2_000)
         }
     }
 }

@@ -18,6 +18,8 @@ use crate::import::{self, Cell, Format};
 use crate::output::{Output, grouped, table};
 use crate::{Error, Outcome, progress};
 
+/// A smaller difference is none: a double that small has lost digits already.
+const NEGLIGIBLE: f64 = 1e-300;
 /// Differences told one by one.
 const MOST_SHOWN: usize = 20;
 
@@ -50,7 +52,7 @@ pub(crate) struct Args {
     /// Which column is which feature. Without any, all columns with the name of a feature are compared.
     #[arg(long, value_name = "COLUMN=FEATURE")]
     map: Vec<String>,
-    /// Largest difference, relative to the golden value.
+    /// Largest difference, relative to the golden value. One below 1e-300 is none.
     #[arg(long, default_value_t = 1e-9)]
     tolerance: f64,
     /// The golden values were written with so many significant digits: each stands for every number that is written
@@ -281,7 +283,7 @@ impl Compared {
         let good = match (expected, found) {
             (Some(expected), Some(found)) => {
                 (expected - found).abs()
-                    <= args.tolerance * expected.abs() + half_digit(expected, args.digits)
+                    <= args.tolerance * expected.abs() + half_digit(expected, args.digits) + NEGLIGIBLE
             }
             (None, None) => true,
             _ => false,
@@ -292,7 +294,7 @@ impl Compared {
             counts.values += 1;
             counts.different += u64::from(!good);
             if let (Some(expected), Some(found)) = (expected, found)
-                && expected != 0.0
+                && expected.abs() > NEGLIGIBLE
             {
                 let relative = ((expected - found) / expected).abs();
                 counts.largest_relative_difference = counts.largest_relative_difference.max(relative);
