@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, mpsc};
 
+use augur_domain::event::EventKind;
+use augur_domain::ids::MessageKey;
 use augur_domain::time::{DAY_MS, HOUR_MS};
-use augur_domain::{Event, FeatureStatus};
+use augur_domain::{Event, FeatureStatus, Value};
 use proptest::prelude::*;
 
 use super::*;
@@ -86,6 +88,10 @@ fn by_definition(store: &FeatureStore, labels: &[Label], inclusive: bool) -> Vec
 
 /// Stores events with the instants from which they are visible, past the writers.
 fn stored(events: &[(Event, Option<i64>)]) -> FeatureStore {
+    stored_as(events, schema())
+}
+
+fn stored_as(events: &[(Event, Option<i64>)], schema: FeatureSchema) -> FeatureStore {
     let memory = Arc::new(MemoryStore::new());
     let mut sequences = std::collections::BTreeMap::new();
     for (event, later_ms) in events {
@@ -97,7 +103,7 @@ fn stored(events: &[(Event, Option<i64>)]) -> FeatureStore {
         let new = NewEvent { user: event.user, sequence: *sequence, message_key: event.message_key, record };
         memory.commit(&Commit { events: vec![new], ..Commit::default() }).unwrap();
     }
-    FeatureStore::with_store(memory, &Config::new("unused"), Arc::new(schema()), |_| {}).unwrap()
+    FeatureStore::with_store(memory, &Config::new("unused"), Arc::new(schema), |_| {}).unwrap()
 }
 
 proptest! {
@@ -127,6 +133,208 @@ proptest! {
         rows.events = EventLog::open(&*store.store, block_bytes).unwrap();
         let found: Vec<_> = rows.map(|row| row.map(|row| (row.label, row.features)).unwrap()).collect();
         prop_assert_eq!(found, by_definition(&store, &labels, inclusive));
+    }
+}
+
+/// One of every kind, in every way to keep it.
+const EVERY_KIND: &str = r#"
+version = 1
+
+[context]
+cart_value = "number"
+
+[[feature]]
+name = "decayed"
+kind = "decayed_sum"
+property = "value"
+half_lives = ["1h", "7d"]
+
+[[feature]]
+name = "decayed_exact"
+kind = "decayed_count"
+half_lives = ["1d"]
+exact = true
+
+[[feature]]
+name = "score"
+kind = "engagement_score"
+weights = { purchase = 5.0, view_item = 0.5 }
+half_lives = ["1d"]
+
+[[feature]]
+name = "count"
+kind = "windowed_count"
+windows = ["1h", "1d"]
+
+[[feature]]
+name = "count_exact"
+kind = "windowed_count"
+windows = ["1h", "1d"]
+exact_events = 5
+
+[[feature]]
+name = "sum"
+kind = "windowed_sum"
+property = "value"
+windows = ["1h", "7d"]
+exact = true
+
+[[feature]]
+name = "mean"
+kind = "windowed_mean"
+property = "value"
+windows = ["1d"]
+
+[[feature]]
+name = "least"
+kind = "windowed_min"
+property = "value"
+windows = ["1d"]
+
+[[feature]]
+name = "greatest"
+kind = "windowed_max"
+property = "value"
+windows = ["1d"]
+
+[[feature]]
+name = "variance"
+kind = "windowed_variance"
+property = "value"
+windows = ["7d"]
+
+[[feature]]
+name = "deviation"
+kind = "windowed_standard_deviation"
+property = "value"
+windows = ["7d"]
+
+[[feature]]
+name = "total"
+kind = "total_count"
+where = "properties.value > 10.0"
+property_types = { value = "number" }
+
+[[feature]]
+name = "total_spent"
+kind = "total_sum"
+property = "value"
+exact = true
+
+[[feature]]
+name = "since_last"
+kind = "time_since_last"
+
+[[feature]]
+name = "since_first"
+kind = "time_since_first"
+events = ["purchase"]
+
+[[feature]]
+name = "first"
+kind = "first_value"
+property = "value"
+type = "number"
+
+[[feature]]
+name = "last"
+kind = "last_value"
+property = "item"
+type = "text"
+
+[[feature]]
+name = "sessions"
+kind = "sessions"
+gap = "30m"
+measures = ["count", "current_events", "current_length_secs", "mean_length_secs", "current_pages", "bounce_share", "events_per_session"]
+
+[[feature]]
+name = "different"
+kind = "distinct_count"
+property = "item"
+exact_values = 2
+
+[[feature]]
+name = "different_lately"
+kind = "distinct_count"
+property = "item"
+windows = ["1h", "7d"]
+exact_values = 2
+
+[[feature]]
+name = "top"
+kind = "top_k"
+property = "item"
+k = 2
+capacity = 3
+measures = ["value", "share", "count"]
+
+[[feature]]
+name = "top_lately"
+kind = "top_k"
+property = "item"
+half_life = "1d"
+
+[[feature]]
+name = "share"
+kind = "ratio"
+numerator = "total"
+denominator = "since_last"
+
+[[feature]]
+name = "both"
+kind = "derived"
+expression = "features.count_1d + features.different"
+
+[[feature]]
+name = "cart"
+kind = "request"
+expression = "context.cart_value / features.total_spent"
+default = 1.0
+"#;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    /// An event at the instant of a label or a millisecond behind it changes nothing, nor does anything else that was
+    /// not visible before: late arrivals, events that were linked or taken back later. For every kind of feature.
+    #[test]
+    fn nothing_leaks_into_any_kind_of_feature(
+        events in history(2, 40),
+        items in prop::collection::vec(0..6_u8, 40),
+        later in prop::collection::vec(prop::option::weighted(0.3, 0..3 * DAY_MS), 40),
+        taken_back in prop::collection::vec((0..40_usize, 0..2 * DAY_MS), 0..6),
+        instants in prop::collection::vec((0..2_u8, 0..13 * DAY_MS), 0..4),
+        on_events in prop::collection::vec((0..46_usize, -1..=1_i64), 1..6),
+    ) {
+        let mut log: Vec<(Event, Option<i64>)> = Vec::new();
+        for ((mut event, item), later_ms) in events.into_iter().zip(items).zip(later) {
+            event.properties.insert(0, ("item".into(), Value::Text(format!("item-{item}").into())));
+            log.push((event, later_ms));
+        }
+        for (number, (index, later_ms)) in taken_back.into_iter().enumerate() {
+            let Some((original, from_ms)) = log.get(index).cloned() else { continue };
+            if original.kind == EventKind::Retract {
+                continue;
+            }
+            let message_key = MessageKey::from_bytes([200 + number as u8; 16]);
+            let event = Event { kind: EventKind::Retract, message_key, ..original };
+            log.push((event, Some(from_ms.unwrap_or(0) + later_ms)));
+        }
+        let visible_at = |(event, later_ms): &(Event, Option<i64>)| event.event_time.plus_millis(later_ms.unwrap_or(0));
+        let mut labels: Vec<Label> = instants.iter().map(|&(who, at_ms)| label(who, at_ms)).collect();
+        labels.extend(on_events.iter().filter_map(|&(index, offset)| {
+            let (event, _) = log.get(index)?;
+            Some(Label { user: event.user, at: visible_at(&log[index]).plus_millis(offset), outcome: None })
+        }));
+        let schema = || FeatureSchema::parse("features.toml", EVERY_KIND).unwrap();
+        let all = stored_as(&log, schema());
+        for row in rows(&all, &labels) {
+            let before: Vec<_> = log.iter().filter(|entry| visible_at(entry) < row.at).cloned().collect();
+            let known = stored_as(&before, schema());
+            let label = [Label { user: row.user, at: row.at, outcome: None }];
+            prop_assert_eq!(&row.features, &rows(&known, &label)[0].features);
+        }
     }
 }
 
@@ -194,6 +402,12 @@ fn an_exported_file_reads_back_value_by_value() {
     assert_eq!(exported.rows, 10_000);
     assert_eq!(exported.bytes, std::fs::metadata(&path).unwrap().len());
     let builder = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&path).unwrap()).unwrap();
+    let metadata = builder.metadata().file_metadata().key_value_metadata().unwrap();
+    let told =
+        |key: &str| metadata.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.clone()).unwrap();
+    assert_eq!(told("augur.feature_set"), features.hash().to_string());
+    let first = &features.features()[0];
+    assert!(told("augur.definitions").starts_with(&format!("{{\"{}\":\"{}\"", first.name, first.definition)));
     let batches: Vec<RecordBatch> = builder.build().unwrap().map(Result::unwrap).collect();
     let expected = rows(&store, &labels);
     let mut expected = expected.iter();
