@@ -144,7 +144,11 @@ async fn load_until_killed(
 }
 
 async fn applied(client: &Client, subjects: Vec<v1::Subject>) -> Vec<u64> {
-    let request = v1::BatchGetFeaturesRequest { subjects, features: vec!["events_3d".into()] };
+    let request = v1::BatchGetFeaturesRequest {
+        subjects,
+        features: vec!["events_3d".into()],
+        ..v1::BatchGetFeaturesRequest::default()
+    };
     let answer = client.features().batch_get_features(request).await.unwrap().into_inner();
     answer.results.iter().map(|result| result.events_applied).collect()
 }

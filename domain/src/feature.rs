@@ -2,6 +2,7 @@
 //!
 //! Not here: how a feature is computed (`feature-store`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ids::ContentHash;
@@ -31,15 +32,46 @@ pub struct FeatureInfo {
 pub struct FeatureSet {
     hash: ContentHash,
     features: Vec<FeatureInfo>,
+    /// Slots; of a name that occurs twice, the first.
+    by_name: BTreeMap<Arc<str>, usize>,
+    named: Vec<NamedFeatures>,
+}
+
+/// A declared list of features that applications and models ask for together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedFeatures {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The declared sentence that says what it is for.
+    pub description: Arc<str>,
+    /// Its members, in the declared order, each once.
+    pub slots: Vec<usize>,
+    /// Hash of the members' names and definitions.
+    pub version: ContentHash,
 }
 
 impl FeatureSet {
     /// A set of `features` whose definitions hash to `hash`.
-    pub const fn new(hash: ContentHash, features: Vec<FeatureInfo>) -> Self {
-        Self { hash, features }
+    pub fn new(hash: ContentHash, features: Vec<FeatureInfo>) -> Self {
+        let mut by_name = BTreeMap::new();
+        for (slot, feature) in features.iter().enumerate() {
+            by_name.entry(Arc::clone(&feature.name)).or_insert(slot);
+        }
+        Self { hash, features, by_name, named: Vec::new() }
     }
 
-    /// Hash of the definitions.
+    /// The set with named lists of its features.
+    #[must_use]
+    pub fn with_named(self, named: Vec<NamedFeatures>) -> Self {
+        Self { named, ..self }
+    }
+
+    /// The named lists, in the order of their declaration.
+    pub fn named(&self) -> &[NamedFeatures] {
+        &self.named
+    }
+
+    /// Hash of the definitions. Named lists are no part of it.
     pub const fn hash(&self) -> ContentHash {
         self.hash
     }
@@ -51,7 +83,7 @@ impl FeatureSet {
 
     /// Slot of the feature called `name`.
     pub fn slot(&self, name: &str) -> Option<usize> {
-        self.features.iter().position(|feature| &*feature.name == name)
+        self.by_name.get(name).copied()
     }
 }
 
@@ -118,6 +150,16 @@ impl FeatureValue {
     pub fn usable(&self) -> Option<f64> {
         self.status.is_usable().then_some(self.value)
     }
+}
+
+/// What may be told of a value beside itself.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct FeatureDetail {
+    /// Where its window really starts: on the border of a tile, or at the oldest event that is kept exactly.
+    pub window_start: Option<Timestamp>,
+    /// How far it may be from the exact value, as a share of it: the standard error of an estimate, or a bound. `None`
+    /// when it is exact.
+    pub approximation_error: Option<f64>,
 }
 
 /// The values of a whole feature set for one user at one instant, in slot order.

@@ -206,6 +206,22 @@ impl FeatureStore {
         definitions.read(record.as_deref(), user, now, context).map(Some)
     }
 
+    /// [`Self::features_in_full`] if memory can tell; `None` when only a read that may block can.
+    ///
+    /// # Errors
+    /// As [`Self::features`].
+    pub fn features_in_full_if_cached(
+        &self,
+        definitions: &Definitions,
+        user: UserKey,
+        now: Timestamp,
+        context: &dyn Context,
+    ) -> Result<Option<(FeatureVector, Vec<Accuracy>)>, Error> {
+        let cached = self.store.state_if_cached(definitions.generation(), user)?;
+        let Cached::Known(record) = cached else { return Ok(None) };
+        definitions.read_in_full(record.as_deref(), user, now, context).map(Some)
+    }
+
     /// The user's state as of the last commit.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use augur_models::{Registry, Scorer};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use crate::Error;
 use crate::active::{self, Active, Registered};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -26,7 +27,6 @@ use crate::files::Layout;
 use crate::ingest::Room;
 use crate::metrics::Metrics;
 use crate::storage_threads::StorageThreads;
-use crate::{Error, read};
 
 /// One opened data directory. Share it behind an `Arc`; all calls may run at once.
 pub struct App {
@@ -49,7 +49,6 @@ pub struct App {
     /// One permit per scan of the decision log.
     pub(crate) scan_permits: Arc<Semaphore>,
     pub(crate) recent: Recent,
-    pub(crate) names: read::FeatureNames,
     /// Where reads wait that are not in memory.
     pub(crate) storage: StorageThreads,
 }
@@ -146,7 +145,6 @@ impl App {
             ingest_room: Room::new(config.ingest.queue_events, config.ingest.queue_bytes),
             scan_permits: Arc::new(Semaphore::new(MAX_SCANS)),
             recent: Recent::new(),
-            names: read::FeatureNames::new(&features),
             storage,
             config,
         })

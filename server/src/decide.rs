@@ -248,7 +248,8 @@ impl App {
         let read = if question.read_until.is_some_and(|until| started >= until) {
             None
         } else {
-            self.before_deadline(question, self.vector(question.user, now)).await
+            let vector = self.vector(question.user, now, &question.context);
+            self.before_deadline(question, vector).await
         };
         let unavailable = match read {
             Some(Ok(vector)) => {
@@ -347,29 +348,8 @@ pub(crate) fn point_of<'a>(active: &'a Active, name: &str) -> Result<&'a Point, 
 }
 
 fn check_context(point: &Point, context: &[(Arc<str>, Value)]) -> Result<(), Error> {
-    let schema = point.context_schema();
-    for (name, value) in context {
-        let declared = schema
-            .binary_search_by(|(known, _)| (**known).cmp(name))
-            .ok()
-            .and_then(|index| schema.get(index));
-        let field = || format!("context.{}", name.chars().take(100).collect::<String>());
-        let Some((_, declared)) = declared else {
-            let known: Vec<&str> = schema.iter().map(|(known, _)| &**known).collect();
-            let expected = match (known.is_empty(), did_you_mean(name, known.iter().copied())) {
-                (true, _) => "no context here".to_owned(),
-                (false, hint) if hint.is_empty() => format!("one of {}", known.join(", ")),
-                (false, hint) => format!("one of {}; {hint}", known.join(", ")),
-            };
-            let problem = format!("decision point `{}` does not declare it", point.name());
-            return Err(Error::field(field(), problem, expected));
-        };
-        if *declared != value.value_type() {
-            let problem = format!("a {}", value.value_type());
-            return Err(Error::field(field(), problem, format!("a {declared}")));
-        }
-    }
-    Ok(())
+    let whose = format!("decision point `{}` does", point.name());
+    crate::read::check_context(point.context_schema(), &whose, context)
 }
 
 #[cfg(test)]

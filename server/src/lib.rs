@@ -43,5 +43,5 @@ pub use error::Error;
 pub use explain::{Contribution, Explanation};
 pub use files::Layout;
 pub use ingest::Submitted;
-pub use read::{Features, ManyFeatures};
+pub use read::{Features, ManyFeatures, Reading};
 pub use serve::{Running, serve, serve_app, shut_down_on_signals};

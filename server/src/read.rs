@@ -4,53 +4,113 @@
 //! takes a few microseconds, less than handing it to another thread would. What is not in memory goes to a storage
 //! thread, and so do batches, which would hold an async thread too long.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use augur_domain::{FeatureSet, FeatureVector, Timestamp, UserKey};
-use augur_feature_store::NoContext;
+use augur_domain::feature::FeatureDetail;
+use augur_domain::{ContentHash, FeatureSet, FeatureVector, Timestamp, UserKey, Value, ValueType};
+use augur_feature_store::{Accuracy, Definitions};
 
 use crate::suggest::did_you_mean;
 use crate::{App, Error};
 
-/// Slots by name.
-#[derive(Debug)]
-pub(crate) struct FeatureNames {
-    slots: BTreeMap<Arc<str>, usize>,
+/// Which features are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Selection {
+    /// Their slots, in the order asked.
+    pub(crate) slots: Vec<usize>,
+    /// The version of the named set that was asked for.
+    pub(crate) version: Option<ContentHash>,
 }
 
-impl FeatureNames {
-    pub(crate) fn new(features: &FeatureSet) -> Self {
-        let named = features.features().iter().enumerate();
-        Self { slots: named.map(|(slot, feature)| (Arc::clone(&feature.name), slot)).collect() }
+/// What `names` or the set called `named_set` select, in its order; every feature when neither is given.
+pub(crate) fn select(set: &FeatureSet, names: &[String], named_set: &str) -> Result<Selection, Error> {
+    if !named_set.is_empty() {
+        if !names.is_empty() {
+            let problem = "beside `features`".to_owned();
+            return Err(Error::field("named_set", problem, "one of the two"));
+        }
+        let found = set.named().iter().find(|known| *known.name == *named_set);
+        let named = found.ok_or_else(|| {
+            let known = set.named().iter().map(|known| &*known.name);
+            unknown("named_set", "feature set", named_set, known)
+        })?;
+        return Ok(Selection { slots: named.slots.clone(), version: Some(named.version) });
     }
+    let count = set.features().len();
+    if names.is_empty() {
+        return Ok(Selection { slots: (0..count).collect(), version: None });
+    }
+    if names.len() > count {
+        let problem = format!("{} names", names.len());
+        return Err(Error::field("features", problem, format!("at most the {count} there are, each once")));
+    }
+    let slots = names.iter().enumerate().map(|(index, name)| {
+        set.slot(name).ok_or_else(|| {
+            let known = set.features().iter().map(|feature| &*feature.name);
+            unknown(&format!("features[{index}]"), "feature", name, known)
+        })
+    });
+    Ok(Selection { slots: slots.collect::<Result<_, _>>()?, version: None })
+}
 
-    /// The slots of `names`, in their order; of every feature when none is named.
-    pub(crate) fn select(&self, names: &[String]) -> Result<Vec<usize>, Error> {
-        if names.is_empty() {
-            return Ok((0..self.slots.len()).collect());
+fn unknown<'a>(field: &str, kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    let shown: String = name.chars().take(100).collect();
+    let hint = did_you_mean(&shown, known);
+    let expected = if hint.is_empty() {
+        "a name that DescribeFeatures lists".to_owned()
+    } else {
+        format!("a known name; {hint}")
+    };
+    Error::field(field, format!("there is no {kind} `{shown}`"), expected)
+}
+
+/// Refuses what is not declared or has another type; `whose` names what declares.
+pub(crate) fn check_context(
+    declared: &[(Arc<str>, ValueType)],
+    whose: &str,
+    context: &[(Arc<str>, Value)],
+) -> Result<(), Error> {
+    for (name, value) in context {
+        let place = declared.binary_search_by(|(known, _)| (**known).cmp(name)).ok();
+        let field = || format!("context.{}", name.chars().take(100).collect::<String>());
+        let Some((_, value_type)) = place.and_then(|place| declared.get(place)) else {
+            let known: Vec<&str> = declared.iter().map(|(known, _)| &**known).collect();
+            let expected = match (known.is_empty(), did_you_mean(name, known.iter().copied())) {
+                (true, _) => "no context here".to_owned(),
+                (false, hint) if hint.is_empty() => format!("one of {}", known.join(", ")),
+                (false, hint) => format!("one of {}; {hint}", known.join(", ")),
+            };
+            return Err(Error::field(field(), format!("{whose} not declare it"), expected));
+        };
+        if *value_type != value.value_type() {
+            let problem = format!("a {}", value.value_type());
+            return Err(Error::field(field(), problem, format!("a {value_type}")));
         }
-        if names.len() > self.slots.len() {
-            let problem = format!("{} names", names.len());
-            return Err(Error::field(
-                "features",
-                problem,
-                format!("at most the {} there are, each once", self.slots.len()),
-            ));
-        }
-        let slots = names.iter().enumerate().map(|(index, name)| {
-            self.slots.get(name.as_str()).copied().ok_or_else(|| {
-                let shown: String = name.chars().take(100).collect();
-                let hint = did_you_mean(&shown, self.slots.keys().map(|known| &**known));
-                let expected = if hint.is_empty() {
-                    "a name that DescribeFeatures lists".to_owned()
-                } else {
-                    format!("a known name; {hint}")
-                };
-                Error::field(format!("features[{index}]"), format!("there is no feature `{shown}`"), expected)
-            })
+    }
+    Ok(())
+}
+
+/// Request-time values, ordered by name, each name once.
+pub(crate) type RequestContext = Vec<(Arc<str>, Value)>;
+
+/// One user's values with what is told beside them, in slot order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// The values.
+    pub vector: FeatureVector,
+    /// One per value.
+    pub details: Vec<FeatureDetail>,
+}
+
+impl Reading {
+    /// Windows without a value have a start all the same: their declared one, on the border of a tile.
+    fn new((vector, accuracies): (FeatureVector, Vec<Accuracy>), windows: &[Option<Timestamp>]) -> Self {
+        let details = accuracies.iter().zip(windows).map(|(accuracy, window_start)| FeatureDetail {
+            window_start: accuracy.window_start.or(*window_start),
+            approximation_error: accuracy.approximation_error,
         });
-        slots.collect()
+        let details = details.collect();
+        Self { vector, details }
     }
 }
 
@@ -59,10 +119,8 @@ impl FeatureNames {
 pub struct Features {
     /// The instant.
     pub now: Timestamp,
-    /// The values, in slot order.
-    pub vector: FeatureVector,
-    /// Where each feature's window really starts.
-    pub windows: Vec<Option<Timestamp>>,
+    /// The values and what is told beside them, in slot order.
+    pub reading: Reading,
 }
 
 /// The features of many users at one instant.
@@ -70,55 +128,84 @@ pub struct Features {
 pub struct ManyFeatures {
     /// The instant.
     pub now: Timestamp,
-    /// Per user, in the order asked, the values in slot order.
-    pub vectors: Vec<Result<FeatureVector, Error>>,
-    /// Where each feature's window really starts.
-    pub windows: Vec<Option<Timestamp>>,
+    /// One per user, in the order asked.
+    pub readings: Vec<Result<Reading, Error>>,
 }
 
 /// Users that one storage thread reads in a row.
 const USERS_PER_READ: usize = 64;
 
 impl App {
-    /// The user's features now.
+    /// The user's features now, by definitions that serve, see [`FeatureStore::definitions`]. Of `context`, ordered by
+    /// name, only what they declare is read.
     ///
     /// # Errors
     /// [`Error::Store`]; [`Error::Overloaded`] when they are not in memory and too many reads wait for the disk.
-    pub async fn features(&self, user: UserKey) -> Result<Features, Error> {
+    ///
+    /// [`FeatureStore::definitions`]: augur_feature_store::FeatureStore::definitions
+    pub async fn features(
+        &self,
+        definitions: &Arc<Definitions>,
+        user: UserKey,
+        context: Vec<(Arc<str>, Value)>,
+    ) -> Result<Features, Error> {
         let now = self.clock.now();
-        let vector = self.vector(user, now).await?;
-        Ok(Features { now, vector, windows: self.store.windows(now) })
+        let cached = self.store.features_in_full_if_cached(definitions, user, now, &context)?;
+        let read = match cached {
+            Some(read) => read,
+            None => {
+                let (store, definitions) = (Arc::clone(&self.store), Arc::clone(definitions));
+                let read = move || store.features_in_full(&definitions, user, now, &context);
+                self.storage.run(read).await??
+            }
+        };
+        Ok(Features { now, reading: Reading::new(read, &definitions.schema().windows(now)) })
     }
 
-    /// The user's feature values as of `now`, without blocking the calling thread.
-    pub(crate) async fn vector(&self, user: UserKey, now: Timestamp) -> Result<FeatureVector, Error> {
-        if let Some(vector) =
-            self.store.features_if_cached(&self.store.definitions(), user, now, &NoContext)?
-        {
+    /// The values alone, as of `now`.
+    pub(crate) async fn vector(
+        &self,
+        user: UserKey,
+        now: Timestamp,
+        context: &RequestContext,
+    ) -> Result<FeatureVector, Error> {
+        let definitions = self.store.definitions();
+        if let Some(vector) = self.store.features_if_cached(&definitions, user, now, context)? {
             return Ok(vector);
         }
-        let store = Arc::clone(&self.store);
-        Ok(self.storage.run(move || store.features(user, now)).await??)
+        let (store, context) = (Arc::clone(&self.store), context.clone());
+        Ok(self.storage.run(move || store.features_by(&definitions, user, now, &context)).await??)
     }
 
-    /// The features of many users at one instant; each read succeeds or fails by itself.
+    /// The features of many users at one instant, in one context; each read succeeds or fails by itself.
     ///
     /// # Errors
     /// [`Error::Overloaded`] when too many reads wait for the disk; [`Error::Internal`] for a defect.
-    pub async fn features_of_many(&self, users: &[UserKey]) -> Result<ManyFeatures, Error> {
+    pub async fn features_of_many(
+        &self,
+        definitions: &Arc<Definitions>,
+        users: &[UserKey],
+        context: Vec<(Arc<str>, Value)>,
+    ) -> Result<ManyFeatures, Error> {
         let now = self.clock.now();
+        let context = Arc::new(context);
+        let windows: Arc<[_]> = definitions.schema().windows(now).into();
         let read = |part: &[UserKey]| {
-            let (store, part) = (Arc::clone(&self.store), part.to_vec());
-            let vectors = move || part.into_iter().map(|user| store.features(user, now)).collect::<Vec<_>>();
-            self.storage.submit(vectors)
+            let (store, definitions) = (Arc::clone(&self.store), Arc::clone(definitions));
+            let (context, windows, part) = (Arc::clone(&context), Arc::clone(&windows), part.to_vec());
+            self.storage.submit(move || {
+                let read = |user| store.features_in_full(&definitions, user, now, &*context);
+                let readings = part.into_iter().map(|user| Ok(Reading::new(read(user)?, &windows)));
+                readings.collect::<Vec<Result<_, Error>>>()
+            })
         };
         // All are on their way before the first is waited for.
         let parts: Vec<_> = users.chunks(USERS_PER_READ).map(read).collect::<Result<_, _>>()?;
-        let mut vectors = Vec::with_capacity(users.len());
+        let mut readings = Vec::with_capacity(users.len());
         for part in parts {
             let part = part.await.map_err(|_| Error::Internal)?;
-            vectors.extend(part.into_iter().map(|vector| vector.map_err(Error::from)));
+            readings.extend(part);
         }
-        Ok(ManyFeatures { now, vectors, windows: self.store.windows(now) })
+        Ok(ManyFeatures { now, readings })
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use augur_domain::feature::FeatureInfo;
+use augur_domain::feature::{FeatureInfo, NamedFeatures};
 use augur_domain::{ContentHash, FeatureSet, Value, ValueType};
 
 use super::complaints::Complaints;
@@ -18,6 +18,7 @@ use super::expand::expand;
 use super::fields::{Located, Written};
 use super::properties;
 use super::resolved::ResolvedTypes;
+use super::sets;
 use super::{AggregateSpec, FeatureSchema, Filter, Output, Source, WindowStatistic};
 use crate::taxonomy::Taxonomy;
 
@@ -50,7 +51,8 @@ pub(super) fn compile(
         complaints,
     )?;
     let found = std::mem::take(&mut compiler.found);
-    let schema = compiler.finish(computed, document.context);
+    let named = sets::resolve(&document.sets, &compiler.features, complaints);
+    let schema = compiler.finish(computed, document.context, named);
     complaints.is_empty().then_some((schema, found))
 }
 
@@ -245,11 +247,12 @@ impl<'t> Compiler<'t> {
         self,
         computed: Vec<super::computed::Computed>,
         context: Vec<(Arc<str>, ValueType)>,
+        named: Vec<NamedFeatures>,
     ) -> FeatureSchema {
         let hash = definition::of_set(&self.canonical());
         let (by_event, every_event) = routes(&self.aggregates);
         FeatureSchema {
-            features: Arc::new(FeatureSet::new(hash, self.features)),
+            features: Arc::new(FeatureSet::new(hash, self.features).with_named(named)),
             aggregates: self.aggregates,
             outputs: self.outputs,
             computed,

@@ -12,8 +12,9 @@ use super::complaints::Complaints;
 use super::declaration::{self, Declaration};
 use super::fields::{Fields, is_name, refuse_unknown_keys};
 use super::resolved::ResolvedTypes;
+use super::sets;
 
-const ROOT_KEYS: [&str; 3] = ["version", "context", "feature"];
+const ROOT_KEYS: [&str; 4] = ["version", "context", "feature", "feature_set"];
 /// In the copies that are kept only: see [`super::resolved`].
 const RESOLVED: &str = super::resolved::KEY;
 
@@ -25,6 +26,7 @@ pub(super) struct Document {
     pub(super) context: Vec<(Arc<str>, ValueType)>,
     /// What a taxonomy said when this copy was kept.
     pub(super) resolved: ResolvedTypes,
+    pub(super) sets: Vec<sets::Declared>,
 }
 
 /// Reads every declaration that can be read; the rest become complaints.
@@ -47,7 +49,8 @@ pub(super) fn read(text: &str, complaints: &mut Complaints<'_>) -> Document {
         types.into_iter().map(|(name, value_type)| (name, value_type.value)).collect()
     };
     let resolved = read_resolved(root, complaints);
-    Document { declarations: read_declarations(root, complaints), context, resolved }
+    let sets = sets::read(root, complaints);
+    Document { declarations: read_declarations(root, complaints), context, sets, resolved }
 }
 
 fn read_resolved(root: &DeTable<'_>, complaints: &mut Complaints<'_>) -> ResolvedTypes {

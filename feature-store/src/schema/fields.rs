@@ -160,7 +160,7 @@ impl<'t> Fields<'t, '_, '_> {
     }
 
     /// The elements of an array; complains about anything else and about an empty or overlong one.
-    fn elements(&mut self, key: &'static str, most: usize) -> Option<&'t [Spanned<DeValue<'t>>]> {
+    pub(super) fn elements(&mut self, key: &'static str, most: usize) -> Option<&'t [Spanned<DeValue<'t>>]> {
         let value = self.table.get(key)?;
         let Some(array) = value.get_ref().as_array() else {
             self.misfit(key, value, "an array of texts in quotes");

@@ -19,6 +19,7 @@ mod output;
 mod properties;
 mod resolved;
 mod restrict;
+mod sets;
 #[cfg(test)]
 mod tests;
 
@@ -305,6 +306,11 @@ impl FeatureSchema {
             }
             None => Err(complaints.into_sorted()),
         }
+    }
+
+    /// What a request may tell about itself, by name: the declared `[context]`.
+    pub fn context(&self) -> &[(Arc<str>, ValueType)] {
+        &self.context
     }
 
     /// The features as everyone else sees them, identified by the hash of their definitions. White space,

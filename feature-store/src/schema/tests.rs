@@ -117,7 +117,7 @@ fn every_complaint_is_collected_with_its_place() {
         complaints(text),
         [
             "features.toml:1:11: version 2 is not known; expected `version = 1`",
-            "features.toml:2:1: unknown key `features`; expected one of version, context, feature; did you mean `feature`?",
+            "features.toml:2:1: unknown key `features`; expected one of version, context, feature, feature_set; did you mean `feature`?",
             "features.toml:4:8: `Bad Name` is not a feature name; expected a name like `purchases`: a-z, 0-9 and _, \
              starting with a letter, at most 100 bytes",
             "features.toml:5:8: unknown kind `decayed_cont`; expected one of decayed_count, decayed_sum, \

@@ -3,6 +3,7 @@
 //! Not here: reading a request's context, whose names and types the policy declares (`server` checks them).
 
 use augur_domain::decision::{CandidateOutcome, ScoreOutcome};
+use augur_domain::feature::FeatureDetail;
 use augur_domain::{Decision, DecisionRecord, FeatureSet, Reason, Timestamp};
 
 use super::features::feature_to_wire;
@@ -41,7 +42,9 @@ pub fn record_to_wire(record: &DecisionRecord, feature_set: Option<&FeatureSet>)
         .filter(|set| set.hash() == inputs.features.feature_set)
         .map(|set| {
             let slots = 0..set.features().len();
-            slots.filter_map(|slot| feature_to_wire(set, &inputs.features, slot, None)).collect()
+            slots
+                .filter_map(|slot| feature_to_wire(set, &inputs.features, slot, FeatureDetail::default()))
+                .collect()
         })
         .unwrap_or_default();
     v1::DecisionRecord {

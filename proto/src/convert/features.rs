@@ -2,8 +2,10 @@
 //!
 //! Not here: which features a caller asked for (`server` selects).
 
-use augur_domain::feature::FeatureStatus;
-use augur_domain::{FeatureSet, FeatureVector, Timestamp, ValueType};
+use std::sync::Arc;
+
+use augur_domain::feature::{FeatureDetail, FeatureStatus, NamedFeatures};
+use augur_domain::{FeatureSet, FeatureVector, ValueType};
 
 use super::timestamp_to_wire;
 use crate::v1;
@@ -13,7 +15,7 @@ pub fn feature_to_wire(
     feature_set: &FeatureSet,
     vector: &FeatureVector,
     slot: usize,
-    window_start: Option<Timestamp>,
+    detail: FeatureDetail,
 ) -> Option<v1::FeatureValue> {
     let (info, value) = (feature_set.features().get(slot)?, vector.values.get(slot)?);
     let told = value.status.is_usable() || value.status == FeatureStatus::OutsideMaxAge;
@@ -26,12 +28,20 @@ pub fn feature_to_wire(
         // Domain and wire share their numbers.
         status: i32::from(value.status as u8),
         event_time: value.event_time.map(timestamp_to_wire),
-        window_start: window_start.map(timestamp_to_wire),
+        window_start: detail.window_start.map(timestamp_to_wire),
+        definition: info.definition.short(),
+        approximation_error: detail
+            .approximation_error
+            .filter(|_| told && value.status != FeatureStatus::Defaulted),
+        unit: info.unit.to_string(),
     })
 }
 
-/// The wire form of the definitions.
-pub fn feature_set_to_wire(feature_set: &FeatureSet) -> v1::DescribeFeaturesResponse {
+/// The wire form of the definitions, with what a request may tell about itself.
+pub fn feature_set_to_wire(
+    feature_set: &FeatureSet,
+    context: &[(Arc<str>, ValueType)],
+) -> v1::DescribeFeaturesResponse {
     v1::DescribeFeaturesResponse {
         feature_set: feature_set.hash().to_string(),
         features: feature_set
@@ -42,8 +52,25 @@ pub fn feature_set_to_wire(feature_set: &FeatureSet) -> v1::DescribeFeaturesResp
                 value_type: info.value_type.to_string(),
                 description: info.description.to_string(),
                 events: info.events.iter().map(ToString::to_string).collect(),
+                definition: info.definition.short(),
+                unit: info.unit.to_string(),
             })
             .collect(),
+        named_sets: feature_set.named().iter().map(|set| named_to_wire(feature_set, set)).collect(),
+        context: context
+            .iter()
+            .map(|(name, value_type)| (name.to_string(), value_type.to_string()))
+            .collect(),
+    }
+}
+
+fn named_to_wire(feature_set: &FeatureSet, named: &NamedFeatures) -> v1::NamedFeatureSet {
+    let members = named.slots.iter().filter_map(|slot| feature_set.features().get(*slot));
+    v1::NamedFeatureSet {
+        name: named.name.to_string(),
+        description: named.description.to_string(),
+        version: named.version.to_string(),
+        features: members.map(|info| info.name.to_string()).collect(),
     }
 }
 
@@ -71,7 +98,7 @@ mod tests {
             let mut vector = FeatureVector::not_found(&set);
             vector.values = vec![value; 3];
             vector.texts = vec![(1, "garden".into())];
-            let wire = feature_to_wire(&set, &vector, slot, None).unwrap();
+            let wire = feature_to_wire(&set, &vector, slot, FeatureDetail::default()).unwrap();
             (wire.value, wire.text_value, wire.bool_value)
         };
         for status in [FeatureStatus::Present, FeatureStatus::Defaulted, FeatureStatus::OutsideMaxAge] {
@@ -82,7 +109,7 @@ mod tests {
         for slot in 0..3 {
             assert_eq!(told(FeatureStatus::NullValue, slot), (None, None, None));
         }
-        assert_eq!(feature_to_wire(&set, &FeatureVector::not_found(&set), 3, None), None);
+        assert_eq!(feature_to_wire(&set, &FeatureVector::not_found(&set), 3, FeatureDetail::default()), None);
     }
 
     #[test]

@@ -255,8 +255,11 @@ async fn bad_calls_of_the_other_services() {
         .unwrap_err();
     check("long listing", &status, Code::InvalidArgument, &["limit: 1001", "at most 1000"]);
 
-    let request =
-        v1::GetFeaturesRequest { subject: subject("ada"), features: vec!["purchase_30d".to_owned()] };
+    let request = v1::GetFeaturesRequest {
+        subject: subject("ada"),
+        features: vec!["purchase_30d".to_owned()],
+        ..v1::GetFeaturesRequest::default()
+    };
     let status = served.features().get_features(request).await.unwrap_err();
     check(
         "feature",
@@ -264,11 +267,16 @@ async fn bad_calls_of_the_other_services() {
         Code::InvalidArgument,
         &["features[0]: there is no feature `purchase_30d`", "did you mean `purchases_30d`?"],
     );
-    let request = v1::GetFeaturesRequest { subject: None, features: vec![] };
+    let request =
+        v1::GetFeaturesRequest { subject: None, features: vec![], ..v1::GetFeaturesRequest::default() };
     let status = served.features().get_features(request).await.unwrap_err();
     check("features of nobody", &status, Code::InvalidArgument, &["subject: nobody is named"]);
     let many = |count: usize| (0..count).map(|n| subject(&n.to_string()).unwrap()).collect::<Vec<_>>();
-    let request = v1::BatchGetFeaturesRequest { subjects: many(1_001), features: vec![] };
+    let request = v1::BatchGetFeaturesRequest {
+        subjects: many(1_001),
+        features: vec![],
+        ..v1::BatchGetFeaturesRequest::default()
+    };
     let status = served.features().batch_get_features(request).await.unwrap_err();
     check("many subjects", &status, Code::InvalidArgument, &["subjects: 1001 subjects", "at most 1000"]);
 
@@ -349,7 +357,11 @@ async fn a_full_queue_refuses_whole_batches_and_takes_them_later() {
         accepted += served.ingest(batch(call)).await.len();
     }
     assert_eq!(accepted, 20_000);
-    let request = v1::GetFeaturesRequest { subject: subject("ada"), features: vec![] };
+    let request = v1::GetFeaturesRequest {
+        subject: subject("ada"),
+        features: vec![],
+        ..v1::GetFeaturesRequest::default()
+    };
     let response = served.features().get_features(request).await.unwrap().into_inner();
     assert_eq!(response.events_applied, 20_000);
     served.stop().await;

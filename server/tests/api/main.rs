@@ -21,6 +21,7 @@ mod main_path;
 mod past;
 mod privacy;
 mod quarantine;
+mod reads;
 mod replay;
 mod restart;
 mod served;

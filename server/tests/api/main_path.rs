@@ -154,6 +154,7 @@ async fn features_are_described_batched_and_placed_in_time() {
     let request = v1::BatchGetFeaturesRequest {
         subjects: vec![subject("ada").unwrap(), subject("nobody").unwrap()],
         features: vec!["add_to_carts_1h".to_owned(), "seconds_since_last_event".to_owned()],
+        ..v1::BatchGetFeaturesRequest::default()
     };
     let results = served.features().batch_get_features(request).await.unwrap().into_inner().results;
     let ada = &results[0].features;
@@ -175,7 +176,11 @@ async fn one_bad_subject_fails_alone_among_a_thousand() {
     let mut subjects: Vec<v1::Subject> = (0..1_000).map(|n| subject(&format!("user {n}")).unwrap()).collect();
     subjects[3] = subject("").unwrap();
     subjects[999] = v1::Subject { id: None };
-    let request = v1::BatchGetFeaturesRequest { subjects, features: vec!["add_to_carts_1h".to_owned()] };
+    let request = v1::BatchGetFeaturesRequest {
+        subjects,
+        features: vec!["add_to_carts_1h".to_owned()],
+        ..v1::BatchGetFeaturesRequest::default()
+    };
     let answer = served.features().batch_get_features(request).await.unwrap().into_inner();
     assert_eq!(answer.results.len(), 1_000);
     for (index, result) in answer.results.iter().enumerate() {

@@ -38,7 +38,7 @@ fn read(path: &Path) -> SourceFile {
     SourceFile { name: path.display().to_string(), text: std::fs::read_to_string(path).unwrap() }
 }
 
-fn decide_again(data: &Path, record: &DecisionRecord) -> augur_domain::Decision {
+pub(crate) fn decide_again(data: &Path, record: &DecisionRecord) -> augur_domain::Decision {
     let bundle = data.join("policies").join(record.policy.to_string());
     let features = read(&bundle.join("features.toml"));
     let seal = DefinitionsSeal::parse(&read(&bundle.join(DefinitionsSeal::FILE)).text).unwrap();

@@ -138,7 +138,11 @@ impl Served {
 
     /// One feature of a user: its status and value.
     pub(crate) async fn feature(&self, user: &str, name: &str) -> (v1::FeatureStatus, Option<f64>) {
-        let request = v1::GetFeaturesRequest { subject: subject(user), features: vec![name.to_owned()] };
+        let request = v1::GetFeaturesRequest {
+            subject: subject(user),
+            features: vec![name.to_owned()],
+            ..v1::GetFeaturesRequest::default()
+        };
         let response = self.features().get_features(request).await.unwrap().into_inner();
         let value = &response.features[0];
         (value.status(), value.value)

@@ -25,7 +25,7 @@ use augur_domain::{ReasonCode, Timestamp, UserKey};
 use augur_proto::convert::timestamp_to_wire;
 use augur_proto::v1;
 use augur_server::config::Data;
-use augur_server::{App, Config, DecideCall, Error, FixedClock};
+use augur_server::{App, Config, DecideCall, Error, Features, FixedClock};
 
 use slow_disk::{SlowDisk, Table};
 
@@ -56,6 +56,10 @@ fn key(app: &App, user: &str) -> UserKey {
     app.user_key(Subject::User(user))
 }
 
+async fn read(app: &App, user: UserKey) -> Result<Features, Error> {
+    app.features(&app.store().definitions(), user, Vec::new()).await
+}
+
 fn weekly_email(app: &App, user: &str, allowed: Option<Duration>) -> DecideCall {
     DecideCall {
         bytes: Vec::new(),
@@ -84,16 +88,16 @@ async fn others_are_served_while_one_waits_for_the_disk() {
     disk.set_stuck(true);
     let waiting = tokio::spawn({
         let app = Arc::clone(&app);
-        async move { app.features(ada).await }
+        async move { read(&app, ada).await }
     });
     until_waiting(&disk, 1).await;
     // On the same thread, which would be stuck with the disk.
-    assert_eq!(app.features(bob).await.unwrap().vector.watermark, 1);
+    assert_eq!(read(&app, bob).await.unwrap().reading.vector.watermark, 1);
     let decided = app.decide(weekly_email(&app, "bob", None)).await.unwrap();
     assert_eq!(decided.inputs.features_availability, Availability::Available);
     assert!(!waiting.is_finished());
     disk.set_stuck(false);
-    assert_eq!(waiting.await.unwrap().unwrap().vector.watermark, 1);
+    assert_eq!(waiting.await.unwrap().unwrap().reading.vector.watermark, 1);
 }
 
 #[tokio::test]
@@ -147,17 +151,17 @@ async fn too_many_cold_reads_are_refused_and_decisions_go_on_without() {
     let ada = key(&app, "ada");
     disk.cool(Table::States, ada);
     disk.set_stuck(true);
-    let read = || {
+    let begin = || {
         let app = Arc::clone(&app);
-        tokio::spawn(async move { app.features(ada).await })
+        tokio::spawn(async move { read(&app, ada).await })
     };
-    let reading = read();
+    let reading = begin();
     until_waiting(&disk, 1).await;
-    let queued = read();
+    let queued = begin();
     tokio::task::yield_now().await;
-    let refused = app.features(ada).await.unwrap_err();
+    let refused = read(&app, ada).await.unwrap_err();
     assert!(matches!(refused, Error::Overloaded { limit: 1, .. }), "{refused}");
-    let refused = app.features_of_many(&[ada; 65]).await.unwrap_err();
+    let refused = app.features_of_many(&app.store().definitions(), &[ada; 65], Vec::new()).await.unwrap_err();
     assert!(matches!(refused, Error::Overloaded { limit: 1, .. }), "{refused}");
     let decided = app.decide(weekly_email(&app, "ada", None)).await.unwrap();
     assert_eq!(decided.inputs.features_availability, Availability::Failed);
