@@ -4,12 +4,12 @@
 //! Not here: the network in front of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
-use augur_domain::UserKey;
 use augur_domain::event::EventOutcome;
+use augur_domain::{Event, UserKey};
 use augur_feature_store::store::{Commit, Generation, NewEvent, Read as _, RocksStore, Store as _};
 use augur_feature_store::{Config, FeatureSchema, FeatureStore, UserState, apply};
 
@@ -19,10 +19,42 @@ const CALLERS: u64 = 64;
 const EVENTS_PER_CALL: u64 = 50;
 const EVENTS_PER_USER: u64 = 20;
 
-/// The figures of one run of the whole.
-struct Ingested {
+/// What one run took.
+struct Taken {
     events_per_second: f64,
-    events_per_commit: u64,
+    /// Of all threads, those of callers and of the engine among them. Unlike the rate it means something on a machine that
+    /// does other work, too.
+    processor_us_per_event: f64,
+}
+
+/// A clock of time passed and of processor time spent.
+struct Watch {
+    start: Instant,
+    ticks: u64,
+}
+
+impl Watch {
+    fn start() -> Result<Self, Failure> {
+        Ok(Self { ticks: ticks()?, start: Instant::now() })
+    }
+
+    fn stop(self, events: u64) -> Result<Taken, Failure> {
+        const MICROSECONDS_PER_TICK: f64 = 10_000.0;
+        let seconds = self.start.elapsed().as_secs_f64();
+        let ticks = (ticks()? - self.ticks) as f64;
+        Ok(Taken {
+            events_per_second: events as f64 / seconds,
+            processor_us_per_event: ticks * MICROSECONDS_PER_TICK / events as f64,
+        })
+    }
+}
+
+/// Of processor time that this process spent, in user and kernel mode.
+fn ticks() -> Result<u64, Failure> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let spent = after_name.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    spent.sum::<Result<u64, _>>().map_err(Failure::from)
 }
 
 pub(crate) fn measure(events: u64) -> Result<(), Failure> {
@@ -30,43 +62,54 @@ pub(crate) fn measure(events: u64) -> Result<(), Failure> {
     let users = (events / EVENTS_PER_USER).max(1);
     let whole_dir = tempfile::tempdir()?;
     let whole = Config::new(whole_dir.path());
-    let ingested = ingest(&whole, &schema, events, users)?;
-    let commits = commits(&whole, &schema, events, users, ingested.events_per_commit)?;
+    let (whole_taken, group) = ingest(&whole, &schema, events, users)?;
+    let commits = commits(&whole, &schema, events, users, group)?;
     let bare_dir = tempfile::tempdir()?;
-    let bare = write_bare(&Config::new(bare_dir.path()), &commits, events)?;
+    let bare_taken = write_bare(&Config::new(bare_dir.path()), &commits, events)?;
     let features = schema.feature_set().features().len();
     println!(
-        "ingest: {events} events of {users} users, {features} features, {CALLERS} callers of {EVENTS_PER_CALL}"
+        "ingest: {events} events of {users} users, {features} features, {CALLERS} callers of {EVENTS_PER_CALL}, {group} events per commit"
     );
+    let line = |what, taken: &Taken| {
+        let Taken { events_per_second, processor_us_per_event } = taken;
+        println!(
+            "  {what:<12} {events_per_second:>9.0} events/s, {processor_us_per_event:.1} us of processor per event"
+        );
+    };
+    line("whole store", &whole_taken);
+    line("bare engine", &bare_taken);
     println!(
-        "  whole store   {:>9.0} events/s, {} events per commit",
-        ingested.events_per_second, ingested.events_per_commit
+        "  ratio        {:>9.2} by rate, {:.2} by processor time",
+        whole_taken.events_per_second / bare_taken.events_per_second,
+        bare_taken.processor_us_per_event / whole_taken.processor_us_per_event,
     );
-    println!("  bare engine   {bare:>9.0} events/s with the same bytes, groups and sync");
-    println!("  ratio         {:>9.2}", ingested.events_per_second / bare);
     Ok(())
 }
 
+/// What it took, and the events per commit.
 fn ingest(
     config: &Config,
     schema: &Arc<FeatureSchema>,
     events: u64,
     users: u64,
-) -> Result<Ingested, Failure> {
+) -> Result<(Taken, u64), Failure> {
     let store = FeatureStore::open(config, Arc::clone(schema))?;
-    let next = AtomicU64::new(0);
-    let start = Instant::now();
+    // Made beforehand: callers have their events.
+    let batches = (0..events).step_by(EVENTS_PER_CALL as usize).map(|first| {
+        let batch = first..events.min(first + EVENTS_PER_CALL);
+        Mutex::new(batch.map(|number| shop::event(number, users)).collect())
+    });
+    let batches: Vec<Mutex<Vec<Event>>> = batches.collect();
+    let next = AtomicUsize::new(0);
+    let watch = Watch::start()?;
     std::thread::scope(|threads| {
         let caller = || -> Result<(), Failure> {
             let (sender, receiver) = mpsc::channel();
             loop {
-                let first = next.fetch_add(EVENTS_PER_CALL, Ordering::Relaxed);
-                if first >= events {
-                    return Ok(());
-                }
-                let batch = (first..events.min(first + EVENTS_PER_CALL)).map(|it| shop::event(it, users));
+                let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
+                let batch = std::mem::take(&mut *batch.lock().map_err(|_| "a caller panicked")?);
                 let sender = sender.clone();
-                store.ingest(batch.collect(), move |answer| drop(sender.send(answer)))?;
+                store.ingest(batch, move |answer| drop(sender.send(answer)))?;
                 let outcomes = receiver.recv()??;
                 if outcomes.iter().any(|outcome| *outcome != EventOutcome::Accepted) {
                     return Err("an event was not accepted".into());
@@ -76,10 +119,10 @@ fn ingest(
         let callers: Vec<_> = (0..CALLERS).map(|_| threads.spawn(caller)).collect();
         callers.into_iter().try_for_each(|caller| caller.join().map_err(|_| "a caller panicked")?)
     })?;
-    let seconds = start.elapsed().as_secs_f64();
+    let taken = watch.stop(events)?;
     let commits = store.stats().commits.max(1);
     store.close()?;
-    Ok(Ingested { events_per_second: events as f64 / seconds, events_per_commit: (events / commits).max(1) })
+    Ok((taken, (events / commits).max(1)))
 }
 
 /// What the writers had to store, in groups of the size they had, split like the users of two shards.
@@ -134,10 +177,9 @@ fn commits(
     Ok(shards)
 }
 
-/// Events per second.
-fn write_bare(config: &Config, shards: &[Vec<Commit>], events: u64) -> Result<f64, Failure> {
+fn write_bare(config: &Config, shards: &[Vec<Commit>], events: u64) -> Result<Taken, Failure> {
     let store = RocksStore::open(config)?;
-    let start = Instant::now();
+    let watch = Watch::start()?;
     std::thread::scope(|threads| {
         let writer = |commits: &[Commit]| commits.iter().try_for_each(|commit| store.commit(commit));
         let writers: Vec<_> = shards.iter().map(|commits| threads.spawn(move || writer(commits))).collect();
@@ -146,5 +188,5 @@ fn write_bare(config: &Config, shards: &[Vec<Commit>], events: u64) -> Result<f6
             Ok(())
         })
     })?;
-    Ok(events as f64 / start.elapsed().as_secs_f64())
+    watch.stop(events)
 }

@@ -12,6 +12,10 @@ mod ingest;
 mod scale;
 mod shop;
 
+/// The allocator of the binary that ships.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {

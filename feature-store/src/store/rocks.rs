@@ -16,7 +16,7 @@ use super::rocks_read::{
     linked_ids_prefix, message_key,
 };
 use super::{
-    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecords, Generation, NewLink,
+    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecords, Generation, NewEvent, NewLink,
     QuarantineRecord, Read, Relocation, Store, Usage, Users,
 };
 use crate::bytes;
@@ -115,9 +115,16 @@ impl RocksStore {
 
     fn put_commit(&self, batch: &mut WriteBatch, commit: &Commit) -> Result<(), Error> {
         let (events, messages) = (self.family(EVENTS)?, self.family(MESSAGES)?);
-        for event in &commit.events {
+        // In key order each key finds its place in the write buffer from where the one before it was put.
+        let mut ordered: Vec<&NewEvent> = commit.events.iter().collect();
+        ordered.sort_unstable_by_key(|event| (event.user, event.sequence));
+        for event in &ordered {
             batch.put_cf(events, event_key(event.user, event.sequence), &event.record);
-            batch.put_cf(messages, message_key(event.user, event.message_key), event.sequence.to_be_bytes());
+        }
+        ordered.sort_unstable_by_key(|event| (event.user, event.message_key));
+        for event in &ordered {
+            let key = message_key(event.user, event.message_key);
+            batch.put_cf(messages, key, event.sequence.to_be_bytes());
         }
         for (generation, user, record) in &commit.states {
             self.put_state(batch, *generation, *user, record)?;

@@ -43,6 +43,9 @@ const DEFAULT_FAMILY: &str = "default";
 /// Open files cost memory outside the block cache.
 const MAX_OPEN_FILES: i32 = 512;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
+/// Of a write buffer, for its own filter.
+const MEMTABLE_BLOOM_SHARE: f64 = 0.02;
+const EVENT_BLOCK_BYTES: usize = 16 << 10;
 /// A write cut short by a crash is dropped; anything else unreadable refuses to open instead of losing what was
 /// acknowledged.
 const WAL_RECOVERY: DBRecoveryMode = DBRecoveryMode::TolerateCorruptedTailRecords;
@@ -54,7 +57,10 @@ pub(super) fn open(config: &Config) -> Result<(DB, Cache), Error> {
     refuse_other_formats(&config.dir, &stored)?;
     let cache = Cache::new_lru_cache(config.block_cache_bytes);
     let options = database_options(config);
-    let family = |name: String| ColumnFamilyDescriptor::new(name, family_options(config, &cache));
+    let family = |name: String| {
+        let options = family_options(config, &cache, &name);
+        ColumnFamilyDescriptor::new(name, options)
+    };
     // Ours and whatever a newer version may have added: an engine that is not asked for all opens none.
     let mut names: Vec<String> = TABLES.map(str::to_owned).into();
     names.extend(stored.into_iter().filter(|name| !TABLES.contains(&name.as_str())));
@@ -163,13 +169,22 @@ fn database_options(config: &Config) -> Options {
     options
 }
 
-fn family_options(config: &Config, cache: &Cache) -> Options {
+/// How a table is read decides how it is laid out; docs/performance.md has the figures.
+fn family_options(config: &Config, cache: &Cache, name: &str) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
     let mut options = Options::default();
+    if name == EVENTS {
+        // Read in runs, of known users: larger blocks compress better, and nobody asks a filter.
+        blocks.set_block_size(EVENT_BLOCK_BYTES);
+    } else {
+        blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+        // Most marks that are looked up are not there.
+        options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_SHARE);
+        options.set_memtable_whole_key_filtering(true);
+    }
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size(config.write_buffer_bytes / 4);
