@@ -92,6 +92,20 @@ fn the_quarantine_is_worked_off_and_an_event_taken_back() {
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("An order was paid\"", "An order was paid\"\nretractable = true"))
         .unwrap();
+    // Some of the shipped features cannot un-count: that must be said before a purchase may be taken back.
+    let refused = augur(&["events", "quarantine", "list", "--data", data]);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("features.toml:") && told.contains("retractable = false"), "{told}");
+    let file = dir.path().join("data/features.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let computed = ["derived", "ratio", "request"].map(|kind| format!("kind = \"{kind}\""));
+    let lines =
+        text.lines().map(|line| match line.starts_with("kind = ") && !computed.contains(&line.to_owned()) {
+            true => format!("{line}\nretractable = false\n"),
+            false => format!("{line}\n"),
+        });
+    std::fs::write(&file, lines.collect::<String>()).unwrap();
     let (code, taken) = retract("m2");
     assert_eq!((code, &taken["outcome"]), (0, &"ACCEPTED".into()), "{taken}");
     assert_eq!(retract("m2").1["outcome"], "DUPLICATE");

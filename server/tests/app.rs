@@ -138,6 +138,26 @@ async fn old_events_are_imported_as_of_their_time() {
 }
 
 #[tokio::test]
+async fn an_import_is_held_to_the_taxonomy() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("events.toml");
+    let declared = "version = 1\n[[event]]\nname = \"purchase\"\naliases = [\"Bestellung\"]\n\
+                    property = [{ name = \"value\", type = \"number\", renamed_from = [\"revenue\"] }]\n";
+    std::fs::write(&file, declared).unwrap();
+    let app = open_with(dir.path(), |config| config.data.events = Some(file));
+    let mut order = event("ada", "Bestellung", 3);
+    order.properties =
+        [("revenue".to_owned(), v1::Value { kind: Some(v1::value::Kind::Number(7.0)) })].into();
+    let outcomes = app.import(vec![order], NOW).await.unwrap().outcomes().await.unwrap();
+    assert_eq!(outcomes, [EventOutcome::Accepted]);
+    let user = app.user_key(Subject::User("ada"));
+    let stored = app.store().events_of(user).unwrap().remove(0).event;
+    assert_eq!(&*stored.name, "purchase");
+    assert_eq!(stored.property("value").and_then(augur_domain::Value::as_number), Some(7.0));
+    app.close().unwrap();
+}
+
+#[tokio::test]
 async fn a_training_set_sees_the_past_and_is_labelled_by_the_future() {
     let dir = tempfile::tempdir().unwrap();
     let app = open(dir.path());

@@ -76,8 +76,6 @@ struct Event {
     #[serde(skip_serializing_if = "Option::is_none")]
     replaced_by: Option<String>,
     retractable: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retention: Option<String>,
     properties: Vec<Property>,
 }
 
@@ -114,7 +112,6 @@ impl From<&DeclaredEvent> for Event {
             deprecated: event.deprecated,
             replaced_by: event.replaced_by.as_ref().map(ToString::to_string),
             retractable: event.retractable,
-            retention: event.retention.as_ref().map(ToString::to_string),
             properties: properties.collect(),
         }
     }
@@ -217,7 +214,6 @@ fn rows(event: &Event) -> Vec<Vec<String>> {
     if event.retractable {
         notes.push("retractable".to_owned());
     }
-    notes.extend(event.retention.iter().map(|class| format!("retention {class}")));
     let mut rows = vec![vec![event.name.clone(), String::new(), String::new(), notes.join("; ")]];
     rows.extend(event.properties.iter().map(property_row));
     rows

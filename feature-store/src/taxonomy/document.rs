@@ -23,14 +23,14 @@ const MAX_CHOICES: usize = 1_000;
 const MAX_SENSITIVE: usize = 1_000;
 /// Longest description.
 const MAX_DESCRIPTION_BYTES: usize = 1_000;
-/// Longest unit, class of retention or the like.
-const MAX_WORD_BYTES: usize = 64;
+/// Longest unit.
+const MAX_UNIT_BYTES: usize = 64;
 /// Newest schema version that can be declared.
 const MAX_SCHEMA_VERSION: u32 = 1_000_000;
 
 const ROOT_KEYS: [&str; 3] = ["version", "policy", "event"];
 const POLICY_KEYS: [&str; 3] = ["unknown_events", "unknown_properties", "sensitive"];
-const EVENT_KEYS: [&str; 9] = [
+const EVENT_KEYS: [&str; 8] = [
     "name",
     "description",
     "aliases",
@@ -38,7 +38,6 @@ const EVENT_KEYS: [&str; 9] = [
     "deprecated",
     "replaced_by",
     "retractable",
-    "retention",
     "property",
 ];
 const PROPERTY_KEYS: [&str; 13] = [
@@ -138,7 +137,6 @@ fn read_event(mut fields: Fields<'_, '_, '_>) -> Option<DeclaredEvent> {
         deprecated,
         replaced_by,
         retractable: fields.boolean("retractable"),
-        retention: fields.name("retention", class_name),
         properties: Vec::new(),
         name: name.clone().unwrap_or_default(),
     };
@@ -176,7 +174,7 @@ fn read_property(fields: &mut Fields<'_, '_, '_>, newest_version: u32) -> Option
         name: name.clone().unwrap_or_default(),
         description: fields.text("description", MAX_DESCRIPTION_BYTES),
         value_type,
-        unit: fields.text("unit", MAX_WORD_BYTES),
+        unit: fields.text("unit", MAX_UNIT_BYTES),
         min: fields.number("min"),
         max: fields.number("max"),
         max_bytes: fields.whole("max_bytes", 1, MAX_TEXT_BYTES as u32).map(|bytes| bytes as usize),
@@ -284,14 +282,6 @@ fn property_name(name: &str) -> Result<Arc<str>, String> {
     Ok(name.into())
 }
 
-fn class_name(name: &str) -> Result<Arc<str>, String> {
-    let good = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if !good || name.is_empty() || name.len() > MAX_WORD_BYTES {
-        return Err("a class like `raw_events`: a-z, 0-9 and `_`, at most 64 bytes".to_owned());
-    }
-    Ok(name.into())
-}
-
 impl Document {
     /// Hashes all that decides what is accepted and kept, in a fixed order.
     pub(super) fn hash(&self) -> ContentHash {
@@ -304,7 +294,6 @@ impl Document {
             parts.push(event.schema_version.to_le_bytes().to_vec());
             parts.push(vec![u8::from(event.deprecated), u8::from(event.retractable)]);
             put_names(&mut parts, event.replaced_by.as_slice());
-            put_names(&mut parts, event.retention.as_slice());
             put_names(&mut parts, &event.aliases);
             for property in &event.properties {
                 put_property(&mut parts, property);

@@ -65,8 +65,6 @@ pub struct DeclaredEvent {
     pub replaced_by: Option<Arc<str>>,
     /// Whether it may be taken back.
     pub retractable: bool,
-    /// How long its raw form is kept: a class of `[retention]` in `augur.toml`; `None` is the default class.
-    pub retention: Option<Arc<str>>,
     /// By name, ascending.
     pub properties: Vec<Property>,
 }

@@ -21,7 +21,6 @@ name = "purchase"
 aliases = ["Bestellung", "order-paid"]
 schema_version = 3
 retractable = true
-retention = "orders"
 
 [[event.property]]
 name = "value"
@@ -217,7 +216,7 @@ fn features_are_told_the_types_of_what_is_stored() {
 fn the_hash_feels_what_matters_and_nothing_else() {
     let hash = shop().hash();
     let of = |text: &str| Taxonomy::parse("events.toml", text).unwrap().hash();
-    assert_eq!(of(&SHOP.replace("retention = ", "description = \"orders\"\nretention = ")), hash);
+    assert_eq!(of(&SHOP.replace("retractable = ", "description = \"orders\"\nretractable = ")), hash);
     for (from, to) in [
         ("max = 10000", "max = 9999"),
         ("\"drop\"", "\"accept\""),
@@ -254,7 +253,6 @@ fn faults_are_told_with_their_place() {
         ("\"reject\"", "\"rejct\"", "did you mean `reject`?"),
         ("version = 1", "version = 2", "version 2 is not known; expected `version = 1`"),
         ("name = \"note\"", "name = \"schema_version\"", "understood without a declaration"),
-        ("retention = \"orders\"", "retention = \"400 Days\"", "a class like"),
     ];
     for (from, to, told) in cases {
         let faults = Taxonomy::parse("events.toml", &SHOP.replacen(from, to, 1)).unwrap_err();
