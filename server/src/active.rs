@@ -10,7 +10,7 @@ use std::sync::Arc;
 use augur_decision::{DefinitionsSeal, ModelSource, PolicySnapshot, SourceFile};
 use augur_domain::decision::{Availability, Rung};
 use augur_domain::{ContentHash, FeatureSet, ModelRef};
-use augur_feature_store::FeatureSchema;
+use augur_feature_store::{Definitions, FeatureSchema};
 use augur_models::{Registry, Scorer};
 
 use crate::Error;
@@ -20,19 +20,29 @@ use crate::metrics::{Metrics, RungCounters};
 /// What a policy is called in complaints when it came by a call and not from a file.
 pub(crate) const SENT_POLICY: &str = "policy.toml";
 
-/// A loaded policy. Immutable: a change of policy or model makes a new one.
+/// What definitions are called in complaints when they came by a call, and in archives.
+pub(crate) const FEATURES_FILE: &str = "features.toml";
+
+/// A policy that decides, by the definitions that it was compiled against. Immutable: a change of policy, model or
+/// definitions makes a new one.
 #[derive(Debug)]
 pub struct Active {
+    loaded: Loaded,
+    definitions: Arc<Definitions>,
+    counters: BTreeMap<Arc<str>, RungCounters>,
+}
+
+/// A policy that was loaded and leaves nothing behind unless it begins to decide.
+#[derive(Debug)]
+pub(crate) struct Loaded {
     policy: PolicySnapshot,
     source: SourceFile,
     availability: Vec<(Arc<str>, Availability)>,
     models: Vec<(Arc<str>, ModelRef)>,
     notes: Notes,
-    /// Empty until it decides: a policy that is only looked at leaves no series behind.
-    counters: BTreeMap<Arc<str>, RungCounters>,
 }
 
-impl Active {
+impl Loaded {
     /// Loads the policy in `source`, with the models that `registered` finds now.
     ///
     /// # Errors
@@ -53,17 +63,16 @@ impl Active {
             availability: availability.collect(),
             models: policy.models().to_vec(),
             notes: registered.notes.into_inner(),
-            counters: BTreeMap::new(),
             policy,
             source,
         })
     }
 
     /// What a policy does when it begins to decide: it counts, and says what is amiss with its models.
-    pub(crate) fn begun(mut self, metrics: &Metrics) -> Self {
+    pub(crate) fn begun(self, definitions: Arc<Definitions>, metrics: &Metrics) -> Active {
         let points = self.policy.decision_points().iter();
         let counters = points.map(|point| (Arc::clone(point.name()), metrics.decisions(point.name())));
-        self.counters = counters.collect();
+        let counters = counters.collect();
         for Unusable { model, alias, problem } in &self.notes.unusable {
             tracing::warn!(
                 %model,
@@ -79,17 +88,11 @@ impl Active {
                 "a model was trained on other definitions of features that it reads; train it again"
             );
         }
-        self
+        Active { loaded: self, definitions, counters }
     }
 
-    /// The policy.
-    pub fn policy(&self) -> &PolicySnapshot {
+    pub(crate) const fn policy(&self) -> &PolicySnapshot {
         &self.policy
-    }
-
-    /// The file it was loaded from.
-    pub fn source(&self) -> &SourceFile {
-        &self.source
     }
 
     /// Per declared model alias, whether it can be asked.
@@ -110,6 +113,42 @@ impl Active {
     /// Models in use that were trained on other feature definitions than are served.
     pub(crate) fn of_other_definitions(&self) -> &[ModelRef] {
         &self.notes.of_other_definitions
+    }
+}
+
+impl Active {
+    /// The policy.
+    pub fn policy(&self) -> &PolicySnapshot {
+        &self.loaded.policy
+    }
+
+    /// The file it was loaded from.
+    pub fn source(&self) -> &SourceFile {
+        &self.loaded.source
+    }
+
+    /// The definitions that it was compiled against; features are read by them.
+    pub const fn definitions(&self) -> &Arc<Definitions> {
+        &self.definitions
+    }
+
+    pub(crate) const fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    /// See [`Loaded::availability`].
+    pub(crate) fn availability(&self) -> &[(Arc<str>, Availability)] {
+        self.loaded.availability()
+    }
+
+    /// See [`Loaded::models`].
+    pub(crate) fn models(&self) -> &[(Arc<str>, ModelRef)] {
+        self.loaded.models()
+    }
+
+    /// See [`Loaded::of_other_definitions`].
+    pub(crate) fn of_other_definitions(&self) -> &[ModelRef] {
+        self.loaded.of_other_definitions()
     }
 
     pub(crate) fn count(&self, point: &str, rung: Rung) {
@@ -211,6 +250,8 @@ pub(crate) struct Remembered {
     pub(crate) text: ContentHash,
     /// Hash of the configured file's text when it was last loaded: a change of it means that somebody edited it.
     pub(crate) configured: ContentHash,
+    /// The definitions that served then; older versions did not say.
+    features: Option<ContentHash>,
 }
 
 /// What to do about a damaged `active_policy`.
@@ -219,8 +260,23 @@ const DECIDE_BY_THE_FILE: &str =
 
 impl Remembered {
     /// What is to be remembered when `active` decides and the configured file is that of `configured`.
-    pub(crate) fn new(active: &Active, configured: ContentHash) -> Self {
-        Self { active: active.policy.id(), text: text_hash(&active.source), configured }
+    pub(crate) fn new(active: &Loaded, configured: ContentHash) -> Self {
+        let features = Some(active.policy.features().hash());
+        Self { active: active.policy.id(), text: text_hash(&active.source), configured, features }
+    }
+
+    /// What the feature store keeps with a switch of definitions, so that the two cannot come apart.
+    pub(crate) fn note(loaded: &Loaded) -> String {
+        format!("{} {}", loaded.policy.id(), text_hash(&loaded.source))
+    }
+
+    /// With the policy that was noted when the definitions that serve were switched to, unless this is newer.
+    fn switched(self, note: &str, serving: ContentHash) -> Self {
+        let noted = note.split_once(' ').and_then(|(id, text)| Some((id.parse().ok()?, text.parse().ok()?)));
+        match noted {
+            Some((active, text)) if self.features != Some(serving) => Self { active, text, ..self },
+            _ => self,
+        }
     }
 
     pub(crate) fn read(layout: &Layout) -> Result<Option<Self>, Error> {
@@ -243,6 +299,7 @@ impl Remembered {
                 active: read("active", &table)?,
                 text: read("text", &table)?,
                 configured: read("configured", &table)?,
+                features: table.get("features").map(|_| read("features", &table)).transpose()?,
             })
         };
         remembered().map(Some).map_err(|problem| Error::DataDirectory {
@@ -253,8 +310,11 @@ impl Remembered {
     }
 
     pub(crate) fn write(&self, layout: &Layout) -> Result<(), Error> {
-        let Self { active, text, configured } = self;
-        let text = format!("active = \"{active}\"\ntext = \"{text}\"\nconfigured = \"{configured}\"\n");
+        let Self { active, text, configured, features } = self;
+        let mut text = format!("active = \"{active}\"\ntext = \"{text}\"\nconfigured = \"{configured}\"\n");
+        if let Some(features) = features {
+            text.push_str(&format!("features = \"{features}\"\n"));
+        }
         files::write_whole(&layout.active_policy(), text.as_bytes(), 0o644)
     }
 }
@@ -265,7 +325,7 @@ pub(crate) fn text_hash(source: &SourceFile) -> ContentHash {
 
 /// Keeps a policy's files under its id, so that whatever it decides can be decided again. Files that are there and
 /// are not what they were are written again.
-pub(crate) fn save_bundle(layout: &Layout, active: &Active, features: &SourceFile) -> Result<(), Error> {
+pub(crate) fn save_bundle(layout: &Layout, active: &Loaded, features: &SourceFile) -> Result<(), Error> {
     let dir = layout.policy(&active.policy.id());
     let definitions = active.policy.features().hash();
     // Other comments make the same definitions; a policy's id is of its text.
@@ -289,55 +349,81 @@ fn keep(path: &Path, text: &str, same: impl FnOnce(&str) -> bool) -> Result<(), 
     files::write_whole(path, text.as_bytes(), 0o644)
 }
 
+/// The text of definitions, as they are called in complaints and archives.
+pub(crate) fn features_source(schema: &FeatureSchema) -> SourceFile {
+    SourceFile { name: FEATURES_FILE.to_owned(), text: schema.source().to_owned() }
+}
+
 /// Reads a file as people call it.
 pub(crate) fn source_file(path: &Path) -> Result<SourceFile, Error> {
     Ok(SourceFile { name: path.display().to_string(), text: files::read_text(path)? })
 }
 
+/// A policy to go on with, not yet remembered.
+pub(crate) struct Chosen {
+    pub(crate) loaded: Loaded,
+    remembered: Option<Remembered>,
+}
+
+impl Chosen {
+    /// Keeps its files, and what decides.
+    pub(crate) fn settle(&self, layout: &Layout, features: &SourceFile) -> Result<(), Error> {
+        save_bundle(layout, &self.loaded, features)?;
+        self.remembered.as_ref().map_or(Ok(()), |remembered| remembered.write(layout))
+    }
+}
+
 /// The policy that a restart goes on with: the configured file's, unless another one was activated by call since
-/// that file last changed. Changed feature definitions give the other one a new id.
+/// that file last changed. Changed feature definitions give the other one a new id. `note` is what was noted when the
+/// definitions `serving` were switched to.
 ///
 /// When the other one cannot be loaded any more, the configured one decides, and the choice is looked at again at
 /// the next start.
 pub(crate) fn choose(
     layout: &Layout,
-    features: &SourceFile,
-    configured: Active,
-    load: impl FnOnce(SourceFile) -> Result<Active, Error>,
-) -> Result<Active, Error> {
-    let file = text_hash(&configured.source);
-    let kept = Remembered::read(layout)?.filter(|kept| kept.configured == file && kept.text != file);
+    configured: SourceFile,
+    serving: ContentHash,
+    note: &str,
+    load: impl Fn(SourceFile) -> Result<Loaded, Error>,
+) -> Result<Chosen, Error> {
+    let file = text_hash(&configured);
+    let kept = Remembered::read(layout)?.filter(|kept| kept.configured == file);
+    let kept = kept.map(|kept| kept.switched(note, serving)).filter(|kept| kept.text != file);
     let Some(kept) = kept else {
-        Remembered::new(&configured, file).write(layout)?;
-        return Ok(configured);
+        let loaded = load(configured)?;
+        let remembered = Some(Remembered::new(&loaded, file));
+        return Ok(Chosen { loaded, remembered });
     };
-    match kept_source(layout, &kept).and_then(load) {
-        Ok(active) => {
-            save_bundle(layout, &active, features)?;
-            Remembered::new(&active, file).write(layout)?;
+    match kept_source(layout, kept.active, kept.text).and_then(&load) {
+        Ok(loaded) => {
             tracing::warn!(
-                policy = %active.policy.id().short(),
-                configured = %configured.policy.id().short(),
+                policy = %loaded.policy.id().short(),
                 "going on with the policy that was activated by call; change the configured file to take it back"
             );
-            Ok(active)
+            let remembered = Some(Remembered::new(&loaded, file));
+            Ok(Chosen { loaded, remembered })
         }
         Err(error) => {
             tracing::warn!(
                 policy = %kept.active.short(),
-                configured = %configured.policy.id().short(),
                 %error,
                 "the policy that was activated by call cannot be loaded any more; the configured one decides"
             );
-            Ok(configured)
+            Ok(Chosen { loaded: load(configured)?, remembered: None })
         }
     }
 }
 
-/// The text of the policy that decided last, if it is what it was.
-fn kept_source(layout: &Layout, kept: &Remembered) -> Result<SourceFile, Error> {
-    let source = source_file(&layout.policy(&kept.active).join("policy.toml"))?;
-    if text_hash(&source) == kept.text {
+/// The text of the policy that is noted so, if it is what it was.
+pub(crate) fn noted_source(layout: &Layout, note: &str) -> Option<Result<SourceFile, Error>> {
+    let (id, text) = note.split_once(' ')?;
+    Some(kept_source(layout, id.parse().ok()?, text.parse().ok()?))
+}
+
+/// The text of a policy that decided, if it is what it was.
+fn kept_source(layout: &Layout, id: ContentHash, text: ContentHash) -> Result<SourceFile, Error> {
+    let source = source_file(&layout.policy(&id).join("policy.toml"))?;
+    if text_hash(&source) == text {
         return Ok(source);
     }
     Err(Error::DataDirectory {

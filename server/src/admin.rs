@@ -10,7 +10,7 @@ use augur_domain::{ContentHash, ModelRef};
 use augur_models::registry::{AliasChange, Card, PublishedCard};
 use augur_models::{Artifact, Scorer};
 
-use crate::active::{self, Active, Registered, Remembered, Unusable};
+use crate::active::{self, Loaded, Registered, Remembered, Unusable};
 use crate::suggest::did_you_mean;
 use crate::{App, Error};
 
@@ -88,7 +88,7 @@ impl App {
         let next = self.reloaded(registered)?;
         let previous = self.registry.resolve(model, alias)?.map_or(0, |previous| previous.version);
         self.registry.set_alias(model, alias, version, who, why, self.clock.now())?;
-        self.active.store(Arc::new(next.begun(&self.metrics)));
+        self.begin(next);
         tracing::info!(model, alias, version, previous, "alias moved");
         Ok(previous)
     }
@@ -113,7 +113,7 @@ impl App {
         let has_model = |name: &Arc<str>| next.models().iter().any(|(loaded, _)| loaded == name);
         let names = next.availability().iter().map(|(name, _)| Arc::clone(name));
         let (loaded, missing) = names.partition(has_model);
-        self.active.store(Arc::new(next.begun(&self.metrics)));
+        self.begin(next);
         Ok(Reloaded { loaded, missing })
     }
 
@@ -134,25 +134,40 @@ impl App {
         let next = self.load(sent(text))?;
         let previous = self.active().policy().id();
         let id = next.policy().id();
-        active::save_bundle(&self.layout, &next, &self.features_source)?;
-        let kept = Remembered::read(&self.layout)?;
-        let configured =
-            kept.map_or_else(|| active::text_hash(self.active().source()), |kept| kept.configured);
-        Remembered::new(&next, configured).write(&self.layout)?;
-        self.active.store(Arc::new(next.begun(&self.metrics)));
+        active::save_bundle(
+            &self.layout,
+            &next,
+            &active::features_source(self.active().definitions().schema()),
+        )?;
+        self.remember(&next)?;
+        self.begin(next);
         tracing::info!(policy = %id.short(), previous = %previous.short(), "policy activated");
         Ok((id, previous))
     }
 
-    fn load(&self, source: SourceFile) -> Result<Active, Error> {
-        Active::load(source, &self.feature_set(), Registered::strict(&self.registry))
+    fn load(&self, source: SourceFile) -> Result<Loaded, Error> {
+        Loaded::load(source, &self.feature_set(), Registered::strict(&self.registry))
+    }
+
+    /// Decides by `next` from now on, with the definitions that serve.
+    fn begin(&self, next: Loaded) {
+        let definitions = Arc::clone(self.active().definitions());
+        self.active.store(Arc::new(next.begun(definitions, &self.metrics)));
+    }
+
+    /// Keeps over a restart that `next` decides.
+    pub(crate) fn remember(&self, next: &Loaded) -> Result<(), Error> {
+        let kept = Remembered::read(&self.layout)?;
+        let configured =
+            kept.map_or_else(|| active::text_hash(self.active().source()), |kept| kept.configured);
+        Remembered::new(next, configured).write(&self.layout)
     }
 
     /// The active policy with the models of `registered`. A model that was missing may stay missing; one that is in
     /// use may not get lost.
-    fn reloaded(&self, registered: Registered<'_>) -> Result<Active, Error> {
+    fn reloaded(&self, registered: Registered<'_>) -> Result<Loaded, Error> {
         let now = self.active();
-        let next = Active::load(now.source().clone(), &self.feature_set(), registered)?;
+        let next = Loaded::load(now.source().clone(), &self.feature_set(), registered)?;
         let in_use = |lost: &&Unusable| {
             let mut declared = now.policy().declared_models().iter();
             declared.any(|model| {
@@ -194,6 +209,6 @@ impl App {
     }
 }
 
-fn sent(text: String) -> SourceFile {
+pub(crate) fn sent(text: String) -> SourceFile {
     SourceFile { name: active::SENT_POLICY.to_owned(), text }
 }

@@ -6,19 +6,19 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use augur_decision::{ModelSource, SourceFile};
+use augur_decision::ModelSource;
 use augur_decision_log::Log;
 use augur_domain::ids::{Pseudonymiser, Subject};
 use augur_domain::{FeatureSet, ModelRef, UserKey};
 use augur_feature_store::store::Store;
 use augur_feature_store::taxonomy::Taxonomy;
-use augur_feature_store::{FeatureSchema, FeatureStore, Progress};
+use augur_feature_store::{FeatureSchema, FeatureStore, GenerationStatus, Opening, Progress};
 use augur_models::{Registry, Scorer};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::Error;
-use crate::active::{self, Active, Registered};
+use crate::active::{self, Active, Loaded, Registered};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::entropy::{self, Entropy};
@@ -34,7 +34,6 @@ pub struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) layout: Layout,
     pub(crate) pseudonymiser: Pseudonymiser,
-    pub(crate) features_source: SourceFile,
     pub(crate) taxonomy: Taxonomy,
     pub(crate) store: Arc<FeatureStore>,
     pub(crate) log: Log,
@@ -103,13 +102,20 @@ impl App {
         let metrics = Arc::new(Metrics::new()?);
         let registry = Registry::open(layout.models())?;
 
-        // The policy is checked before the store is opened: a mistake in it must not cost a rebuild.
-        let features = Arc::clone(schema.feature_set());
-        let load = |source| Active::load(source, &features, Registered::lenient(&registry));
-        let configured = load(policy_source)?;
-        active::save_bundle(&layout, &configured, &features_source)?;
-
-        let store = open_store(&config, &layout, Arc::clone(&schema), taxonomy.retractable(), engine)?;
+        let begun = begin_store(&config, &layout, Arc::clone(&schema), taxonomy.retractable(), engine);
+        let opening = match begun {
+            Ok(opening) => opening,
+            Err(error) => {
+                // A mistake in the files is told first: it can be mended while another process has the directory.
+                Loaded::load(policy_source, schema.feature_set(), Registered::lenient(&registry))?;
+                return Err(error);
+            }
+        };
+        // The policy is checked before states are built: a mistake in it must not cost that.
+        let features = Arc::clone(opening.schema().feature_set());
+        let load = |source| Loaded::load(source, &features, Registered::lenient(&registry));
+        let chosen = active::choose(&layout, policy_source, features.hash(), opening.note(), load)?;
+        let store = open_store(opening)?;
         let (log, recovery) = Log::open(log_config(&config, &layout))?;
         if let Some(torn) = &recovery.truncated {
             tracing::warn!(file = %torn.file.display(), bytes = torn.bytes, "cut off an unfinished decision record");
@@ -120,7 +126,9 @@ impl App {
             metrics.cold_reads.clone(),
             metrics.cold_reads_refused.clone(),
         )?;
-        let active = active::choose(&layout, &features_source, configured, load)?.begun(&metrics);
+        let definitions = store.definitions();
+        chosen.settle(&layout, &active::features_source(definitions.schema()))?;
+        let active = chosen.loaded.begun(definitions, &metrics);
         tracing::info!(
             policy = %active.policy().id().short(),
             feature_set = %features.hash().short(),
@@ -133,7 +141,6 @@ impl App {
             clock: Arc::new(clock),
             layout,
             pseudonymiser,
-            features_source,
             taxonomy,
             store: Arc::new(store),
             log,
@@ -194,7 +201,7 @@ impl App {
 
     /// The features being served.
     pub fn feature_set(&self) -> Arc<FeatureSet> {
-        Arc::clone(self.store.schema().feature_set())
+        Arc::clone(self.active().definitions().schema().feature_set())
     }
 
     /// The policy that decides now.
@@ -222,6 +229,9 @@ impl App {
         use crate::metrics as names;
         let store = self.store.stats();
         let log = self.log.stats();
+        let versions = self.store.versions();
+        let building = versions.iter().find(|version| version.status == GenerationStatus::Building);
+        let building = building.and_then(|version| version.build.as_ref());
         let active = self.active();
         let missing = active.availability().len() - active.models().len();
         for (name, value) in [
@@ -237,6 +247,12 @@ impl App {
             (names::LOG_FAILED, u64::from(log.failed)),
             (names::MODELS_MISSING, missing as u64),
             (names::MODELS_OF_OTHER_DEFINITIONS, active.of_other_definitions().len() as u64),
+            (
+                names::FEATURE_VERSIONS,
+                versions.iter().filter(|version| version.status.is_live()).count() as u64,
+            ),
+            (names::FEATURE_BUILD_USERS, building.map_or(0, |build| build.users_done)),
+            (names::FEATURE_BUILD_FAILED, building.is_some_and(|build| build.problem.is_some()).into()),
         ] {
             self.metrics.set(name, value as f64);
         }
@@ -244,13 +260,13 @@ impl App {
     }
 }
 
-fn open_store(
+fn begin_store(
     config: &Config,
     layout: &Layout,
     schema: Arc<FeatureSchema>,
     retractable: Option<Vec<Arc<str>>>,
     engine: Option<Arc<dyn Store>>,
-) -> Result<FeatureStore, Error> {
+) -> Result<Opening, Error> {
     let store = augur_feature_store::Config {
         shards: config.ingest.shards,
         queue_events: config.ingest.queue_events,
@@ -264,6 +280,13 @@ fn open_store(
         sync: true,
         ..augur_feature_store::Config::new(layout.store())
     };
+    Ok(match engine {
+        Some(engine) => Opening::new(engine, &store, schema)?,
+        None => FeatureStore::begin(&store, schema)?,
+    })
+}
+
+fn open_store(opening: Opening) -> Result<FeatureStore, Error> {
     let told = |progress: Progress| {
         tracing::info!(
             users = progress.users,
@@ -272,10 +295,7 @@ fn open_store(
             "rebuilding features from the event log"
         );
     };
-    Ok(match engine {
-        Some(engine) => FeatureStore::with_store(engine, &store, schema, told)?,
-        None => FeatureStore::open_with_progress(&store, schema, told)?,
-    })
+    Ok(opening.finish(told)?)
 }
 
 fn log_config(config: &Config, layout: &Layout) -> augur_decision_log::Config {

@@ -248,7 +248,7 @@ impl App {
         let read = if question.read_until.is_some_and(|until| started >= until) {
             None
         } else {
-            let vector = self.vector(question.user, now, &question.context);
+            let vector = self.vector(active.definitions(), question.user, now, &question.context);
             self.before_deadline(question, vector).await
         };
         let unavailable = match read {

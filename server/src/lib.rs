@@ -29,6 +29,7 @@ mod storage_threads;
 mod suggest;
 pub mod telemetry;
 mod verifier;
+mod versions;
 mod worker;
 
 pub use active::Active;

@@ -74,6 +74,12 @@ pub const LOG_FAILED: &str = "augur_log_failed";
 pub const MODELS_MISSING: &str = "augur_models_missing";
 /// Models in use that were trained on other feature definitions than are served.
 pub const MODELS_OF_OTHER_DEFINITIONS: &str = "augur_models_of_other_definitions";
+/// Versions of the feature definitions whose states are kept current.
+pub const FEATURE_VERSIONS: &str = "augur_feature_versions";
+/// Users whose states the build under way has done.
+pub const FEATURE_BUILD_USERS: &str = "augur_feature_build_users";
+/// Whether a build of features stands still because something failed.
+pub const FEATURE_BUILD_FAILED: &str = "augur_feature_build_failed";
 
 /// Users whose features were compared with the event log.
 pub const VERIFY_CHECKED: &str = "augur_feature_verify_checked_total";

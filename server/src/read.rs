@@ -162,18 +162,19 @@ impl App {
         Ok(Features { now, reading: Reading::new(read, &definitions.schema().windows(now)) })
     }
 
-    /// The values alone, as of `now`.
+    /// The values alone, as of `now`, by these definitions.
     pub(crate) async fn vector(
         &self,
+        definitions: &Arc<Definitions>,
         user: UserKey,
         now: Timestamp,
         context: &RequestContext,
     ) -> Result<FeatureVector, Error> {
-        let definitions = self.store.definitions();
-        if let Some(vector) = self.store.features_if_cached(&definitions, user, now, context)? {
+        if let Some(vector) = self.store.features_if_cached(definitions, user, now, context)? {
             return Ok(vector);
         }
-        let (store, context) = (Arc::clone(&self.store), context.clone());
+        let (store, definitions, context) =
+            (Arc::clone(&self.store), Arc::clone(definitions), context.clone());
         Ok(self.storage.run(move || store.features_by(&definitions, user, now, &context)).await??)
     }
 

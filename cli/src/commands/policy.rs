@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use augur_loadtest::domain::Diagnostic;
+use augur_loadtest::v1;
 use augur_server::Config;
 use clap::Subcommand;
 use serde::Serialize;
@@ -57,6 +58,22 @@ impl From<Diagnostic> for Fault {
     fn from(complaint: Diagnostic) -> Self {
         let Diagnostic { file, line, column, message, expected, hint } = complaint;
         Self { file, line, column, message, expected, hint }
+    }
+}
+
+impl From<v1::PolicyFault> for Fault {
+    fn from(fault: v1::PolicyFault) -> Self {
+        let v1::PolicyFault { file, line, column, message, expected, hint } = fault;
+        let place = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        Self { file, line: place(line), column: place(column), message, expected, hint }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { file, line, column, message, expected, hint } = self;
+        write!(formatter, "{file}:{line}:{column}: {message}; expected {expected}")?;
+        if hint.is_empty() { Ok(()) } else { write!(formatter, "; {hint}") }
     }
 }
 

@@ -10,7 +10,10 @@ use augur_proto::convert::timestamp_to_wire;
 use augur_proto::convert::value::{subject_from_wire, values_from_wire};
 use augur_proto::v1;
 use augur_proto::v1::feature_service_server::FeatureService;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
+
+use super::{blocking, versions};
 
 use crate::error::code_name;
 use crate::read::{Selection, check_context, select};
@@ -24,11 +27,12 @@ const MAX_VALUES: usize = 100_000;
 #[derive(Debug)]
 pub(super) struct Features {
     app: Arc<App>,
+    changing: Arc<Semaphore>,
 }
 
 impl Features {
     pub(super) fn new(app: Arc<App>) -> Self {
-        Self { app }
+        Self { app, changing: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -77,9 +81,61 @@ impl FeatureService for Features {
         let schema = self.app.store().schema();
         Ok(Response::new(feature_set_to_wire(schema.feature_set(), schema.context())))
     }
+
+    async fn build_features(
+        &self,
+        request: Request<v1::BuildFeaturesRequest>,
+    ) -> Result<Response<v1::BuildFeaturesResponse>, Status> {
+        let text = request.into_inner().features_toml;
+        Ok(Response::new(self.changing(move |app| versions::build(app, &text)).await?))
+    }
+
+    async fn get_feature_versions(
+        &self,
+        _request: Request<v1::GetFeatureVersionsRequest>,
+    ) -> Result<Response<v1::GetFeatureVersionsResponse>, Status> {
+        Ok(Response::new(blocking(&self.app, |app| Ok(versions::list(app))).await?))
+    }
+
+    async fn switch_features(
+        &self,
+        request: Request<v1::SwitchFeaturesRequest>,
+    ) -> Result<Response<v1::SwitchFeaturesResponse>, Status> {
+        let request = request.into_inner();
+        Ok(Response::new(self.changing(move |app| versions::switch(app, request)).await?))
+    }
+
+    async fn rollback_features(
+        &self,
+        _request: Request<v1::RollbackFeaturesRequest>,
+    ) -> Result<Response<v1::RollbackFeaturesResponse>, Status> {
+        Ok(Response::new(self.changing(versions::roll_back).await?))
+    }
+
+    async fn retire_features(
+        &self,
+        request: Request<v1::RetireFeaturesRequest>,
+    ) -> Result<Response<v1::RetireFeaturesResponse>, Status> {
+        let version = request.into_inner().version;
+        Ok(Response::new(self.changing(move |app| versions::retire(app, version)).await?))
+    }
 }
 
 impl Features {
+    /// Runs what changes the definitions, one call at a time: each may hold a policy and a set of definitions in
+    /// memory. A caller that goes away makes no room before that is done.
+    async fn changing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&App) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let turn = Arc::clone(&self.changing).acquire_owned().await.map_err(|_| Error::ShuttingDown)?;
+        blocking(&self.app, move |app| {
+            let _turn = turn;
+            work(app)
+        })
+        .await
+    }
+
     async fn batch(
         &self,
         definitions: Arc<Definitions>,

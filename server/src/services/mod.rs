@@ -10,6 +10,7 @@ mod models;
 mod policies;
 mod privacy;
 mod raw;
+mod versions;
 
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ pub(crate) const NAMES: [&str; 7] =
 /// The service that cannot serve when the decision log has failed.
 pub(crate) const DECISIONS: &str = Decisions::NAME;
 /// Every method, for metrics.
-pub(crate) const METHODS: [&str; 21] = [
+pub(crate) const METHODS: [&str; 26] = [
     "/augur.v1.DecisionService/Decide",
     "/augur.v1.DecisionService/Explain",
     "/augur.v1.EventService/Ingest",
@@ -47,6 +48,11 @@ pub(crate) const METHODS: [&str; 21] = [
     "/augur.v1.FeatureService/GetFeatures",
     "/augur.v1.FeatureService/BatchGetFeatures",
     "/augur.v1.FeatureService/DescribeFeatures",
+    "/augur.v1.FeatureService/BuildFeatures",
+    "/augur.v1.FeatureService/GetFeatureVersions",
+    "/augur.v1.FeatureService/SwitchFeatures",
+    "/augur.v1.FeatureService/RollbackFeatures",
+    "/augur.v1.FeatureService/RetireFeatures",
     "/augur.v1.LogService/TailDecisions",
     "/augur.v1.ModelService/ListModels",
     "/augur.v1.ModelService/SetAlias",
@@ -80,7 +86,8 @@ pub(crate) async fn routes(
     let events = Events::new(events::Events::new(Arc::clone(app), stopping.clone()));
     routes.add_service(events.max_decoding_message_size(ingest_limit));
     let features = Features::new(features::Features::new(Arc::clone(app)));
-    routes.add_service(features.max_decoding_message_size(limit));
+    // Definitions and policies have limits of their own, which are larger.
+    routes.add_service(features.max_decoding_message_size(ingest_limit));
     let decisions = Arc::new(decisions::Decisions::new(Arc::clone(app)));
     let generated = Decisions::from_arc(Arc::clone(&decisions)).max_decoding_message_size(limit);
     routes.add_service(raw::RawDecide::new(decisions, generated, limit));

@@ -92,7 +92,7 @@ fn faults(error: Error) -> Result<Vec<v1::PolicyFault>, Error> {
     }
 }
 
-fn fault_to_wire(complaint: Diagnostic) -> v1::PolicyFault {
+pub(super) fn fault_to_wire(complaint: Diagnostic) -> v1::PolicyFault {
     v1::PolicyFault {
         file: complaint.file,
         line: u32::try_from(complaint.line).unwrap_or(u32::MAX),

@@ -27,3 +27,4 @@ mod restart;
 mod served;
 mod streams;
 mod taxonomy;
+mod versions;

@@ -77,6 +77,12 @@ async fn every_record_decides_the_same_again() {
         let policy_toml = format!("{}\n# round {round}\n", policy.policy_toml);
         served.policies().activate_policy(v1::ActivatePolicyRequest { policy_toml }).await.unwrap();
     }
+    assert_eq!(every_record_decides_again(&served), 36);
+    served.stop().await;
+}
+
+/// Compares every record with what its archived policy decides on its inputs; says how many there are.
+pub(crate) fn every_record_decides_again(served: &Served) -> usize {
     let data = served.dir().join("data");
     let mut records = 0;
     for entry in Reader::open(&data.join("decisions")).unwrap() {
@@ -92,6 +98,5 @@ async fn every_record_decides_the_same_again() {
         );
         records += 1;
     }
-    assert_eq!(records, 36);
-    served.stop().await;
+    records
 }

@@ -93,6 +93,10 @@ impl Served {
         dir
     }
 
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }

@@ -8,6 +8,7 @@ mod definitions;
 mod export;
 mod labels;
 mod verify;
+mod versions;
 
 use clap::Subcommand;
 
@@ -22,6 +23,11 @@ pub(crate) enum Command {
     Export(export::Args),
     Compare(compare::Args),
     Verify(verify::Args),
+    Build(versions::Build),
+    Versions(versions::List),
+    Switch(versions::Switch),
+    Rollback(versions::Rollback),
+    Retire(versions::Retire),
 }
 
 /// Runs the command.
@@ -32,5 +38,10 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
         Command::Export(args) => export::run(args, output),
         Command::Compare(args) => compare::run(args, output),
         Command::Verify(args) => verify::run(args, output),
+        Command::Build(args) => versions::build(args, output),
+        Command::Versions(args) => versions::list(args, output),
+        Command::Switch(args) => versions::switch(args, output),
+        Command::Rollback(args) => versions::roll_back(args, output),
+        Command::Retire(args) => versions::retire(args, output),
     }
 }
