@@ -6,7 +6,7 @@ use augur_domain::Timestamp;
 
 use super::hash::hash;
 use super::hyper_log_log::{Registers, standard_error};
-use super::{Input, Keep, Measured, put_time, take_time};
+use super::{Input, Keep, Measured, Peeked, put_time, take_time};
 use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
 use crate::schema::{AggregateKind, AggregateSpec, Measure};
@@ -86,6 +86,22 @@ impl Keep for Distinct {
                 ..Measured::number(registers.estimate())
             },
         })
+    }
+
+    fn peek(
+        reader: &mut Reader<'_>,
+        measure: Measure,
+        now: Timestamp,
+        spec: &AggregateSpec,
+    ) -> Result<Peeked, DecodeError> {
+        const FIELD: &str = "distinct values";
+        let mut ahead = reader.clone();
+        let latest = take_time(&mut ahead, FIELD)?;
+        if ahead.byte(FIELD)? == 0 && measure == Measure::Distinct {
+            return Ok((Some(Measured::number(ahead.unsigned(FIELD)? as f64)), latest));
+        }
+        let distinct = Self::decode(reader, spec)?;
+        Ok((distinct.measure(measure, now, spec), latest))
     }
 
     fn latest(&self) -> Timestamp {

@@ -10,7 +10,7 @@ use augur_domain::Timestamp;
 use super::hash::hash;
 use super::hyper_log_log::{Histogram, place, standard_error};
 use super::windowed::first_tile;
-use super::{Input, Keep, Measured, put_time, take_back, take_time};
+use super::{Input, Keep, Measured, Peeked, put_time, take_back, take_time};
 use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
 use crate::schema::{AggregateKind, AggregateSpec, Measure};
@@ -223,6 +223,23 @@ impl Keep for DistinctWindows {
         }
     }
 
+    fn peek(
+        reader: &mut Reader<'_>,
+        measure: Measure,
+        now: Timestamp,
+        spec: &AggregateSpec,
+    ) -> Result<Peeked, DecodeError> {
+        let mut ahead = reader.clone();
+        let latest = take_time(&mut ahead, "distinct values")?;
+        if let Measure::DistinctWindow { window_ms } = measure
+            && let Some(found) = peek_recent(&mut ahead, latest, now.plus_millis(-window_ms), now)?
+        {
+            return Ok((Some(found), latest));
+        }
+        let windows = Self::decode(reader, spec)?;
+        Ok((windows.measure(measure, now, spec), latest))
+    }
+
     fn latest(&self) -> Timestamp {
         self.latest
     }
@@ -272,6 +289,29 @@ impl Keep for DistinctWindows {
             && sketch.as_ref().is_none_or(|sketch| recent.len() == parts.most && reachable(sketch.dropped));
         if fits { Ok(Self { latest, recent, sketch }) } else { Err(invalid) }
     }
+}
+
+/// The exact number of values from `declared` to `now`; `None` when those kept one by one may not be all.
+fn peek_recent(
+    reader: &mut Reader<'_>,
+    latest: Timestamp,
+    declared: Timestamp,
+    now: Timestamp,
+) -> Result<Option<Measured>, DecodeError> {
+    const FIELD: &str = "distinct values";
+    let found =
+        |count: u32| Some(Measured { window_start: Some(declared), ..Measured::number(f64::from(count)) });
+    let (mut inside, mut at) = (0, latest);
+    for _ in 0..reader.unsigned(FIELD)? {
+        at = take_back(reader, at, FIELD)?;
+        reader.skip(size_of::<u64>(), FIELD)?;
+        if at < declared {
+            // What was dropped is older still.
+            return Ok(found(inside));
+        }
+        inside += u32::from(at <= now);
+    }
+    Ok(if reader.byte(FIELD)? == 0 { found(inside) } else { None })
 }
 
 fn take_recent(reader: &mut Reader<'_>, latest: Timestamp) -> Result<Vec<(Timestamp, u64)>, DecodeError> {
