@@ -28,6 +28,22 @@ property = [
 [[event]]
 name = "search"
 deprecated = true
+
+# What the shipped features count.
+[[event]]
+name = "page_view"
+[[event]]
+name = "view_item"
+[[event]]
+name = "add_to_cart"
+[[event]]
+name = "remove_from_cart"
+[[event]]
+name = "begin_checkout"
+[[event]]
+name = "login"
+[[event]]
+name = "sign_up"
 "#;
 
 /// Puts `text` into a file and makes it the taxonomy.
