@@ -38,6 +38,8 @@ pub struct ErasureReceipt {
     pub exposures: u64,
     /// Events set aside.
     pub quarantined: u64,
+    /// Ids that were linked to the user; their events are refused from then on, too.
+    pub links: u64,
 }
 
 impl FeatureStore {
@@ -54,7 +56,9 @@ impl FeatureStore {
     /// [`Error::Corrupted`]; then the user may or may not be erased, and erasing again is safe.
     pub fn erase_user(&self, user: UserKey, now: Timestamp) -> Result<ErasureReceipt, Error> {
         let user = self.identity.person(user)?;
-        let quarantined = self.quarantined_of(user)?;
+        let mut keys = self.store.linked_ids(user)?;
+        keys.push(user);
+        let quarantined = self.quarantined_of(&keys)?;
         let identity = Arc::clone(&self.identity);
         let (sender, receiver) = mpsc::channel();
         let work = move |turn: &mut Turn<'_>| {
@@ -69,7 +73,7 @@ impl FeatureStore {
         self.writers.take_turn(user, work, move |result| drop(sender.send(result)))?;
         let (erased_at, erased) = receiver.recv().map_err(|_| Error::Closed)??;
         // What was set aside between the look and the tombstone, which keeps out all that comes after it.
-        let late = self.store.remove_quarantined(&self.quarantined_of(user)?)?;
+        let late = self.store.remove_quarantined(&self.quarantined_of(&keys)?)?;
         Ok(ErasureReceipt {
             user,
             erased_at,
@@ -78,6 +82,7 @@ impl FeatureStore {
             dedup_marks: erased.messages,
             exposures: erased.exposures,
             quarantined: erased.quarantined.saturating_add(late),
+            links: erased.links,
         })
     }
 
@@ -89,7 +94,8 @@ impl FeatureStore {
         erased_at(&*self.store, self.identity.person(user)?)
     }
 
-    /// Lets an erased user's events in again, after a new consent. What was erased stays erased.
+    /// Lets an erased user's events in again, after a new consent. What was erased stays erased, and ids that were
+    /// linked to the user stay refused until they are readmitted themselves.
     ///
     /// # Errors
     /// [`Error::Storage`].
@@ -98,14 +104,14 @@ impl FeatureStore {
     }
 
     /// Numbers of the quarantine entries about the user.
-    fn quarantined_of(&self, user: UserKey) -> Result<Vec<u64>, Error> {
+    fn quarantined_of(&self, keys: &[UserKey]) -> Result<Vec<u64>, Error> {
         let (mut numbers, mut before) = (Vec::new(), None);
         loop {
             let page = self.store.quarantined(before, QUARANTINE_PAGE)?;
             for entry in &page {
                 let event = quarantine::decode(&entry.record);
-                // One that cannot be read may be about anybody; its payload goes with the first erasure.
-                if event.is_ok_and(|event| event.names(user)) {
+                // One that cannot be read may be about anybody.
+                if event.map_or(true, |event| keys.iter().any(|key| event.names(*key))) {
                     numbers.push(entry.number);
                 }
             }
@@ -157,7 +163,7 @@ fn decode(record: &[u8]) -> Result<Timestamp, DecodeError> {
 mod tests {
     use super::*;
     use augur_domain::decision::Exposure;
-    use augur_domain::event::{EventOutcome, Quarantine, QuarantineReason};
+    use augur_domain::event::{ClaimedBy, EventOutcome, IdentityClaim, Quarantine, QuarantineReason};
     use augur_domain::{Event, FeatureStatus};
     use proptest::prelude::*;
 
@@ -216,6 +222,7 @@ mod tests {
             dedup_marks: 5,
             exposures: 1,
             quarantined: 1,
+            links: 0,
         };
         assert_eq!(receipt, expected);
         let features = store.features(user(1), at(20)).unwrap();
@@ -262,6 +269,25 @@ mod tests {
             assert_eq!(send(&store, vec![event(1, 7_777, "purchase", 0, 1.0)]), [EventOutcome::Suppressed]);
             store.readmit_user(user(1)).unwrap();
         }
+    }
+
+    #[test]
+    fn linked_ids_are_erased_with_their_person() {
+        let store = open();
+        everything_about(&store, 2);
+        everything_about(&store, 1);
+        let claim = IdentityClaim { id: user(2), by: ClaimedBy::Device };
+        store.link(user(1), claim, at(6)).unwrap();
+        let receipt = store.erase_user(user(2), at(10)).unwrap();
+        assert_eq!((receipt.user, receipt.links), (user(1), 1));
+        assert_eq!(receipt.quarantined, 2);
+        for who in [1, 2] {
+            let late = event(who, 99, "purchase", 0, 1.0);
+            assert_eq!(send(&store, vec![late]), [EventOutcome::Suppressed], "user {who}");
+            assert_eq!(store.events_of(user(who)).unwrap(), []);
+        }
+        store.readmit_user(user(2)).unwrap();
+        assert_eq!(send(&store, vec![event(2, 1, "purchase", 0, 1.0)]), [EventOutcome::Accepted]);
     }
 
     #[test]

@@ -296,7 +296,7 @@ fn erasure_leaves_only_a_tombstone(store: &impl Store) {
     store.append_quarantine(&[b"of 31".to_vec(), b"of 32".to_vec()], 2).unwrap();
     let quarantined = vec![store.quarantined(None, 2).unwrap()[1].number];
     let erased = store.erase(&Erasure { quarantined, ..erasure(31) }).unwrap();
-    assert_eq!(erased, Erased { states: 3, events: 3, messages: 3, exposures: 1, quarantined: 1 });
+    assert_eq!(erased, Erased { states: 3, events: 3, messages: 3, exposures: 1, quarantined: 1, links: 0 });
     assert_eq!((newest(store, 9), store.quarantine_len()), (vec![b"of 32".to_vec()], 1));
     let first = MessageKey::from_bytes(1_u128.to_be_bytes());
     assert_eq!(store.state(FIRST, user(31)).unwrap(), None);

@@ -237,7 +237,9 @@ impl Store for MemoryStore {
         let tombstone = Some(erasure.tombstone.clone());
         let rows = std::mem::replace(tables.rows(erasure.user), Rows { tombstone, ..Rows::default() });
         for id in &rows.linked_ids {
-            tables.rows(*id).link = None;
+            let of_id = tables.rows(*id);
+            of_id.link = None;
+            of_id.tombstone = Some(erasure.tombstone.clone());
         }
         tables.counters.insert(erasure.shard, erasure.counters);
         let quarantined = tables.remove_quarantined(&erasure.quarantined);
@@ -247,6 +249,7 @@ impl Store for MemoryStore {
             events: rows.events.len() as u64,
             messages: rows.messages.len() as u64,
             exposures: u64::from(rows.exposures.is_some()),
+            links: rows.linked_ids.len() as u64,
         })
     }
 

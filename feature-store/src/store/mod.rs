@@ -13,7 +13,7 @@
 //! - **Reads.** A point read sees every write that returned before it began. An iterator shows what was there at its
 //!   start, and a [`Store::snapshot`] what was there at its own, for all tables of all users, whatever is written
 //!   meanwhile. Readers never wait for writers.
-//! - **Erasure.** Nothing under the user's key is left but the tombstone.
+//! - **Erasure.** Nothing under the user's key is left but the tombstone. Ids that were linked to the user get one, too.
 //! - **One writer per user.** Callers see to it; the engine need not.
 //!
 //! The suite `contract` holds every engine to this. Not here: features, threads, locks over several calls.
@@ -185,6 +185,8 @@ pub struct Erased {
     pub exposures: u64,
     /// Quarantine entries.
     pub quarantined: u64,
+    /// Ids that were linked to the user.
+    pub links: u64,
 }
 
 /// What can be read of users: in the engine as it is now, or in a [`Store::snapshot`] of it. Every method may block on a
@@ -241,8 +243,9 @@ pub trait Store: Read + Send + Sync + 'static {
     fn commit(&self, commit: &Commit) -> Result<(), Error>;
     /// Stores a group in one step with what moves between users.
     fn relocate(&self, commit: &Commit, relocation: &Relocation) -> Result<(), Error>;
-    /// Removes everything of a user, also the links of other ids to this user, and leaves a tombstone. What was removed can no longer be read, by any snapshot made later;
-    /// an engine may take longer to free its space.
+    /// Removes everything of a user, also the links of other ids to this user, and leaves tombstones under the user's key
+    /// and under these ids. What was removed can no longer be read, by any snapshot made later; an engine may take
+    /// longer to free its space.
     fn erase(&self, erasure: &Erasure) -> Result<Erased, Error>;
     /// Takes a tombstone away.
     fn remove_tombstone(&self, user: UserKey) -> Result<(), Error>;

@@ -268,9 +268,12 @@ impl Store for RocksStore {
             messages: self.remove_prefix(&mut batch, MESSAGES, user)?,
             exposures: self.remove_prefix(&mut batch, EXPOSURES, user)?,
             quarantined: 0,
+            links: 0,
         };
-        for id in self.linked_ids(erasure.user)? {
-            batch.delete_cf(self.family(IDENTITY)?, link_key(id));
+        let ids = self.linked_ids(erasure.user)?;
+        for id in &ids {
+            batch.delete_cf(self.family(IDENTITY)?, link_key(*id));
+            batch.put_cf(self.family(TOMBSTONES)?, id.as_bytes(), &erasure.tombstone);
         }
         self.remove_prefix(&mut batch, IDENTITY, &linked_ids_prefix(erasure.user))?;
         batch.put_cf(self.family(TOMBSTONES)?, user, &erasure.tombstone);
@@ -279,7 +282,8 @@ impl Store for RocksStore {
         let after = self.quarantine_table().remove(&mut batch, *bounds, &erasure.quarantined)?;
         self.write(batch, self.sync, "erasing a user")?;
         let before = std::mem::replace(&mut *bounds, after);
-        Ok(Erased { quarantined: before.entries.saturating_sub(after.entries), ..erased })
+        let quarantined = before.entries.saturating_sub(after.entries);
+        Ok(Erased { quarantined, links: ids.len() as u64, ..erased })
     }
 
     fn remove_tombstone(&self, user: UserKey) -> Result<(), Error> {

@@ -63,6 +63,7 @@ fn receipt_to_wire(receipt: &ErasureReceipt) -> v1::EraseUserResponse {
         erased("dedup_marks", receipt.dedup_marks),
         erased("exposures", receipt.exposures),
         erased("quarantine", receipt.quarantined),
+        erased("identity_links", receipt.links),
         left("decision_log"),
         left("backups"),
     ];

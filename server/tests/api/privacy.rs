@@ -26,6 +26,7 @@ async fn an_erased_user_is_gone_after_a_restart_too_and_is_kept_out_until_readmi
             ("dedup_marks", true, 1),
             ("exposures", true, 1),
             ("quarantine", true, 0),
+            ("identity_links", true, 0),
             ("decision_log", false, 0),
             ("backups", false, 0),
         ]
