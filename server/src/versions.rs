@@ -36,7 +36,8 @@ impl App {
     /// [`Error::Diagnostics`] with everything wrong in it; [`Error::Store`] when there is nothing to build or
     /// another build comes first.
     pub fn build_features(&self, text: &str) -> Result<u32, Error> {
-        let schema = FeatureSchema::parse(FEATURES_FILE, text).map_err(Error::Diagnostics)?;
+        let schema =
+            FeatureSchema::parse_with(FEATURES_FILE, text, &self.taxonomy).map_err(Error::Diagnostics)?;
         let generation = self.store.build(&Arc::new(schema))?;
         tracing::info!(version = generation.number(), "building a version of the feature definitions");
         Ok(generation.number())
