@@ -85,7 +85,9 @@ impl Columns {
         let mut rows = import::open(path, format, &names)?;
         while let Some(row) = rows.next_row()? {
             let row = row.map_err(|(number, fault)| bad_row(path, number, &fault))?;
-            let label = self.label(app, &row).map_err(|fault| bad_row(path, row.number, &fault))?;
+            let mut label = self.label(app, &row).map_err(|fault| bad_row(path, row.number, &fault))?;
+            // Ids of one person have one log.
+            label.user = app.store().resolve(label.user).map_err(augur_server::Error::from)?;
             labels.push(&label).map_err(augur_server::Error::from)?;
             if row.number.is_multiple_of(ROWS_PER_TICK) {
                 bar.set_position(row.number);
