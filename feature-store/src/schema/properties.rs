@@ -23,8 +23,9 @@ pub(super) fn check(
 ) {
     for Located { place, value: name } in &aggregated.events {
         let Some(event) = taxonomy.event(name) else {
-            if taxonomy.refuses_unknown_events() {
-                let hint = did_you_mean(name, taxonomy.events().map(|event| &*event.name));
+            let hint = did_you_mean(name, taxonomy.events().map(|event| &*event.name));
+            // Any other name may still be in the event log, from before the taxonomy was so strict.
+            if taxonomy.refuses_unknown_events() && !hint.is_empty() {
                 let message = format!("no event `{name}` is declared, and others are not taken");
                 complaints.add_with_hint(*place, message, "an event of the taxonomy", hint);
             }
@@ -39,8 +40,10 @@ pub(super) fn check(
                 Some(declared) => check_property(property, declared, name, wanted, complaints),
                 None if taxonomy.refuses_unknown_properties() => {
                     let hint = did_you_mean(&property.value, of_event.map(|property| &*property.name));
-                    let message = format!("event `{name}` declares no property `{}`", property.value);
-                    complaints.add_with_hint(property.place, message, "one that it declares", hint);
+                    if !hint.is_empty() {
+                        let message = format!("event `{name}` declares no property `{}`", property.value);
+                        complaints.add_with_hint(property.place, message, "one that it declares", hint);
+                    }
                 }
                 None => {}
             }

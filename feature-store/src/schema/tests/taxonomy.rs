@@ -76,8 +76,8 @@ fn what_can_never_come_is_refused() {
             "property `value` of `search` is a text; expected a number",
         ),
         (
-            "kind = 'total_sum'\nexact = true\nevents = ['purchase']\nproperty = 'price'",
-            "event `purchase` declares no property `price`",
+            "kind = 'total_sum'\nexact = true\nevents = ['purchase']\nproperty = 'valeu'",
+            "event `purchase` declares no property `valeu`",
         ),
         (
             "kind = 'last_value'\nretractable = false\ntype = 'text'\nevents = ['purchase']\nproperty = 'card'",
