@@ -241,6 +241,10 @@ impl App {
             (names::QUARANTINED_EVENTS, store.quarantined),
             (names::FAILED_COMMITS, store.failed_commits),
             (names::STORE_DISK_BYTES, store.disk_bytes),
+            (names::LINKS_MADE, store.links_made),
+            (names::LINKS_UNDONE, store.links_undone),
+            (names::FAILED_LINKS, store.failed_links),
+            (names::MOVED_EVENTS, store.moved_events),
             (names::LOG_WRITTEN_SEQUENCE, log.written_sequence),
             (names::LOG_SYNCED_SEQUENCE, log.synced_sequence),
             (names::LOG_QUEUED_BYTES, log.queued_bytes as u64),
@@ -278,6 +282,12 @@ fn begin_store(
         quarantine_entries: config.ingest.quarantine_entries,
         retractable,
         sync: true,
+        identity: augur_feature_store::IdentityConfig {
+            shared_device: config.identity.shared_device,
+            max_links_per_person: config.identity.max_links_per_person,
+            max_merge_events: config.identity.max_merge_events,
+            cached_ids: config.identity.cached_ids,
+        },
         ..augur_feature_store::Config::new(layout.store())
     };
     Ok(match engine {

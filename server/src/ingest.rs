@@ -5,13 +5,14 @@
 use std::sync::Arc;
 
 use augur_domain::event::{
-    EventKind, EventOutcome, MAX_BATCH_EVENTS, MAX_EVENT_NAME_BYTES, Quarantine, QuarantineReason,
+    EventKind, EventOutcome, IdentityClaim, MAX_BATCH_EVENTS, MAX_EVENT_NAME_BYTES, Quarantine,
+    QuarantineReason,
 };
 use augur_domain::{Event, Timestamp};
-use augur_feature_store::QuarantinedEvent;
 use augur_feature_store::taxonomy::{Checked, Refused};
+use augur_feature_store::{Incoming, QuarantinedEvent};
 use augur_proto::convert::event_ids::EventIds;
-use augur_proto::convert::events::{Arrival, event_from_wire, name_of};
+use augur_proto::convert::events::{Arrival, claim_from_wire, event_from_wire, name_of};
 use augur_proto::v1;
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -87,7 +88,7 @@ const UNANSWERED: Quarantine =
 /// What the checks say of one event.
 pub(crate) enum Verdict {
     /// With what to set aside where only the store can tell whether it is usable.
-    Good(Event, Option<Box<QuarantinedEvent>>),
+    Good(Incoming, Option<Box<QuarantinedEvent>>),
     Aside(Box<QuarantinedEvent>),
     Rejected(Quarantine),
 }
@@ -195,7 +196,7 @@ impl App {
 
     fn store_events(
         &self,
-        events: Vec<Event>,
+        events: Vec<Incoming>,
         room: Arc<Taken>,
     ) -> Result<oneshot::Receiver<StoreAnswer>, Error> {
         let (told, stored) = oneshot::channel();
@@ -241,34 +242,51 @@ impl App {
     fn check(&self, wire: v1::Event, arrival: &Arrival) -> Verdict {
         self.check_by(
             wire,
+            |wire| claim_from_wire(wire, &self.pseudonymiser),
             |wire| event_from_wire(wire, arrival, &self.pseudonymiser),
             |payload, why| Box::new(self.entry(payload, arrival, why)),
         )
     }
 
-    /// Checks an event that `convert` makes of `wire`; `aside` makes what is kept of it if it does not fit.
+    /// Checks an event that `convert` makes of `wire`, and the other id that `claim` finds in it; `aside` makes what is kept of it if it does not fit.
     pub(crate) fn check_by(
         &self,
         mut wire: v1::Event,
+        claim: impl FnOnce(&v1::Event) -> Result<Option<IdentityClaim>, Quarantine>,
         convert: impl FnOnce(v1::Event) -> Result<Event, Quarantine>,
         aside: impl FnOnce(Vec<u8>, Quarantine) -> Box<QuarantinedEvent>,
     ) -> Verdict {
         self.drop_sensitive(&mut wire);
         // The conversion consumes the event. One buffer costs less than a copy.
         let payload = wire.encode_to_vec();
-        let event = match convert(wire) {
-            Ok(event) => event,
+        let claim = claim(&wire);
+        let (event, claim) = match convert(wire).and_then(|event| self.linking(event, claim)) {
+            Ok(linking) => linking,
             Err(why) => return Verdict::Aside(aside(payload, why)),
         };
         match self.taxonomy.check(event) {
             Ok(checked) => {
                 self.count_checked(&checked);
-                let doubtful = checked.event.kind == EventKind::Retract;
-                Verdict::Good(checked.event, doubtful.then(|| aside(payload, UNANSWERED)))
+                let doubtful = checked.event.kind == EventKind::Retract || claim.is_some();
+                let kept = doubtful.then(|| aside(payload, UNANSWERED));
+                Verdict::Good(Incoming { event: checked.event, claim }, kept)
             }
             Err(Refused { why, reject: true }) => Verdict::Rejected(why),
             Err(Refused { why, reject: false }) => Verdict::Aside(aside(payload, why)),
         }
+    }
+
+    /// The event with the claim that it makes, if it is one of those that link ids.
+    fn linking(
+        &self,
+        event: Event,
+        claim: Result<Option<IdentityClaim>, Quarantine>,
+    ) -> Result<(Event, Option<IdentityClaim>), Quarantine> {
+        if !self.config.identity.link_on.iter().any(|name| **name == *event.name) {
+            return Ok((event, None));
+        }
+        let claim = claim?;
+        Ok((event, claim))
     }
 
     /// Takes out what must be stored nowhere, the quarantine included, before anything else looks at it.

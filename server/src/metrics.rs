@@ -62,6 +62,14 @@ pub const QUARANTINED_EVENTS: &str = "augur_quarantined_events";
 pub const FAILED_COMMITS: &str = "augur_failed_commits";
 /// Bytes of the store on disk.
 pub const STORE_DISK_BYTES: &str = "augur_store_disk_bytes";
+/// Links made since the start.
+pub const LINKS_MADE: &str = "augur_identity_links_made";
+/// Links undone since the start.
+pub const LINKS_UNDONE: &str = "augur_identity_links_undone";
+/// Links that could not be stored, since the start.
+pub const FAILED_LINKS: &str = "augur_identity_links_failed";
+/// Events moved by links and their undoing, since the start.
+pub const MOVED_EVENTS: &str = "augur_identity_moved_events";
 /// Last sequence written to the decision log.
 pub const LOG_WRITTEN_SEQUENCE: &str = "augur_log_written_sequence";
 /// Last sequence synced to disk.

@@ -7,7 +7,7 @@ use augur_domain::event::{EventOutcome, Quarantine, QuarantineReason};
 use augur_domain::{Timestamp, event_name};
 use augur_feature_store::QuarantinedEvent;
 use augur_proto::convert::event_ids::EventIds;
-use augur_proto::convert::events::{Arrival, event_from_kept};
+use augur_proto::convert::events::{Arrival, claim_from_kept, event_from_kept};
 use augur_proto::convert::timestamp_to_wire;
 use augur_proto::v1;
 use augur_proto::v1::value::Kind;
@@ -171,6 +171,7 @@ impl App {
         let arrival = self.arrival_again(entry, &mut wire, accept_late);
         Ok(self.check_by(
             wire,
+            |wire| claim_from_kept(wire, &ids),
             |wire| event_from_kept(wire, &ids, &arrival),
             |_, why| Box::new(QuarantinedEvent { quarantine: why, ..entry.clone() }),
         ))

@@ -116,27 +116,40 @@ pub fn claim_from_wire(
     wire: &v1::Event,
     pseudonymiser: &Pseudonymiser,
 ) -> Result<Option<IdentityClaim>, Quarantine> {
-    let is_alias = wire.r#type == v1::EventType::Alias as i32;
-    if is_alias {
+    if wire.r#type == v1::EventType::Alias as i32 {
         check_id(&wire.user_id, "user_id", QuarantineReason::MissingField)?;
     }
-    if is_alias && !wire.previous_id.is_empty() {
-        check_id(&wire.previous_id, "previous_id", QuarantineReason::MissingField)?;
-        let id = pseudonymiser.user_key(Subject::User(&wire.previous_id));
-        return Ok(Some(IdentityClaim { id, by: ClaimedBy::Alias }));
+    let key = |field, id: &str, subject: fn(&str) -> Subject<'_>| match id {
+        "" => Ok(None),
+        id => check_id(id, field, QuarantineReason::MissingField)
+            .map(|()| Some(pseudonymiser.user_key(subject(id)))),
+    };
+    let previous = key("previous_id", &wire.previous_id, |id| Subject::User(id))?;
+    let anonymous = key("anonymous_id", &wire.anonymous_id, |id| Subject::Anonymous(id))?;
+    claim_of(wire, previous, anonymous.filter(|_| !wire.user_id.is_empty()))
+}
+
+/// [`claim_from_wire`] for an event whose ids were taken out.
+///
+/// # Errors
+/// As [`claim_from_wire`].
+pub fn claim_from_kept(wire: &v1::Event, ids: &EventIds) -> Result<Option<IdentityClaim>, Quarantine> {
+    claim_of(wire, ids.previous, ids.anonymous.filter(|anonymous| ids.user != Some(*anonymous)))
+}
+
+fn claim_of(
+    wire: &v1::Event,
+    previous: Option<UserKey>,
+    anonymous: Option<UserKey>,
+) -> Result<Option<IdentityClaim>, Quarantine> {
+    if wire.r#type != v1::EventType::Alias as i32 {
+        return Ok(anonymous.map(|id| IdentityClaim { id, by: ClaimedBy::Device }));
     }
-    if wire.user_id.is_empty() || wire.anonymous_id.is_empty() {
-        if is_alias {
-            let problem = "no other id is named";
-            let expected = "previous_id or anonymous_id";
-            return Err(quarantine(QuarantineReason::MissingField, "previous_id", problem, expected));
-        }
-        return Ok(None);
-    }
-    check_id(&wire.anonymous_id, "anonymous_id", QuarantineReason::MissingField)?;
-    let id = pseudonymiser.user_key(Subject::Anonymous(&wire.anonymous_id));
-    let by = if is_alias { ClaimedBy::Alias } else { ClaimedBy::Device };
-    Ok(Some(IdentityClaim { id, by }))
+    let Some(id) = previous.or(anonymous) else {
+        let (problem, expected) = ("no other id is named", "previous_id or anonymous_id");
+        return Err(quarantine(QuarantineReason::MissingField, "previous_id", problem, expected));
+    };
+    Ok(Some(IdentityClaim { id, by: ClaimedBy::Alias }))
 }
 
 fn set_aside(reason: QuarantineReason, error: FieldError) -> Quarantine {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use augur_decision_log::Durability;
 use augur_domain::Diagnostic;
 use augur_domain::time::{DAY_MS, MINUTE_MS};
+use augur_feature_store::SharedDevice;
 
 use crate::Error;
 
@@ -30,6 +31,8 @@ pub struct Config {
     pub features: Features,
     /// `[ingest]`
     pub ingest: Ingest,
+    /// `[identity]`
+    pub identity: Identity,
     /// `[decision_log]`
     pub decision_log: DecisionLog,
     /// `[telemetry]`
@@ -118,6 +121,21 @@ pub struct Ingest {
     pub quarantine_entries: u64,
 }
 
+/// Who is taken for whom.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Identity {
+    /// Canonical names of the events that link the ids they name.
+    pub link_on: Vec<String>,
+    /// What happens when a known user appears on another one's device.
+    pub shared_device: SharedDevice,
+    /// Most ids linked to one person.
+    pub max_links_per_person: usize,
+    /// Most events that a link may move.
+    pub max_merge_events: u64,
+    /// Ids remembered in memory with the person they stand for.
+    pub cached_ids: usize,
+}
+
 /// How decisions are recorded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecisionLog {
@@ -203,6 +221,13 @@ impl Default for Config {
                 max_future_skew_ms: 5 * MINUTE_MS,
                 max_lateness_ms: 400 * DAY_MS,
                 quarantine_entries: 100_000,
+            },
+            identity: Identity {
+                link_on: ["identify", "login", "sign_up", "alias"].map(str::to_owned).into(),
+                shared_device: SharedDevice::Keep,
+                max_links_per_person: 100,
+                max_merge_events: 100_000,
+                cached_ids: 200_000,
             },
             decision_log: DecisionLog {
                 segment_bytes: 64 << 20,

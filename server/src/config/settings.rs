@@ -11,14 +11,16 @@ use std::time::Duration;
 use augur_decision_log::Durability;
 use augur_domain::Diagnostic;
 use augur_domain::event::MAX_BATCH_EVENTS;
+use augur_domain::event_name;
 use augur_domain::time::parse_duration_ms;
+use augur_feature_store::SharedDevice;
 use toml::de::{DeTable, DeValue};
 
 use super::{Config, LogFormat, OnUnavailable};
 use crate::suggest::did_you_mean;
 
 /// Sections and their keys, in the order of the shipped file.
-pub(super) const SECTIONS: [(&str, &[&str]); 6] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 7] = [
     (
         "server",
         &[
@@ -65,6 +67,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 6] = [
             "quarantine_entries",
         ],
     ),
+    ("identity", &["link_on", "shared_device", "max_links_per_person", "max_merge_events", "cached_ids"]),
     ("decision_log", &["segment_bytes", "queue_bytes", "sync_interval", "durability", "on_unavailable"]),
     ("telemetry", &["log_level", "log_format", "otlp_endpoint", "otlp_sample_ratio"]),
 ];
@@ -180,6 +183,7 @@ fn set(
         "data" => set_data(&mut config.data, key, value, base),
         "features" => set_features(&mut config.features, value),
         "ingest" => set_ingest(&mut config.ingest, key, value),
+        "identity" => set_identity(&mut config.identity, key, value),
         "decision_log" => set_decision_log(&mut config.decision_log, key, value),
         _ => set_telemetry(&mut config.telemetry, key, value),
     }
@@ -244,6 +248,29 @@ fn set_ingest(ingest: &mut super::Ingest, key: &str, value: &Written<'_>) -> Res
         "max_future_skew" => ingest.max_future_skew_ms = value.length_ms(1, "1d")?,
         "max_lateness" => ingest.max_lateness_ms = value.length_ms(1, "400d")?,
         _ => ingest.quarantine_entries = value.whole(1, 100_000_000)?,
+    }
+    Ok(())
+}
+
+fn set_identity(identity: &mut super::Identity, key: &str, value: &Written<'_>) -> Result<(), Problem> {
+    match key {
+        "link_on" => {
+            const EXPECTED: &str = "names of events with commas between them, in quotes";
+            let names = value.text(EXPECTED)?.split(',').map(str::trim).filter(|name| !name.is_empty());
+            let canonical = names.map(|name| event_name::canonical(name).map(std::borrow::Cow::into_owned));
+            let names = canonical.collect::<Option<_>>();
+            identity.link_on = names.ok_or_else(|| value.problem("a list of events", EXPECTED))?;
+        }
+        "shared_device" => {
+            identity.shared_device = value.choice(&[
+                ("keep", SharedDevice::Keep),
+                ("move", SharedDevice::Move),
+                ("refuse", SharedDevice::Refuse),
+            ])?;
+        }
+        "max_links_per_person" => identity.max_links_per_person = value.size(1, 10_000)?,
+        "max_merge_events" => identity.max_merge_events = value.whole(1, 1_000_000)?,
+        _ => identity.cached_ids = value.size(1, 1_000_000_000)?,
     }
     Ok(())
 }
