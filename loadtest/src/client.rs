@@ -9,6 +9,7 @@ use std::time::Duration;
 use augur_proto::v1::decision_service_client::DecisionServiceClient;
 use augur_proto::v1::event_service_client::EventServiceClient;
 use augur_proto::v1::feature_service_client::FeatureServiceClient;
+use augur_proto::v1::identity_service_client::IdentityServiceClient;
 use augur_proto::v1::model_service_client::ModelServiceClient;
 use augur_proto::v1::policy_service_client::PolicyServiceClient;
 use augur_proto::v1::privacy_service_client::PrivacyServiceClient;
@@ -109,6 +110,11 @@ impl Client {
     /// The policy in force.
     pub fn policy(&self) -> PolicyServiceClient<Channel> {
         PolicyServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// Links between ids.
+    pub fn identity(&self) -> IdentityServiceClient<Channel> {
+        IdentityServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// Erasure.

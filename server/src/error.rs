@@ -177,7 +177,8 @@ fn answer_to(error: &Error) -> Answer {
             Answer::Told(Code::InvalidArgument)
         }
         Error::NotFound { .. } | Error::Models(Models::UnknownVersion { .. }) => Answer::Told(Code::NotFound),
-        Error::NotNow { .. } | Error::Store(Store::Generation { .. }) => {
+        Error::NotNow { .. }
+        | Error::Store(Store::Generation { .. } | Store::LinkRefused(_) | Store::MoveTooLarge { .. }) => {
             Answer::Told(Code::FailedPrecondition)
         }
         Error::Models(
@@ -188,6 +189,8 @@ fn answer_to(error: &Error) -> Answer {
         | Error::Log(Log::QueueFull { .. }) => Answer::Wait(Code::ResourceExhausted, RETRY_SOON),
         Error::Log(Log::RecordTooLarge { .. }) => Answer::Told(Code::ResourceExhausted),
         Error::DeadlineExceeded { .. } => Answer::Told(Code::DeadlineExceeded),
+        // Sent again, the events find out how things stand.
+        Error::Store(Store::LinkNotStored { .. }) => Answer::Wait(Code::Unavailable, RETRY_SOON),
         Error::ShuttingDown | Error::Store(Store::Closed) | Error::Log(Log::Closed) => {
             Answer::Wait(Code::Unavailable, RETRY_LATER)
         }

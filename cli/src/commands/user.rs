@@ -1,6 +1,8 @@
-//! `augur user`: what a person may ask for about their own data, through a running server.
+//! `augur user`: who is who, and what a person may ask for about their own data, through a running server.
 //!
 //! Not here: what erasing reaches (`augur_feature_store`).
+
+mod linking;
 
 use augur_loadtest::{Client, v1};
 use clap::{Args, Subcommand};
@@ -9,7 +11,7 @@ use serde::Serialize;
 use crate::output::{Output, table};
 use crate::{Error, Outcome};
 
-/// Erase users.
+/// Show which ids are one person, link and unlink them, and erase users.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Remove everything that the feature store holds about a user, and refuse the user's events from then on.
@@ -20,6 +22,19 @@ pub(crate) enum Command {
         after_help = "Example:\n  augur user erase --user-id u-1 --endpoint http://127.0.0.1:7401 --yes"
     )]
     Erase(Erase),
+    /// Show the person that an id stands for, with all other ids.
+    #[command(after_help = "Example:\n  augur user show --user-id u-1 --endpoint http://127.0.0.1:7401")]
+    Show(Named),
+    /// Make an id another name of a user: what is known under it becomes the user's.
+    #[command(
+        after_help = "Example:\n  augur user link --user-id u-1 --previous-id u-0 --endpoint http://127.0.0.1:7401"
+    )]
+    Link(linking::Link),
+    /// Undo the link of an id: what came under it goes back to it.
+    #[command(
+        after_help = "Example:\n  augur user unlink --anonymous-id b-7 --endpoint http://127.0.0.1:7401"
+    )]
+    Unlink(Named),
     /// Take an erased user's events again, after a new consent. What was erased stays erased.
     #[command(after_help = "Example:\n  augur user readmit --user-id u-1 --endpoint http://127.0.0.1:7401")]
     Readmit(Named),
@@ -85,6 +100,15 @@ struct Readmitted {
 pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
     match command {
         Command::Erase(args) => output.report(&super::block_on(erase(&args.named))?, receipt_text)?,
+        Command::Show(named) => {
+            output.report(&super::block_on(linking::show(named))?, linking::person_text)?;
+        }
+        Command::Link(args) => {
+            output.report(&super::block_on(linking::link(args))?, linking::linked_text)?;
+        }
+        Command::Unlink(named) => {
+            output.report(&super::block_on(linking::unlink(named))?, linking::unlinked_text)?;
+        }
         Command::Readmit(named) => {
             let readmitted = super::block_on(readmit(named))?;
             output.report(&readmitted, |readmitted| {

@@ -5,6 +5,7 @@
 mod decisions;
 mod events;
 mod features;
+mod identity;
 mod log;
 mod models;
 mod policies;
@@ -26,18 +27,27 @@ use tokio_util::sync::CancellationToken;
 type Events = v1::event_service_server::EventServiceServer<events::Events>;
 type Features = v1::feature_service_server::FeatureServiceServer<features::Features>;
 type Decisions = v1::decision_service_server::DecisionServiceServer<decisions::Decisions>;
+type Identity = v1::identity_service_server::IdentityServiceServer<identity::Identity>;
 type Logs = v1::log_service_server::LogServiceServer<log::Logs>;
 type Models = v1::model_service_server::ModelServiceServer<models::Models>;
 type Policies = v1::policy_service_server::PolicyServiceServer<policies::Policies>;
 type Privacy = v1::privacy_service_server::PrivacyServiceServer<privacy::Privacy>;
 
 /// Every service by name, for health.
-pub(crate) const NAMES: [&str; 7] =
-    [Events::NAME, Features::NAME, Decisions::NAME, Logs::NAME, Models::NAME, Policies::NAME, Privacy::NAME];
+pub(crate) const NAMES: [&str; 8] = [
+    Events::NAME,
+    Features::NAME,
+    Decisions::NAME,
+    Logs::NAME,
+    Models::NAME,
+    Policies::NAME,
+    Privacy::NAME,
+    Identity::NAME,
+];
 /// The service that cannot serve when the decision log has failed.
 pub(crate) const DECISIONS: &str = Decisions::NAME;
 /// Every method, for metrics.
-pub(crate) const METHODS: [&str; 26] = [
+pub(crate) const METHODS: [&str; 29] = [
     "/augur.v1.DecisionService/Decide",
     "/augur.v1.DecisionService/Explain",
     "/augur.v1.EventService/Ingest",
@@ -53,6 +63,9 @@ pub(crate) const METHODS: [&str; 26] = [
     "/augur.v1.FeatureService/SwitchFeatures",
     "/augur.v1.FeatureService/RollbackFeatures",
     "/augur.v1.FeatureService/RetireFeatures",
+    "/augur.v1.IdentityService/DescribePerson",
+    "/augur.v1.IdentityService/LinkId",
+    "/augur.v1.IdentityService/UnlinkId",
     "/augur.v1.LogService/TailDecisions",
     "/augur.v1.ModelService/ListModels",
     "/augur.v1.ModelService/SetAlias",
@@ -100,6 +113,8 @@ pub(crate) async fn routes(
     routes.add_service(policies.max_decoding_message_size(ingest_limit));
     let privacy = Privacy::new(privacy::Privacy::new(Arc::clone(app)));
     routes.add_service(privacy.max_decoding_message_size(limit));
+    let identity = Identity::new(identity::Identity::new(Arc::clone(app)));
+    routes.add_service(identity.max_decoding_message_size(limit));
 
     let (health, health_service) = tonic_health::server::health_reporter();
     for name in NAMES {

@@ -17,6 +17,7 @@
 mod administration;
 mod bad_input;
 mod caps;
+mod identity;
 mod main_path;
 mod past;
 mod privacy;

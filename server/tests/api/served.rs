@@ -12,6 +12,7 @@ use augur_proto::v1;
 use augur_proto::v1::decision_service_client::DecisionServiceClient;
 use augur_proto::v1::event_service_client::EventServiceClient;
 use augur_proto::v1::feature_service_client::FeatureServiceClient;
+use augur_proto::v1::identity_service_client::IdentityServiceClient;
 use augur_proto::v1::log_service_client::LogServiceClient;
 use augur_proto::v1::model_service_client::ModelServiceClient;
 use augur_proto::v1::policy_service_client::PolicyServiceClient;
@@ -123,6 +124,10 @@ impl Served {
 
     pub(crate) fn policies(&self) -> PolicyServiceClient<Channel> {
         PolicyServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn identity(&self) -> IdentityServiceClient<Channel> {
+        IdentityServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn privacy(&self) -> PrivacyServiceClient<Channel> {
