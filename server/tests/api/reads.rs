@@ -7,13 +7,15 @@ use std::fs;
 use std::path::Path;
 
 use augur_decision_log::{Reader, codec};
+use augur_domain::time::HOUR_MS;
 use augur_proto::v1;
 use augur_proto::v1::FeatureStatus;
-use augur_server::Config;
+use augur_server::offline::Label;
+use augur_server::{App, Config, FixedClock};
 use tonic::Code;
 
 use crate::replay::decide_again;
-use crate::served::{Served, cart, number, purchase, subject, text};
+use crate::served::{NOW, Served, cart, number, purchase, subject, text};
 
 const ADDED: &str = r#"
 [[feature]]
@@ -28,6 +30,18 @@ name = "cart_per_purchase"
 kind = "request"
 expression = "context.cart_value / features.purchase_count_30d"
 unit = "EUR"
+
+[[feature]]
+name = "fresh_purchases"
+kind = "windowed_count"
+events = ["purchase"]
+windows = ["30d"]
+max_age = "12h"
+
+[[feature]]
+name = "twice_fresh"
+kind = "derived"
+expression = "features.fresh_purchases_30d * 2.0"
 
 [[feature_set]]
 name = "checkout"
@@ -47,6 +61,14 @@ then = "deny"
 actions = ["free_shipping", "discount_10", "recommend_items"]
 points = ["cart_page"]
 reason = "FROM_AUSTRIA"
+
+[[rule]]
+id = "fresh_buyers_wait"
+when = "features.fresh_purchases_30d > 0.0 || features.twice_fresh > 0.0"
+then = "deny"
+actions = ["free_shipping", "discount_10", "recommend_items"]
+points = ["cart_page"]
+reason = "FRESH"
 "#;
 
 fn with_request_features(config: &mut Config, dir: &Path) {
@@ -173,4 +195,60 @@ async fn what_is_asked_must_be_declared() {
     let answer = served.features().get_features(ask("checkout", &[], &[])).await.unwrap().into_inner();
     assert_eq!(answer.features[1].status(), FeatureStatus::NullValue);
     served.stop().await;
+}
+
+/// Ada bought a day ago, and after half a day nobody may use how often.
+#[tokio::test]
+async fn what_is_too_old_is_told_so_and_used_nowhere() {
+    let served = start().await;
+    let (old, derived) = (FeatureStatus::OutsideMaxAge, FeatureStatus::NullValue);
+    let names = ["fresh_purchases_30d", "twice_fresh"].map(str::to_owned).to_vec();
+    let statuses = |features: &[v1::FeatureValue]| -> Vec<(FeatureStatus, Option<f64>)> {
+        features.iter().map(|feature| (feature.status(), feature.value)).collect()
+    };
+    let expected = [(old, Some(2.0)), (derived, None)];
+
+    let request = v1::GetFeaturesRequest {
+        subject: subject("ada"),
+        features: names.clone(),
+        ..v1::GetFeaturesRequest::default()
+    };
+    let answer = served.features().get_features(request).await.unwrap().into_inner();
+    assert_eq!(statuses(&answer.features), expected);
+    let request = v1::BatchGetFeaturesRequest {
+        subjects: vec![subject("ada").unwrap()],
+        features: names.clone(),
+        ..v1::BatchGetFeaturesRequest::default()
+    };
+    let batch = served.features().batch_get_features(request).await.unwrap().into_inner();
+    assert_eq!(statuses(&batch.results[0].features), expected);
+
+    // The rule that reads them does not fire, and says what it missed; the record tells why.
+    let decided = served.decide(from("DE")).await;
+    assert!(decided.candidates.iter().all(|one| one.reason.as_ref().unwrap().detail != "FRESH"));
+    let missed = "rule fresh_buyers_wait: features.fresh_purchases_30d";
+    assert!(decided.reasons.iter().any(|reason| reason.code == "MISSING_INPUT" && reason.detail == missed));
+    let request = v1::ExplainRequest { decision_id: decided.decision_id };
+    let record = served.decisions().explain(request).await.unwrap().into_inner().record.unwrap();
+    let logged: Vec<_> =
+        record.features.into_iter().filter(|feature| names.contains(&feature.name)).collect();
+    assert_eq!(statuses(&logged), expected);
+
+    let mut config = Config::default();
+    let served = served.restart_with(|known, _| config = known.clone()).await;
+    let dir = served.ended().await;
+    let data = dir.path().join("data");
+    for entry in Reader::open(&data.join("decisions")).unwrap() {
+        let (_, record) = entry.unwrap();
+        assert_eq!(decide_again(&data, &record), record.decision);
+    }
+    let app = App::open(config, FixedClock::new(NOW)).unwrap();
+    let user = app.user_key(augur_domain::ids::Subject::User("ada"));
+    let at = |at| Label { user, at, outcome: Some(1.0) };
+    let set = app.training_set(&[at(NOW.plus_millis(-12 * HOUR_MS)), at(NOW)]).unwrap();
+    let column = |name: &String| set.columns.iter().position(|known| known == name).unwrap();
+    let rows: Vec<Vec<Option<f64>>> =
+        set.rows().map(|(values, ..)| names.iter().map(|name| values[column(name)]).collect()).collect();
+    assert_eq!(rows, [vec![Some(2.0), Some(4.0)], vec![None, None]]);
+    app.close().unwrap();
 }
