@@ -282,8 +282,10 @@ class ForeignClient(unittest.TestCase):
     # Features
 
     def test_features_say_what_is_known_and_what_is_not(self):
-        unknown = self.server.read("nobody")
-        self.assertEqual([feature.name for feature in unknown.features], ["purchases_7d", "spend_7d", "seconds_since_cart"])
+        everything = self.server.read("nobody")
+        names = ["purchases_7d", "spend_7d", "seconds_since_cart", "country_now"]
+        self.assertEqual([feature.name for feature in everything.features], names)
+        unknown = self.server.read("nobody", *names[:3])
         self.assertEqual({feature.status for feature in unknown.features}, {status("NOT_FOUND")})
         self.assertFalse(any(feature.HasField("value") for feature in unknown.features))
 
@@ -305,6 +307,29 @@ class ForeignClient(unittest.TestCase):
         self.assertEqual([one.features[0].status for one in both], [status("NOT_FOUND"), status("PRESENT")])
         self.assertEqual(both[0].effective_time, both[1].effective_time)
 
+    def test_a_named_set_takes_the_request_and_a_bad_subject_fails_alone(self):
+        self.server.ingest(event("n-1", "nora", "purchase", value=7.5))
+        context = {"country": value("FR")}
+        request = features_pb2.GetFeaturesRequest(subject=subject("nora"), named_set="checkout", context=context)
+        read = self.server.features.GetFeatures(request, timeout=CALL_WITHIN_S)
+        self.assertEqual([feature.name for feature in read.features], ["country_now", "spend_7d"])
+        self.assertEqual(read.features[0].text_value, "FR")
+        self.assertFalse(read.features[0].HasField("value"))
+        self.assertEqual(read.features[1].value, 7.5)
+        described = self.server.features.DescribeFeatures(features_pb2.DescribeFeaturesRequest(), timeout=CALL_WITHIN_S)
+        self.assertEqual(described.named_sets[0].version, read.named_set_version)
+        definitions = {feature.name: feature.definition for feature in described.features}
+        self.assertEqual([definitions[feature.name] for feature in read.features], [f.definition for f in read.features])
+
+        request = features_pb2.BatchGetFeaturesRequest(
+            subjects=[subject("nora"), subject(""), subject("nobody")], named_set="checkout", context=context
+        )
+        batch = self.server.features.BatchGetFeatures(request, timeout=CALL_WITHIN_S)
+        self.assertEqual(batch.results[0].features, read.features)
+        self.assertEqual([(one.index, one.code) for one in batch.failures], [(1, "INVALID_ARGUMENT")])
+        self.assertEqual(batch.results[2].features[0].text_value, "FR")
+        self.assertEqual(batch.results[2].features[1].status, status("NOT_FOUND"))
+
     def test_a_user_and_an_anonymous_id_of_the_same_spelling_are_two(self):
         self.server.ingest(events_pb2.Event(message_id="a-1", anonymous_id="ann", event="purchase"))
         request = features_pb2.GetFeaturesRequest(subject=value_pb2.Subject(anonymous_id="ann"))
@@ -324,6 +349,7 @@ class ForeignClient(unittest.TestCase):
                 ("purchases_7d", "number", ["purchase"]),
                 ("spend_7d", "number", ["purchase"]),
                 ("seconds_since_cart", "number", ["add_to_cart"]),
+                ("country_now", "text", []),
             ],
         )
 
