@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use augur_domain::decision::{Availability, CandidateOutcome, DecisionInputs, Rung, Score, ScoreOutcome};
-use augur_domain::{Decision, FeatureStatus, Reason, ReasonCode};
+use augur_domain::{Decision, FeatureStatus, FeatureVector, Reason, ReasonCode};
 
 use crate::row::DecisionRow;
 use crate::snapshot::{Candidate, Point, PolicySnapshot, Rule, WhenFeaturesUnavailable};
@@ -312,8 +312,11 @@ impl Reasons {
 }
 
 fn is_unknown_user(inputs: &DecisionInputs) -> bool {
-    let values = &inputs.features.values;
-    !values.is_empty() && values.iter().all(|value| value.status == FeatureStatus::NotFound)
+    let FeatureVector { watermark, values, .. } = &inputs.features;
+    let none_found = || values.iter().all(|value| value.status == FeatureStatus::NotFound);
+    // Without a single event, what is there comes from the request alone.
+    let no_events = || *watermark == 0 && values.iter().all(|value| value.event_time.is_none());
+    !values.is_empty() && (none_found() || no_events())
 }
 
 fn answer(

@@ -8,7 +8,8 @@ use augur_decision::{ModelSource, PolicySnapshot, SourceFile, decide};
 use augur_domain::decision::{Availability, DecisionInputs};
 use augur_domain::feature::{FeatureInfo, FeatureValue};
 use augur_domain::{
-    ContentHash, DecisionId, Diagnostic, FeatureSet, FeatureStatus, FeatureVector, UserKey, ValueType,
+    ContentHash, DecisionId, Diagnostic, FeatureSet, FeatureStatus, FeatureVector, ReasonCode, UserKey,
+    ValueType,
 };
 
 use crate::support::{NOW, Shelf};
@@ -87,6 +88,19 @@ fn texts_and_booleans_are_read_by_their_type() {
     // A text that may not be used is missing, and so is one that is not there.
     assert_eq!(action(&inputs(Some("garden"), FeatureStatus::OutsideMaxAge, 1.0)), "nothing");
     assert_eq!(action(&inputs(None, FeatureStatus::NullValue, 1.0)), "nothing");
+}
+
+#[test]
+fn a_user_without_events_is_unknown_whatever_the_request_tells() {
+    let policy = load(POLICY).unwrap();
+    let unknown = |inputs: &DecisionInputs| {
+        decide(&policy, inputs).reasons.iter().any(|reason| reason.code == ReasonCode::UserUnknown)
+    };
+    let mut inputs = inputs(Some("garden"), FeatureStatus::Present, 1.0);
+    assert!(!unknown(&inputs));
+    inputs.features.watermark = 0;
+    inputs.features.values[0].status = FeatureStatus::NotFound;
+    assert!(unknown(&inputs));
 }
 
 #[test]
