@@ -197,12 +197,7 @@ impl FeatureStore {
         now: Timestamp,
         context: &dyn Context,
     ) -> Result<Option<FeatureVector>, Error> {
-        let Some(user) = self.identity.person_if_cached(user) else { return Ok(None) };
-        let cached = self.store.state_if_cached(definitions.generation(), user)?;
-        let Cached::Known(record) = cached else { return Ok(None) };
-        if record.is_none() && self.identity.may_have_links() {
-            return Ok(None);
-        }
+        let Cached::Known(record) = self.record_if_cached(definitions, user)? else { return Ok(None) };
         definitions.read(record.as_deref(), user, now, context).map(Some)
     }
 
@@ -217,9 +212,12 @@ impl FeatureStore {
         now: Timestamp,
         context: &dyn Context,
     ) -> Result<Option<(FeatureVector, Vec<Accuracy>)>, Error> {
-        let cached = self.store.state_if_cached(definitions.generation(), user)?;
-        let Cached::Known(record) = cached else { return Ok(None) };
+        let Cached::Known(record) = self.record_if_cached(definitions, user)? else { return Ok(None) };
         definitions.read_in_full(record.as_deref(), user, now, context).map(Some)
+    }
+
+    fn record_if_cached(&self, definitions: &Definitions, user: UserKey) -> Result<Cached, Error> {
+        self.identity.read_if_cached(user, |person| self.store.state_if_cached(definitions.generation(), person))
     }
 
     /// The user's state as of the last commit.
@@ -254,11 +252,8 @@ impl FeatureStore {
         user: UserKey,
         since: Timestamp,
     ) -> Result<Option<Vec<Exposure>>, Error> {
-        let Some(user) = self.identity.person_if_cached(user) else { return Ok(None) };
-        let Cached::Known(record) = self.store.exposures_if_cached(user)? else { return Ok(None) };
-        if record.is_none() && self.identity.may_have_links() {
-            return Ok(None);
-        }
+        let cached = self.identity.read_if_cached(user, |person| self.store.exposures_if_cached(person))?;
+        let Cached::Known(record) = cached else { return Ok(None) };
         let mut exposures = decoded_exposures(record, user)?;
         exposures.retain(|exposure| exposure.at >= since);
         Ok(Some(exposures))

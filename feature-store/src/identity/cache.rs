@@ -57,11 +57,6 @@ impl Cache {
         Ok(person)
     }
 
-    /// What is known of the id.
-    pub(super) fn peek(&self, id: UserKey) -> Option<Option<UserKey>> {
-        self.part(id).lock().get(id, self.capacity)
-    }
-
     /// Takes note of a change that is stored already.
     pub(super) fn set(&self, id: UserKey, person: Option<UserKey>) {
         let mut part = self.part(id).lock();

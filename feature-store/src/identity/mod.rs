@@ -22,7 +22,7 @@ use parking_lot::RwLock;
 
 use crate::Error;
 use crate::exposure::Stripes;
-use crate::store::{Read, Store};
+use crate::store::{Cached, Read, Store};
 use cache::Cache;
 pub use link::Link;
 use routing::Change;
@@ -195,11 +195,44 @@ impl Identity {
     }
 
     /// [`Self::person`] if memory can tell.
-    pub(crate) fn person_if_cached(&self, id: UserKey) -> Option<UserKey> {
+    fn person_if_cached(&self, id: UserKey) -> Result<Option<UserKey>, Error> {
         if !self.may_have_links() {
-            return Some(id);
+            return Ok(Some(id));
         }
-        self.cache.peek(id).map(|person| person.unwrap_or(id))
+        let read = || match self.link_if_cached(id) {
+            Ok(Some(link)) => Ok(link.map(|link| link.person)),
+            Ok(None) => Err(None),
+            Err(error) => Err(Some(error)),
+        };
+        match self.cache.get_or(id, read) {
+            Ok(person) => Ok(Some(person.unwrap_or(id))),
+            Err(None) => Ok(None),
+            Err(Some(error)) => Err(error),
+        }
+    }
+
+    /// The id's link, if memory can tell.
+    fn link_if_cached(&self, id: UserKey) -> Result<Option<Option<Link>>, Error> {
+        match self.store.link_if_cached(id)? {
+            Cached::NotCached => Ok(None),
+            Cached::Known(record) => decode_link(id, record).map(Some),
+        }
+    }
+
+    /// [`Self::read`] if memory can tell: what is found, what is not there, and whom the id stands for.
+    pub(crate) fn read_if_cached(
+        &self,
+        id: UserKey,
+        read: impl Fn(UserKey) -> Result<Cached, Error>,
+    ) -> Result<Cached, Error> {
+        let Some(person) = self.person_if_cached(id)? else { return Ok(Cached::NotCached) };
+        let found = read(person)?;
+        if found != Cached::Known(None) || !self.may_have_links() {
+            return Ok(found);
+        }
+        // What is not there may have moved since the person was looked up.
+        let still = self.link_if_cached(id)?.is_some_and(|link| link.map_or(id, |link| link.person) == person);
+        Ok(if still { found } else { Cached::NotCached })
     }
 
     /// Whether what is not found under a person's key may have moved.
@@ -256,7 +289,11 @@ impl Identity {
 }
 
 fn link_of(store: &(impl Read + ?Sized), id: UserKey) -> Result<Option<Link>, Error> {
-    let Some(record) = store.link(id)? else { return Ok(None) };
+    decode_link(id, store.link(id)?)
+}
+
+fn decode_link(id: UserKey, record: Option<Vec<u8>>) -> Result<Option<Link>, Error> {
+    let Some(record) = record else { return Ok(None) };
     let link = Link::decode(id, &record);
     link.map(Some).map_err(|source| Error::corrupted(format!("link of {id}"), source))
 }

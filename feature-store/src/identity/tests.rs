@@ -492,3 +492,24 @@ fn an_event_of_a_former_device_is_checked_at_its_writer() {
     send(&store, events.into_iter().map(Incoming::from).collect());
     assert_eq!(store.stats().users_total, 1);
 }
+
+#[test]
+fn memory_answers_for_linked_ids_for_persons_and_for_strangers() {
+    let store = open(2);
+    send(&store, vec![plain(9, 1, 0)]);
+    send(&store, vec![login(1, 2, 10, 9)]);
+    let definitions = store.definitions();
+    let now = at(1_000);
+    for who in [9, 1, 77] {
+        let context = &crate::NoContext;
+        let expected = store.features(user(who), now).unwrap();
+        let cached = store.features_if_cached(&definitions, user(who), now, context).unwrap();
+        assert_eq!(cached.as_ref(), Some(&expected), "{who}");
+        let in_full = store.features_in_full_if_cached(&definitions, user(who), now, context).unwrap();
+        assert_eq!(in_full.map(|(vector, _)| vector), Some(expected), "{who}");
+        assert_eq!(store.exposures_if_cached(user(who), Timestamp::MIN).unwrap(), Some(Vec::new()), "{who}");
+    }
+    let slot = store.schema().feature_set().slot("events_30d").unwrap();
+    let anonymous = store.features_in_full_if_cached(&definitions, user(9), now, &crate::NoContext).unwrap();
+    assert_eq!(anonymous.unwrap().0.values[slot].value, 2.0);
+}

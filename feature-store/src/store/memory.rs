@@ -220,6 +220,10 @@ impl Store for MemoryStore {
         self.exposures(user).map(Cached::Known)
     }
 
+    fn link_if_cached(&self, id: UserKey) -> Result<Cached, Error> {
+        self.link(id).map(Cached::Known)
+    }
+
     fn commit(&self, commit: &Commit) -> Result<(), Error> {
         self.tables.write().commit(commit);
         Ok(())

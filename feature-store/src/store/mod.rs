@@ -239,6 +239,8 @@ pub trait Store: Read + Send + Sync + 'static {
     fn state_if_cached(&self, generation: Generation, user: UserKey) -> Result<Cached, Error>;
     /// The user's encoded exposures, if memory can tell; never blocks on a disk.
     fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error>;
+    /// The encoded link of an id, if memory can tell; never blocks on a disk.
+    fn link_if_cached(&self, id: UserKey) -> Result<Cached, Error>;
     /// Stores a group.
     fn commit(&self, commit: &Commit) -> Result<(), Error>;
     /// Stores a group in one step with what moves between users.

@@ -246,6 +246,10 @@ impl Store for RocksStore {
         self.reader().cached(EXPOSURES, user.as_bytes(), "reading exposures")
     }
 
+    fn link_if_cached(&self, id: UserKey) -> Result<Cached, Error> {
+        self.reader().cached(IDENTITY, &link_key(id), "reading a link")
+    }
+
     fn commit(&self, commit: &Commit) -> Result<(), Error> {
         let mut batch = WriteBatch::default();
         self.put_commit(&mut batch, commit)?;

@@ -74,6 +74,9 @@ impl Store for Faulty {
     fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
         self.inner.exposures_if_cached(user)
     }
+    fn link_if_cached(&self, id: UserKey) -> Result<Cached, Error> {
+        self.inner.link_if_cached(id)
+    }
     fn commit(&self, commit: &Commit) -> Result<(), Error> {
         let _open = self.gate.lock();
         if self.fails.load(Ordering::SeqCst) {

@@ -126,6 +126,9 @@ impl Store for SlowDisk {
         let cold = self.is_cold(Table::Exposures, user);
         if cold { Ok(Cached::NotCached) } else { self.inner.exposures_if_cached(user) }
     }
+    fn link_if_cached(&self, id: UserKey) -> Result<Cached, Error> {
+        self.inner.link_if_cached(id)
+    }
     fn commit(&self, commit: &Commit) -> Result<(), Error> {
         self.inner.commit(commit)
     }
