@@ -228,11 +228,6 @@ impl FeatureStore {
         self.identity.read(user, |person| stored_state(&*self.store, &self.definitions(), person))
     }
 
-    /// Where each feature's window really starts for a read at `now`, in slot order; `None` without a window.
-    pub fn windows(&self, now: Timestamp) -> Vec<Option<Timestamp>> {
-        self.definitions().schema().windows(now)
-    }
-
     /// What the user was given at or after `since`, oldest first; see [`Self::record_exposure`] for how far back.
     ///
     /// # Errors

@@ -103,7 +103,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Windows without a value have a start all the same: their declared one, on the border of a tile.
+    /// Windows without a value have a start all the same: that of a window without events.
     fn new((vector, accuracies): (FeatureVector, Vec<Accuracy>), windows: &[Option<Timestamp>]) -> Self {
         let details = accuracies.iter().zip(windows).map(|(accuracy, window_start)| FeatureDetail {
             window_start: accuracy.window_start.or(*window_start),

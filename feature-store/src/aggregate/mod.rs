@@ -299,7 +299,7 @@ impl Aggregate {
 
     /// The value at `now`; `None` when there is none, such as the age of what never happened.
     pub(crate) fn measure(&self, measure: Measure, now: Timestamp, spec: &AggregateSpec) -> Option<Measured> {
-        with!(self, kept => kept.measure(measure, now, spec), of_nothing(measure, now))
+        with!(self, kept => kept.measure(measure, now, spec), of_nothing(measure, now, spec))
     }
 
     /// The latest event that touched it.
@@ -333,7 +333,7 @@ pub(crate) fn measure_body(
     spec: &AggregateSpec,
 ) -> Result<(Option<Measured>, Option<Timestamp>), DecodeError> {
     if body.is_empty() {
-        return Ok((of_nothing(measure, now), None));
+        return Ok((of_nothing(measure, now, spec), None));
     }
     let mut reader = Reader::of(body);
     let (measured, latest) = by_kind!(spec, Kept => Kept::peek(&mut reader, measure, now, spec)?);
@@ -355,16 +355,13 @@ fn is_countable(input: &Input<'_>, spec: &AggregateSpec) -> bool {
 }
 
 /// What is read where no event has touched anything.
-fn of_nothing(measure: Measure, now: Timestamp) -> Option<Measured> {
+fn of_nothing(measure: Measure, now: Timestamp, spec: &AggregateSpec) -> Option<Measured> {
+    let window_start = start_of_nothing(measure, now, spec);
     match measure {
-        Measure::Window { window_ms, hop_ms, what, .. } => {
-            let start_ms = windowed::first_tile(now, window_ms, hop_ms).saturating_mul(hop_ms);
-            let window_start = Some(Timestamp::from_unix_ms(start_ms));
+        Measure::Window { what, .. } => {
             cell::of_nothing(what).map(|value| Measured { window_start, ..Measured::number(value) })
         }
-        Measure::DistinctWindow { window_ms, .. } => {
-            Some(Measured { window_start: Some(now.plus_millis(-window_ms)), ..Measured::number(0.0) })
-        }
+        Measure::DistinctWindow { .. } => Some(Measured { window_start, ..Measured::number(0.0) }),
         Measure::Decayed { .. }
         | Measure::Total
         | Measure::Distinct
@@ -372,6 +369,20 @@ fn of_nothing(measure: Measure, now: Timestamp) -> Option<Measured> {
         | Measure::CurrentEvents { .. }
         | Measure::CurrentLength { .. }
         | Measure::CurrentPages { .. } => Some(Measured::number(0.0)),
+        _ => None,
+    }
+}
+
+/// Where a window without events starts: at its declared start where events or values are kept one by one, else on the
+/// border of a tile. `None` without a window.
+pub(crate) fn start_of_nothing(measure: Measure, now: Timestamp, spec: &AggregateSpec) -> Option<Timestamp> {
+    match (measure, &spec.kind) {
+        (Measure::Window { window_ms, .. }, AggregateKind::Windowed { exact_events: 1.., .. })
+        | (Measure::DistinctWindow { window_ms }, _) => Some(now.plus_millis(-window_ms)),
+        (Measure::Window { window_ms, hop_ms, .. }, _) => {
+            let first = windowed::first_tile(now, window_ms, hop_ms);
+            Some(Timestamp::from_unix_ms(first.saturating_mul(hop_ms)))
+        }
         _ => None,
     }
 }

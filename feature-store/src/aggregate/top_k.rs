@@ -151,7 +151,8 @@ impl Keep for TopK {
         let mut added: Vec<Entry> = Vec::new();
         for entry in &other.entries {
             if missing(self, entry) {
-                let (count, error) = (entry.count + self.missed, entry.error + self.missed);
+                let count = add_bounded(entry.count, self.missed);
+                let error = add_bounded(entry.error, self.missed);
                 added.push(Entry { value: entry.value.clone(), count, error });
             }
         }

@@ -74,7 +74,7 @@ fn unknown_users_are_not_found() {
     let store = open(2);
     let vector = store.features(user(1), at(0)).unwrap();
     assert!(vector.values.iter().all(|value| value.status == FeatureStatus::NotFound));
-    assert_eq!((vector.watermark, vector.values.len()), (0, store.windows(at(0)).len()));
+    assert_eq!((vector.watermark, vector.values.len()), (0, store.schema().windows(at(0)).len()));
 }
 
 #[test]

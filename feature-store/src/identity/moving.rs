@@ -205,8 +205,9 @@ fn seen_from(
     links: &HashMap<UserKey, Link>,
 ) -> Option<Timestamp> {
     let event = &stored.event;
-    // A retraction was visible from when it came.
-    let own = if event.kind == EventKind::Retract { event.received_at } else { event.event_time };
+    // The record of a retraction does not tell when it was made, but it was before it came, and before it was visible here.
+    let retracted = || stored.visible_at().min(event.received_at);
+    let own = if event.kind == EventKind::Retract { retracted() } else { event.event_time };
     let (mut from, mut at) = (own.max(event.event_time), origin);
     for _ in 0..links.len() {
         if at == person {

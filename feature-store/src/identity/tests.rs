@@ -326,6 +326,23 @@ fn nothing_of_a_device_is_seen_before_the_link() {
 }
 
 #[test]
+fn a_retraction_that_moves_back_is_not_seen_later_than_before() {
+    let store = open(2);
+    let bought = event(3, 2, "purchase", 0, 1.0);
+    // Told of after five days, as imports do.
+    let taken_back = Event::retraction(bought.user, bought.message_key, at(HOUR_MS), at(5 * DAY_MS));
+    send(&store, vec![bought.into(), taken_back.into(), login(0, 3, 2 * HOUR_MS, 3)]);
+    let slot = store.schema().feature_set().slot("events_30d").unwrap();
+    let seen = |who, at_ms| {
+        let label = Label { user: user(who), at: at(at_ms), outcome: None };
+        store.training_rows(&[label]).unwrap().next().unwrap().unwrap().features.values[slot].value
+    };
+    assert_eq!(seen(3, 2 * HOUR_MS + 1), 1.0, "the login alone");
+    store.unlink(user(3)).unwrap();
+    assert_eq!([seen(3, HOUR_MS), seen(3, 2 * HOUR_MS + 1)], [1.0, 0.0]);
+}
+
+#[test]
 fn a_shared_device_follows_the_policy() {
     let shared = |shared_device| {
         open_on(&Arc::default(), 3, IdentityConfig { shared_device, ..IdentityConfig::default() })

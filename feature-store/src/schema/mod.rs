@@ -36,6 +36,7 @@ pub(crate) use output::{Output, Source};
 use complaints::Complaints;
 use computed::Computed;
 
+use crate::aggregate;
 use crate::taxonomy::Taxonomy;
 
 /// Feature definitions, compiled and immutable.
@@ -319,21 +320,13 @@ impl FeatureSchema {
         &self.features
     }
 
-    /// Where each feature's window really starts for a read at `now`, in slot order; `None` for features without
-    /// a window. The window is `[start, now]`; its start is on a tile border, at most a twelfth of the window
-    /// before the declared length.
+    /// Where each feature's window starts for a read at `now` while no event is in it, in slot order; `None` for features
+    /// without a window. The window is `[start, now]`; its start is the declared one where events or values are kept
+    /// one by one, else on a tile border, at most a twelfth of the window before the declared one.
     pub fn windows(&self, now: Timestamp) -> Vec<Option<Timestamp>> {
         let start = |output: &Output| {
             let Source::Aggregate { index, measure } = output.source else { return None };
-            let (window_ms, hop_ms) = match (measure, &self.aggregates.get(index)?.kind) {
-                (Measure::Window { window_ms, hop_ms, .. }, _) => (window_ms, hop_ms),
-                (Measure::DistinctWindow { window_ms }, AggregateKind::Distinct { rings, .. }) => {
-                    (window_ms, rings.iter().map(|ring| ring.hop_ms).min()?)
-                }
-                _ => return None,
-            };
-            let declared_ms = now.plus_millis(-window_ms).unix_ms();
-            Some(Timestamp::from_unix_ms(declared_ms.div_euclid(hop_ms).saturating_mul(hop_ms)))
+            aggregate::start_of_nothing(measure, now, self.aggregates.get(index)?)
         };
         self.outputs.iter().map(start).collect()
     }

@@ -262,3 +262,47 @@ fn records_of_other_definitions_are_refused() {
         assert_eq!(UserState::decode(&record, &ours), Err(DecodeError::OtherDefinitions));
     }
 }
+
+#[test]
+fn windows_that_keep_single_events_start_where_declared_even_when_empty() {
+    let text = "version = 1
+[[feature]]
+name = 'tiles'
+kind = 'windowed_count'
+events = ['purchase']
+windows = ['1h']
+[[feature]]
+name = 'exact'
+kind = 'windowed_count'
+events = ['purchase']
+windows = ['1h']
+exact_events = 4
+[[feature]]
+name = 'exact_mean'
+kind = 'windowed_mean'
+events = ['purchase']
+property = 'value'
+windows = ['1h']
+exact_events = 4
+[[feature]]
+name = 'different'
+kind = 'distinct_count'
+events = ['purchase']
+property = 'value'
+windows = ['1h']
+";
+    let schema = FeatureSchema::parse("features.toml", text).unwrap();
+    let now = Timestamp::from_unix_ms(START_MS + HOUR_MS + 1);
+    let (declared, border) = (now.plus_millis(-HOUR_MS), Timestamp::from_unix_ms(START_MS));
+    let expected = [border, declared, declared, declared].map(Some);
+    assert_eq!(schema.windows(now), expected);
+    // Before any purchase, and with one that has left the window.
+    for name in ["page_view", "purchase"] {
+        let record = bytes_of(&state_of(&[event(1, 1, name, -HOUR_MS, 1.0)], &schema), &schema);
+        let (vector, accuracies) = read_record_in_full(&record, now, &schema, &NoContext).unwrap();
+        assert_eq!(vector.values[2].status, FeatureStatus::NullValue);
+        for (slot, accuracy) in accuracies.iter().enumerate().filter(|(slot, _)| *slot != 2) {
+            assert_eq!(accuracy.window_start, expected[slot], "{name} {slot}");
+        }
+    }
+}
