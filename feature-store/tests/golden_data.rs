@@ -225,7 +225,7 @@ fn compare_tiles(store: &FeatureStore, events: &[Event], golden: &Golden, window
     let set = Arc::clone(store.schema().feature_set());
     let names: std::collections::BTreeSet<&str> = events.iter().map(|event| &*event.name).collect();
     for row in rows(store, golden) {
-        let starts = store.windows(row.at);
+        let starts = store.schema().windows(row.at);
         for name in &names {
             let happened = times.get(&(row.user, name)).map_or(&[][..], Vec::as_slice);
             for (window, length_ms) in windows {
