@@ -8,7 +8,7 @@ mod group;
 mod lanes;
 mod linking;
 mod request;
-mod retraction;
+pub(crate) mod retraction;
 mod turn;
 
 use std::any::Any;

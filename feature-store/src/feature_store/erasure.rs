@@ -55,26 +55,46 @@ impl FeatureStore {
     /// [`Error::QueueFull`] when too many such steps wait, [`Error::Closed`], [`Error::Storage`] or
     /// [`Error::Corrupted`]; then the user may or may not be erased, and erasing again is safe.
     pub fn erase_user(&self, user: UserKey, now: Timestamp) -> Result<ErasureReceipt, Error> {
-        let user = self.identity.person(user)?;
+        loop {
+            let person = self.identity.person(user)?;
+            if let Some(receipt) = self.erase_person(user, person, now)? {
+                return Ok(receipt);
+            }
+        }
+    }
+
+    /// Erases `user`, for whom `id` stands; `None`, and nothing is erased, when it stands for somebody else by the time
+    /// that it is the user's turn.
+    fn erase_person(
+        &self,
+        id: UserKey,
+        user: UserKey,
+        now: Timestamp,
+    ) -> Result<Option<ErasureReceipt>, Error> {
         let mut keys = self.store.linked_ids(user)?;
         keys.push(user);
         let quarantined = self.quarantined_of(&keys)?;
         let identity = Arc::clone(&self.identity);
         let (sender, receiver) = mpsc::channel();
         let work = move |turn: &mut Turn<'_>| {
+            // A change of links that was in the queue before.
+            if identity.person(id)? != user {
+                return Ok(None);
+            }
             // Nobody may be about to write back what they read before.
             let _guard = identity.exposure_writes.lock(user);
             let ids = turn.store.linked_ids(user)?;
             let erased = erase(turn, user, now, quarantined)?;
             identity.forget(&ids);
-            Ok(erased)
+            Ok(Some(erased))
         };
         // A receiver that is gone has nobody waiting for it.
         self.writers.take_turn(user, work, move |result| drop(sender.send(result)))?;
-        let (erased_at, erased) = receiver.recv().map_err(|_| Error::Closed)??;
+        let erased = receiver.recv().map_err(|_| Error::Closed)??;
+        let Some((erased_at, erased)) = erased else { return Ok(None) };
         // What was set aside between the look and the tombstone, which keeps out all that comes after it.
         let late = self.store.remove_quarantined(&self.quarantined_of(&keys)?)?;
-        Ok(ErasureReceipt {
+        Ok(Some(ErasureReceipt {
             user,
             erased_at,
             states: erased.states,
@@ -83,7 +103,7 @@ impl FeatureStore {
             exposures: erased.exposures,
             quarantined: erased.quarantined.saturating_add(late),
             links: erased.links,
-        })
+        }))
     }
 
     /// Since when the user is erased; `None` for everybody else.
@@ -94,13 +114,17 @@ impl FeatureStore {
         erased_at(&*self.store, self.identity.person(user)?)
     }
 
-    /// Lets an erased user's events in again, after a new consent. What was erased stays erased, and ids that were
-    /// linked to the user stay refused until they are readmitted themselves.
+    /// Lets an erased user's events in again, after a new consent: those that come from now on. What was erased stays
+    /// erased, and ids that were linked to the user stay refused until they are readmitted themselves. Blocks until it is
+    /// done.
     ///
     /// # Errors
-    /// [`Error::Storage`].
+    /// [`Error::QueueFull`] when too many such steps wait, [`Error::Closed`] or [`Error::Storage`].
     pub fn readmit_user(&self, user: UserKey) -> Result<(), Error> {
-        self.store.remove_tombstone(user)
+        let (sender, receiver) = mpsc::channel();
+        let work = move |turn: &mut Turn<'_>| turn.store.remove_tombstone(user);
+        self.writers.take_turn(user, work, move |result| drop(sender.send(result)))?;
+        receiver.recv().map_err(|_| Error::Closed)?
     }
 
     /// Numbers of the quarantine entries about the user.
@@ -288,6 +312,38 @@ mod tests {
         }
         store.readmit_user(user(2)).unwrap();
         assert_eq!(send(&store, vec![event(2, 1, "purchase", 0, 1.0)]), [EventOutcome::Accepted]);
+    }
+
+    #[test]
+    fn who_was_linked_before_its_turn_is_not_erased_alone() {
+        let store = open();
+        everything_about(&store, 2);
+        let claim = IdentityClaim { id: user(2), by: ClaimedBy::Device };
+        store.link(user(1), claim, at(6)).unwrap();
+        // As if the link had been in the queue when the person was looked up.
+        assert_eq!(store.erase_person(user(2), user(2), at(10)).unwrap(), None);
+        assert_eq!((store.events_of(user(2)).unwrap().len(), store.erased_at(user(2)).unwrap()), (5, None));
+        store.unlink(user(2)).unwrap();
+        assert_eq!(store.erase_person(user(2), user(1), at(10)).unwrap(), None, "another one by now");
+        assert_eq!(store.erase_user(user(2), at(10)).unwrap().events, 5);
+    }
+
+    #[test]
+    fn an_erased_id_is_linked_to_nobody_until_it_is_readmitted() {
+        let store = open();
+        everything_about(&store, 2);
+        store.erase_user(user(2), at(10)).unwrap();
+        let claim = IdentityClaim { id: user(2), by: ClaimedBy::Device };
+        let login = crate::Incoming { event: event(1, 50, "login", 11, 1.0), claim: Some(claim) };
+        let (sender, receiver) = mpsc::channel();
+        store.ingest(vec![login], move |answer| sender.send(answer).unwrap()).unwrap();
+        assert_eq!(receiver.recv().unwrap().unwrap(), [EventOutcome::Accepted]);
+        assert_eq!(store.link(user(1), claim, at(12)).unwrap(), crate::LinkOutcome::Kept);
+        assert_eq!(send(&store, vec![event(2, 1, "purchase", 12, 1.0)]), [EventOutcome::Suppressed]);
+        store.readmit_user(user(2)).unwrap();
+        let linked = crate::LinkOutcome::Linked { events: 0 };
+        assert_eq!(store.link(user(1), claim, at(13)).unwrap(), linked);
+        assert_eq!(send(&store, vec![event(2, 1, "purchase", 14, 1.0)]), [EventOutcome::Accepted]);
     }
 
     #[test]

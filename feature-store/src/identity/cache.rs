@@ -64,6 +64,14 @@ impl Cache {
         part.put(id, person, self.capacity);
     }
 
+    /// Looks again next time: nobody knows what is stored.
+    pub(super) fn forget(&self, id: UserKey) {
+        let mut part = self.part(id).lock();
+        part.version += 1;
+        part.young.remove(&id);
+        part.old.remove(&id);
+    }
+
     #[expect(clippy::indexing_slicing, reason = "the index is reduced modulo a length that is never 0")]
     fn part(&self, id: UserKey) -> &Mutex<Part> {
         // The writers' shards and the exposures' locks use the low bits.

@@ -12,6 +12,8 @@ mod moving;
 mod routing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod versions_tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

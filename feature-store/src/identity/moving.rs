@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use augur_domain::event::EventKind;
+use augur_domain::ids::MessageKey;
 use augur_domain::{Event, Timestamp, UserKey};
 
 use super::routing::subtree;
 use super::{Change, Identity, Link, Operation, link_of, links_to};
 use crate::generation::{Live, LiveStates};
 use crate::store::{Commit, Counters, Generation, NewEvent, NewLink, Relocation};
-use crate::writer::Turn;
+use crate::writer::{Turn, retraction};
 use crate::{Error, StoredEvent, event_record, exposure, rebuild};
 
 /// One change is in memory at once, and its batch a second time.
@@ -57,7 +58,8 @@ impl Identity {
     fn plan_merge(&self, operation: &Operation, plan: &mut Plan) -> Result<(), Error> {
         let Operation { from, to, since, .. } = *operation;
         let is_elsewhere = link_of(&*self.store, from)?.is_some() || link_of(&*self.store, to)?.is_some();
-        if is_elsewhere || self.store.tombstone(to)?.is_some() {
+        let is_erased = self.store.tombstone(to)?.is_some() || self.store.tombstone(from)?.is_some();
+        if is_elsewhere || is_erased {
             return Err(Error::LinkNotStored { id: from });
         }
         // The claim may have named another name of the person, linked later than this.
@@ -65,16 +67,20 @@ impl Identity {
         let visible_since = beyond.map_or(since, |path| path.since.max(since));
         let mut states = LiveStates::load(&*self.store, &plan.live, to)?;
         let had_events = states.watermark() > 0;
+        // Retractions of events that are left out, and under which id the person has those.
+        let mut of_left_out: HashMap<MessageKey, Option<UserKey>> = HashMap::new();
         for record in self.store.events(from)? {
             let stored = rebuild::decode(record?)?;
             let message_key = stored.event.message_key;
             plan.relocation.events.push((from, stored.sequence, message_key));
-            if had_events && self.store.contains_message(to, message_key)? {
+            if had_events && let Some(stored) = retraction::stored_original(&*self.store, to, message_key)? {
+                of_left_out.insert(message_key.of_retraction(), stored.origin);
                 continue;
             }
             let seen_from = stored.visible_at().max(visible_since);
             let visible_from = (seen_from > stored.event.event_time).then_some(seen_from);
-            let origin = Some(stored.origin.unwrap_or(from));
+            let own = Some(stored.origin.unwrap_or(from));
+            let origin = of_left_out.get(&message_key).copied().unwrap_or(own);
             let event = Event { user: to, ..stored.event };
             plan.append(&mut states, &event, (origin, visible_from))?;
             plan.moved += 1;

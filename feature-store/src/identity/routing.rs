@@ -169,8 +169,9 @@ impl Identity {
         }
         let Routes::Changing(routing) = routes else { return Ok(Claimed::Settled(None)) };
         let (to, from) = (self.route(routing, user)?, self.route(routing, claim.id)?);
-        if self.store.tombstone(to)?.is_some() {
-            // The event is suppressed, and takes nobody along.
+        if self.store.tombstone(to)?.is_some() || self.store.tombstone(from)?.is_some() {
+            // The event of an erased user is suppressed, and takes nobody along. An erased id comes back when it is
+            // readmitted, and not by another name.
             return Ok(Claimed::Kept);
         }
         if from == to {
@@ -310,6 +311,10 @@ impl Identity {
 
     /// Ends a change: it is stored, or it will never be.
     pub(crate) fn settle(&self, operation: &Operation, stored: bool) {
+        if !stored {
+            // A write that failed, or a panic, may have come after the change.
+            operation.ids.iter().for_each(|id| self.cache.forget(*id));
+        }
         let mut routing = self.routing.write();
         for id in &operation.ids {
             if routing.routes.get(id).is_some_and(|route| route.operation == operation.number) {

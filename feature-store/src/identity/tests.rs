@@ -272,6 +272,14 @@ fn what_a_device_did_becomes_the_users_and_goes_back() {
     assert_eq!(outcomes, [EventOutcome::Accepted, EventOutcome::Accepted]);
     let both = [0, 3].map(|who| purchases(&store, who, 4 * HOUR_MS));
     assert_eq!(both, [5.0, 5.0]);
+    // By either id, also where the reader wants what is in memory only.
+    let definitions = store.definitions();
+    let read =
+        |who| store.features_in_full_if_cached(&definitions, user(who), at(9), &crate::NoContext).unwrap();
+    assert_eq!(
+        read(3),
+        Some(store.features_in_full(&definitions, user(0), at(9), &crate::NoContext).unwrap())
+    );
     // A retry of what came before the link, under the name of then.
     assert_eq!(send(&store, vec![plain(3, 1, 0)]), [EventOutcome::Duplicate]);
     let person = store.person(user(3)).unwrap();
@@ -283,6 +291,25 @@ fn what_a_device_did_becomes_the_users_and_goes_back() {
     assert_eq!(send(&store, vec![plain(3, 5, 3 * HOUR_MS)]), [EventOutcome::Duplicate]);
     assert_eq!(store.unlink(user(3)).unwrap(), None);
     all_is_identical(&store);
+}
+
+#[test]
+fn a_retraction_stays_with_the_message_that_both_had() {
+    let store = open(2);
+    let take_back = Event::retraction(user(3), plain(3, 1, 0).event.message_key, at(1), at(1));
+    send(&store, vec![plain(3, 1, 0), take_back.into(), plain(0, 1, 0), login(0, 2, 2, 3)]);
+    assert_eq!(purchases(&store, 0, 10), 1.0, "the login alone");
+    store.unlink(user(3)).unwrap();
+    assert_eq!(store.events_of(user(3)).unwrap(), []);
+    assert_eq!((purchases(&store, 0, 10), purchases(&store, 3, 10)), (1.0, 0.0));
+}
+
+#[test]
+fn a_moved_device_is_recognised_when_its_former_person_has_another_name() {
+    let identity = IdentityConfig { shared_device: SharedDevice::Move, ..IdentityConfig::default() };
+    let store = open_on(&Arc::default(), 3, identity);
+    send(&store, vec![login(0, 1, 0, 3), plain(3, 2, 1), login(1, 3, 2, 3), alias(2, 4, 3, 0)]);
+    assert_eq!(send(&store, vec![plain(3, 2, 1)]), [EventOutcome::Duplicate]);
 }
 
 #[test]

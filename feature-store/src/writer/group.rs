@@ -119,8 +119,10 @@ impl<'a> Group<'a> {
             let path = self.paths.get(id).filter(|path| path.person == event.user);
             let path = path.ok_or(Error::LinkNotStored { id: *id })?;
             // A device that moved on left its events with the persons before.
-            for former in &path.former {
-                if origin.is_some() && self.store.contains_message(*former, event.message_key)? {
+            for former in path.former.iter().filter(|_| origin.is_some()) {
+                // They may be part of somebody else by now.
+                let person = self.identity.person(*former)?;
+                if self.store.contains_message(person, event.message_key)? {
                     self.seen.insert((event.user, event.message_key));
                 }
             }

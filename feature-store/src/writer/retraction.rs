@@ -21,7 +21,7 @@ pub(super) struct Retraction {
 }
 
 /// The stored event with this message key. Its dedup mark says where it is; should it not be there, the log is searched.
-pub(super) fn stored_original(
+pub(crate) fn stored_original(
     store: &dyn Store,
     user: UserKey,
     message_key: MessageKey,

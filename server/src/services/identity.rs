@@ -56,10 +56,10 @@ impl IdentityService for Identity {
         let answer = match made.await? {
             LinkOutcome::Linked { events } => v1::LinkIdResponse { was_linked: false, moved_events: events },
             LinkOutcome::AlreadyLinked => v1::LinkIdResponse { was_linked: true, moved_events: 0 },
-            // Only for devices, and for users who were erased.
+            // Only for devices, and where one of the two was erased.
             LinkOutcome::Kept => {
-                let problem = "the user was erased";
-                return Err(Error::field("user_id", problem, "a user, or one who was readmitted").into());
+                let problem = "the user, or the id to be linked, was erased";
+                return Err(Error::field("user_id", problem, "ids that were not, or were readmitted").into());
             }
         };
         Ok(Response::new(answer))
