@@ -118,8 +118,11 @@ pub enum Error {
         /// The bound.
         limit: usize,
     },
-    /// A label's outcome is NaN or infinite.
-    #[error("outcome of label {label} is not a finite number; leave it out or give a number")]
+    /// A label's outcome is NaN or infinite, or its context is too large.
+    #[error(
+        "label {label} has an outcome that is not a finite number, or a context of more than 1 MiB; leave it out or \
+         give less"
+    )]
     InvalidLabel {
         /// Index into the labels given.
         label: usize,

@@ -92,7 +92,7 @@ pub(crate) fn approximate_bytes(event: &Event) -> usize {
     properties.fold(FIXED.saturating_add(event.name.len()), usize::saturating_add)
 }
 
-fn put_value(out: &mut Vec<u8>, value: &Value) {
+pub(crate) fn put_value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Boolean(false) => out.push(FALSE),
         Value::Boolean(true) => out.push(TRUE),
@@ -142,7 +142,7 @@ fn take_event(user: UserKey, reader: &mut Reader<'_>) -> Result<Event, DecodeErr
     Ok(Event { message_key, user, kind, name, event_time, received_at, properties })
 }
 
-fn take_value(reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
+pub(crate) fn take_value(reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
     const FIELD: &str = "property value";
     Ok(match reader.byte(FIELD)? {
         FALSE => Value::Boolean(false),

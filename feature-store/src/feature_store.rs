@@ -217,7 +217,8 @@ impl FeatureStore {
     }
 
     fn record_if_cached(&self, definitions: &Definitions, user: UserKey) -> Result<Cached, Error> {
-        self.identity.read_if_cached(user, |person| self.store.state_if_cached(definitions.generation(), person))
+        self.identity
+            .read_if_cached(user, |person| self.store.state_if_cached(definitions.generation(), person))
     }
 
     /// The user's state as of the last commit.
@@ -398,7 +399,20 @@ impl FeatureStore {
         TrainingRows::new(&*self.store, self.schema(), labels)
     }
 
-    /// As [`Self::training_rows`], of labels in any number, each under the key of its person ([`Self::resolve`]).
+    /// Takes labels in any number; what is beyond an eighth of `options.memory_bytes` is sorted through files in `dir`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`].
+    #[cfg(feature = "export")]
+    pub fn label_sorter(
+        &self,
+        dir: &std::path::Path,
+        options: crate::TrainingOptions,
+    ) -> Result<crate::LabelSorter<'_>, Error> {
+        crate::LabelSorter::new(&self.identity, dir, options)
+    }
+
+    /// As [`Self::training_rows`], of labels from a [`Self::label_sorter`].
     ///
     /// # Errors
     /// [`Error::InvalidConfig`]; from the iterator, [`Error::Storage`], [`Error::Corrupted`] or [`Error::File`].

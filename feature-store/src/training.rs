@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use augur_domain::{FeatureVector, Timestamp, UserKey};
+use augur_domain::{FeatureVector, Timestamp, UserKey, Value};
 
 use crate::store::Store;
 use crate::{Error, FeatureSchema};
@@ -41,12 +41,22 @@ pub struct Label {
 }
 
 /// A label with its place among those that were asked for.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NumberedLabel {
     /// Counted from 0.
     pub index: u64,
     /// The label.
     pub label: Label,
+    /// What a request at that instant would have told: names, ascending, and values.
+    pub context: Vec<(Arc<str>, Value)>,
+}
+
+impl NumberedLabel {
+    /// About what the context takes in memory.
+    fn context_bytes(&self) -> usize {
+        let of_text = |value: &Value| value.as_text().map_or(0, str::len);
+        self.context.iter().map(|(name, value)| VALUE_BYTES + name.len() + of_text(value)).sum()
+    }
 }
 
 /// How rows are made.
@@ -138,7 +148,8 @@ impl<'a> TrainingRows<'a> {
         let mut order: Vec<usize> = (0..labels.len()).collect();
         order.sort_by_key(|&index| labels.get(index).map(|label| (label.user, label.at)));
         let numbered = order.into_iter().filter_map(move |index| {
-            labels.get(index).map(|label| Ok(NumberedLabel { index: index as u64, label: *label }))
+            let label = *labels.get(index)?;
+            Some(Ok(NumberedLabel { index: index as u64, label, context: Vec::new() }))
         });
         Self::of_sorted(store, schema, Box::new(numbered), TrainingOptions::default())
     }
@@ -168,13 +179,15 @@ impl<'a> TrainingRows<'a> {
         let row_bytes = self.schema.feature_set().features().len().saturating_mul(VALUE_BYTES).max(1);
         let most = (self.options.memory_bytes / 16 / row_bytes).clamp(1, MAX_LABELS_AT_ONCE);
         let mut user = self.waiting.front().map(|waiting| waiting.label.user);
-        while self.waiting.len() < most {
+        let mut context_bytes: usize = self.waiting.iter().map(NumberedLabel::context_bytes).sum();
+        while self.waiting.len() < most && context_bytes <= self.options.memory_bytes / 16 {
             let of_user = |next: &Result<NumberedLabel, Error>| match next {
                 Ok(next) => user.is_none_or(|user| user == next.label.user),
                 Err(_) => true,
             };
             let Some(next) = self.labels.next_if(of_user).transpose()? else { break };
             user = Some(next.label.user);
+            context_bytes = context_bytes.saturating_add(next.context_bytes());
             self.waiting.push_back(next);
         }
         Ok(!self.waiting.is_empty())
@@ -189,11 +202,11 @@ impl<'a> TrainingRows<'a> {
             self.past = Some((user, Past::open(log, &self.schema)));
         }
         let Some((_, past)) = &mut self.past else { return Ok(()) };
-        let instants: Vec<Timestamp> = self.waiting.iter().map(|waiting| waiting.label.at).collect();
         let (reach_ms, state_bytes) = (i64::from(self.options.inclusive), self.options.memory_bytes / 8);
-        let read = past.read(&mut self.events, &instants, reach_ms, &self.schema, state_bytes)?;
+        let read =
+            past.read(&mut self.events, self.waiting.make_contiguous(), reach_ms, &self.schema, state_bytes)?;
         for features in read {
-            let Some(NumberedLabel { index, label }) = self.waiting.pop_front() else { break };
+            let Some(NumberedLabel { index, label, .. }) = self.waiting.pop_front() else { break };
             let Label { user, at, outcome } = label;
             let label = usize::try_from(index).unwrap_or(usize::MAX);
             self.ready.push_back(TrainingRow { label, user, at, outcome, features });

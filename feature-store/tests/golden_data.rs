@@ -23,9 +23,7 @@ use augur_domain::ids::{MessageKey, UserKey};
 use augur_domain::time::{DAY_MS, HOUR_MS};
 use augur_domain::value::Finite;
 use augur_domain::{Event, Timestamp, Value};
-use augur_feature_store::{
-    Config, FeatureSchema, FeatureStore, Label, LabelSorter, TrainingOptions, TrainingRow,
-};
+use augur_feature_store::{Config, FeatureSchema, FeatureStore, Label, TrainingOptions, TrainingRow};
 
 type Reader = csv::Reader<flate2::read::GzDecoder<File>>;
 
@@ -180,7 +178,7 @@ fn golden(task: &Path) -> Golden {
 
 fn rows(store: &FeatureStore, golden: &Golden) -> Vec<TrainingRow> {
     let options = TrainingOptions { inclusive: golden.inclusive, ..TrainingOptions::default() };
-    let mut labels = LabelSorter::new(&std::env::temp_dir(), options).unwrap();
+    let mut labels = store.label_sorter(&std::env::temp_dir(), options).unwrap();
     golden.labels.iter().for_each(|label| labels.push(label).unwrap());
     store.training_rows_of(labels.finish().unwrap(), options).unwrap().map(Result::unwrap).collect()
 }

@@ -6,9 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
-use augur_feature_store::{
-    Config, ExportOptions, FeatureStore, Label, LabelSorter, TrainingOptions, export_parquet,
-};
+use augur_feature_store::{Config, ExportOptions, FeatureStore, Label, TrainingOptions, export_parquet};
 
 use crate::{Failure, shop};
 
@@ -62,7 +60,7 @@ fn measure_one(
     std::fs::write("/proc/self/clear_refs", "5")?;
     let before = memory("VmRSS")?;
     let start = Instant::now();
-    let mut sorter = LabelSorter::new(dir, rows)?;
+    let mut sorter = store.label_sorter(dir, rows)?;
     for number in 0..labels {
         let dice = shop::scattered(number ^ 0x5eed);
         let at = shop::event(dice % labels, 1).event_time.plus_millis(1);

@@ -12,7 +12,7 @@ pub trait Context {
     fn value(&self, name: &str) -> Option<&Value>;
 }
 
-/// A read without a request, such as for a training set: everything that is computed from context has no value.
+/// A read without a request: everything that is computed from context has no value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NoContext;
 

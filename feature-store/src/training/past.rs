@@ -11,9 +11,10 @@ use std::collections::VecDeque;
 
 use augur_domain::{FeatureVector, Timestamp};
 
+use super::NumberedLabel;
 use super::log::{EventLog, Place, UserLog};
 use crate::state::UserState;
-use crate::{Error, FeatureSchema, NoContext, StoredEvent, rebuild};
+use crate::{Error, FeatureSchema, StoredEvent, rebuild};
 
 /// What a state takes in memory for each of its encoded bytes, about.
 const STATE_FACTOR: usize = 4;
@@ -31,13 +32,13 @@ impl Past {
         Self { log, state: UserState::new(schema), place: Place::default() }
     }
 
-    /// The features at the first of `instants`, at least one of them. Instants ascend, from call to call too. An
+    /// The features of the first of `instants`, at least one of them. Instants ascend, from call to call too. An
     /// instant sees the events that are visible before it plus `reach_ms`. States of open instants take up to about
     /// `state_bytes`.
     pub(super) fn read(
         &mut self,
         events: &mut EventLog<'_>,
-        instants: &[Timestamp],
+        instants: &[NumberedLabel],
         reach_ms: i64,
         schema: &FeatureSchema,
         state_bytes: usize,
@@ -81,7 +82,7 @@ struct Fork {
 struct Walk<'a> {
     schema: &'a FeatureSchema,
     /// Those of this walk; cut when their states would take too much memory.
-    instants: &'a [Timestamp],
+    instants: &'a [NumberedLabel],
     reach_ms: i64,
     /// Ascending, never empty; the first begins at the first instant that is not read yet.
     forks: VecDeque<Fork>,
@@ -104,7 +105,8 @@ impl Walk<'_> {
     /// Carries an event into the states of the instants that see it.
     fn take(&mut self, stored: &StoredEvent, before: Place) -> Fit {
         let visible_at = stored.visible_at();
-        let first = self.instants.partition_point(|instant| instant.plus_millis(self.reach_ms) <= visible_at);
+        let first =
+            self.instants.partition_point(|wanted| wanted.label.at.plus_millis(self.reach_ms) <= visible_at);
         if first == self.instants.len() {
             self.keep(before);
             return Fit::Fits;
@@ -146,11 +148,11 @@ impl Walk<'_> {
 
     /// Reads the instants that no event still to come can reach, as none of those is visible before `visible_from`.
     fn close(&mut self, visible_from: Timestamp) {
-        while let Some(instant) = self.instants.get(self.read.len())
-            && instant.plus_millis(self.reach_ms) <= visible_from
+        while let Some(NumberedLabel { label, context, .. }) = self.instants.get(self.read.len())
+            && label.at.plus_millis(self.reach_ms) <= visible_from
             && let Some(fork) = self.forks.front_mut()
         {
-            self.read.push(fork.state.read(*instant, self.schema, &NoContext));
+            self.read.push(fork.state.read(label.at, self.schema, context));
             fork.start = self.read.len();
             if self.forks.get(1).is_some_and(|next| next.start == self.read.len())
                 && let Some(done) = self.forks.pop_front()

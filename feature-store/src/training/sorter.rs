@@ -8,23 +8,32 @@ use std::collections::BinaryHeap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use augur_domain::{Timestamp, UserKey};
+use augur_domain::{Timestamp, UserKey, Value};
 
 use super::{Label, NumberedLabel, TrainingOptions};
-use crate::Error;
+use crate::bytes::{self, Reader};
+use crate::error::DecodeError;
+use crate::identity::Identity;
+use crate::{Error, event_record};
 
-/// User, time, index, outcome.
-const RECORD_BYTES: usize = UserKey::LEN + 3 * 8;
+/// User, time, index, outcome, and how many bytes of context follow.
+const RECORD_BYTES: usize = UserKey::LEN + 3 * 8 + 4;
+/// Most bytes of one label's context: what the names and values of a request can come to.
+const MAX_CONTEXT_BYTES: usize = 1 << 20;
 /// Runs merged at once, each through a buffer.
 const FAN_IN: usize = 32;
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// Collects labels, then gives them back in order.
-pub struct LabelSorter {
+pub struct LabelSorter<'a> {
+    /// Ids of one person have one log, which is walked once.
+    identity: &'a Identity,
     dir: PathBuf,
-    most_held: usize,
+    most_held_bytes: usize,
     held: Vec<Record>,
+    held_bytes: usize,
     /// Older ones first; each made of [`FAN_IN`] runs of the level below.
     runs: Vec<Run>,
     count: u64,
@@ -36,45 +45,67 @@ struct Run {
 }
 
 /// Ordered by user, time and index; the outcome's bits follow the index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Record {
     user: UserKey,
     at: Timestamp,
     index: u64,
     /// NaN for none.
     outcome_bits: u64,
+    /// Names and values.
+    context: Box<[u8]>,
 }
 
-impl std::fmt::Debug for LabelSorter {
+impl std::fmt::Debug for LabelSorter<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("LabelSorter").field("count", &self.count).finish_non_exhaustive()
     }
 }
 
-impl LabelSorter {
-    /// Files, if need be, are made in `dir`; up to an eighth of `options.memory_bytes` is held.
-    ///
-    /// # Errors
-    /// [`Error::InvalidConfig`].
-    pub fn new(dir: &Path, options: TrainingOptions) -> Result<Self, Error> {
+impl<'a> LabelSorter<'a> {
+    pub(crate) fn new(identity: &'a Identity, dir: &Path, options: TrainingOptions) -> Result<Self, Error> {
         options.check()?;
-        let most_held = options.memory_bytes / 8 / size_of::<Record>();
-        Ok(Self { dir: dir.to_owned(), most_held, held: Vec::new(), runs: Vec::new(), count: 0 })
+        Ok(Self {
+            identity,
+            dir: dir.to_owned(),
+            most_held_bytes: options.memory_bytes / 8,
+            held: Vec::new(),
+            held_bytes: 0,
+            runs: Vec::new(),
+            count: 0,
+        })
     }
 
-    /// Adds a label; its index is how many there were before.
+    /// Adds a label, of a linked id under its person; its index is how many there were before.
     ///
     /// # Errors
-    /// [`Error::InvalidLabel`], [`Error::File`].
+    /// [`Error::InvalidLabel`], [`Error::File`], [`Error::Storage`].
     pub fn push(&mut self, label: &Label) -> Result<(), Error> {
+        self.push_with_context(label, &[])
+    }
+
+    /// [`Self::push`], with what a request at that instant would have told: names, ascending, and values.
+    ///
+    /// # Errors
+    /// As [`Self::push`]; [`Error::InvalidLabel`] also for a context of more than 1 MiB.
+    pub fn push_with_context(&mut self, label: &Label, context: &[(Arc<str>, Value)]) -> Result<(), Error> {
         let index = self.count;
-        if label.outcome.is_some_and(|outcome| !outcome.is_finite()) {
+        let mut bytes = Vec::new();
+        for (name, value) in context {
+            bytes::put_text(&mut bytes, name);
+            event_record::put_value(&mut bytes, value);
+        }
+        let is_finite = label.outcome.is_none_or(f64::is_finite);
+        if !is_finite || bytes.len() > MAX_CONTEXT_BYTES {
             return Err(Error::InvalidLabel { label: usize::try_from(index).unwrap_or(usize::MAX) });
         }
         let outcome_bits = label.outcome.unwrap_or(f64::NAN).to_bits();
-        self.held.push(Record { user: label.user, at: label.at, index, outcome_bits });
+        let user = self.identity.person(label.user)?;
+        let record = Record { user, at: label.at, index, outcome_bits, context: bytes.into() };
+        self.held_bytes = self.held_bytes.saturating_add(size_of::<Record>() + record.context.len());
+        self.held.push(record);
         self.count += 1;
-        if self.held.len() >= self.most_held { self.spill() } else { Ok(()) }
+        if self.held_bytes >= self.most_held_bytes { self.spill() } else { Ok(()) }
     }
 
     /// How many labels there are.
@@ -110,9 +141,8 @@ impl LabelSorter {
 
     fn spill(&mut self) -> Result<(), Error> {
         self.held.sort_unstable();
-        let records = self.held.iter().map(|record| Ok(*record));
-        let file = write_run(&self.dir, records)?;
-        self.held.clear();
+        let file = write_run(&self.dir, self.held.drain(..).map(Ok))?;
+        self.held_bytes = 0;
         self.runs.push(Run { level: 0, file });
         loop {
             let level = self.runs.last().map_or(0, |run| run.level);
@@ -159,7 +189,7 @@ impl Iterator for SortedLabels {
             Source::Held(records) => records.next().map(Ok),
             Source::Merged(merge) => merge.next_record(&self.dir).transpose(),
         };
-        record.map(|record| record.map(Record::label))
+        record.map(|record| record?.label())
     }
 }
 
@@ -187,12 +217,20 @@ impl Merge {
 
     fn refill(&mut self, file: usize, dir: &Path) -> Result<(), Error> {
         let Some(reader) = self.files.get_mut(file) else { return Ok(()) };
+        let failed = failed("reading sorted labels in", dir);
         let mut bytes = [0; RECORD_BYTES];
         match reader.read_exact(&mut bytes) {
-            Ok(()) => self.next.push(Reverse((Record::from_bytes(&bytes), file))),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
-            Err(error) => return Err(failed("reading sorted labels in", dir)(error)),
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) => return Err(failed(error)),
         }
+        let (mut record, context_bytes) = Record::from_bytes(&bytes);
+        if context_bytes > 0 {
+            let mut context = vec![0; context_bytes.min(MAX_CONTEXT_BYTES)];
+            reader.read_exact(&mut context).map_err(failed)?;
+            record.context = context.into();
+        }
+        self.next.push(Reverse((record, file)));
         Ok(())
     }
 }
@@ -201,7 +239,9 @@ fn write_run(dir: &Path, records: impl Iterator<Item = Result<Record, Error>>) -
     let file = tempfile::tempfile_in(dir).map_err(failed("sorting labels in", dir))?;
     let mut writer = BufWriter::with_capacity(BUFFER_BYTES, file);
     for record in records {
-        writer.write_all(&record?.to_bytes()).map_err(failed("sorting labels in", dir))?;
+        let record = record?;
+        writer.write_all(&record.to_bytes()).map_err(failed("sorting labels in", dir))?;
+        writer.write_all(&record.context).map_err(failed("sorting labels in", dir))?;
     }
     let file = writer.into_inner().map_err(|error| failed("sorting labels in", dir)(error.into_error()));
     let mut file = file?;
@@ -214,15 +254,20 @@ fn failed(action: &'static str, dir: &Path) -> impl Fn(std::io::Error) -> Error 
 }
 
 impl Record {
-    fn label(self) -> NumberedLabel {
+    fn label(self) -> Result<NumberedLabel, Error> {
         let outcome = Some(f64::from_bits(self.outcome_bits)).filter(|outcome| !outcome.is_nan());
-        NumberedLabel { index: self.index, label: Label { user: self.user, at: self.at, outcome } }
+        let label = Label { user: self.user, at: self.at, outcome };
+        let context = take_context(&self.context)
+            .map_err(|source| Error::corrupted(format!("context of label {}", self.index), source))?;
+        Ok(NumberedLabel { index: self.index, label, context })
     }
 
-    fn to_bytes(self) -> [u8; RECORD_BYTES] {
+    fn to_bytes(&self) -> [u8; RECORD_BYTES] {
         let mut bytes = [0; RECORD_BYTES];
-        let (user, numbers) = bytes.split_at_mut(UserKey::LEN);
+        let (user, rest) = bytes.split_at_mut(UserKey::LEN);
         user.copy_from_slice(self.user.as_bytes());
+        let (numbers, context_bytes) = rest.split_at_mut(3 * 8);
+        context_bytes.copy_from_slice(&(self.context.len() as u32).to_le_bytes());
         let values = [self.at.unix_ms().cast_unsigned(), self.index, self.outcome_bits];
         for (to, from) in numbers.as_chunks_mut::<8>().0.iter_mut().zip(values) {
             *to = from.to_le_bytes();
@@ -230,32 +275,60 @@ impl Record {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8; RECORD_BYTES]) -> Self {
-        let (user, numbers) = bytes.split_at(UserKey::LEN);
+    /// Without its context, and how many bytes that takes.
+    fn from_bytes(bytes: &[u8; RECORD_BYTES]) -> (Self, usize) {
+        let (user, rest) = bytes.split_at(UserKey::LEN);
         let mut key = [0; UserKey::LEN];
         key.copy_from_slice(user);
+        let (numbers, context_bytes) = rest.split_at(3 * 8);
         let mut numbers = numbers.as_chunks::<8>().0.iter().map(|number| u64::from_le_bytes(*number));
         let mut number = || numbers.next().unwrap_or_default();
-        Self {
+        let record = Self {
             user: UserKey::from_bytes(key),
             at: Timestamp::from_unix_ms(number().cast_signed()),
             index: number(),
             outcome_bits: number(),
-        }
+            context: Box::default(),
+        };
+        let context_bytes = context_bytes.first_chunk().map_or(0, |length| u32::from_le_bytes(*length));
+        (record, context_bytes as usize)
     }
+}
+
+fn take_context(bytes: &[u8]) -> Result<Vec<(Arc<str>, Value)>, DecodeError> {
+    let (mut reader, mut context) = (Reader::of(bytes), Vec::new());
+    while !reader.is_empty() {
+        let name = reader.text("context name")?.into();
+        context.push((name, event_record::take_value(&mut reader)?));
+    }
+    Ok(context)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::IdentityConfig;
+    use crate::store::{MemoryStore, Store};
     use proptest::prelude::*;
+
+    /// Every third label has a context.
+    fn context(index: usize) -> Vec<(Arc<str>, Value)> {
+        let text = Value::Text("x".repeat(index).into());
+        if index.is_multiple_of(3) {
+            vec![("cart".into(), text), ("gift".into(), Value::Boolean(true))]
+        } else {
+            vec![]
+        }
+    }
 
     fn sorted(labels: &[Label], most_held: usize) -> Vec<NumberedLabel> {
         let dir = tempfile::tempdir().unwrap();
-        let mut sorter = LabelSorter::new(dir.path(), TrainingOptions::default()).unwrap();
-        sorter.most_held = most_held;
-        for label in labels {
-            sorter.push(label).unwrap();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let identity = Identity::open(&store, &IdentityConfig::default()).unwrap();
+        let mut sorter = LabelSorter::new(&identity, dir.path(), TrainingOptions::default()).unwrap();
+        sorter.most_held_bytes = most_held * size_of::<Record>();
+        for (index, label) in labels.iter().enumerate() {
+            sorter.push_with_context(label, &context(index)).unwrap();
         }
         assert_eq!(sorter.len(), labels.len() as u64);
         let sorted = sorter.finish().unwrap();
@@ -283,10 +356,24 @@ mod tests {
             let found = sorted(&labels, most_held);
             prop_assert!(found.is_sorted_by_key(|found| (found.label.user, found.label.at, found.index)));
             prop_assert_eq!(found.len(), labels.len());
-            for NumberedLabel { index, label } in found {
-                prop_assert_eq!(label, labels[usize::try_from(index).unwrap()]);
+            for found in found {
+                let index = usize::try_from(found.index).unwrap();
+                prop_assert_eq!((found.label, found.context), (labels[index], context(index)));
             }
         }
+    }
+
+    #[test]
+    fn a_context_that_is_too_large_is_refused() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let identity = Identity::open(&store, &IdentityConfig::default()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut sorter = LabelSorter::new(&identity, dir.path(), TrainingOptions::default()).unwrap();
+        let label = Label { user: UserKey::default(), at: Timestamp::MIN, outcome: None };
+        let of = |length| [("cart".into(), Value::Text("x".repeat(length).into()))];
+        sorter.push_with_context(&label, &of(MAX_CONTEXT_BYTES - 16)).unwrap();
+        let refused = sorter.push_with_context(&label, &of(MAX_CONTEXT_BYTES)).unwrap_err();
+        assert_eq!(refused, Error::InvalidLabel { label: 1 });
     }
 
     #[test]

@@ -94,8 +94,8 @@ impl App {
     ///
     /// # Errors
     /// [`Error::Store`] for too little memory.
-    pub fn label_sorter(&self, dir: &Path, options: TrainingOptions) -> Result<LabelSorter, Error> {
-        Ok(LabelSorter::new(dir, options)?)
+    pub fn label_sorter(&self, dir: &Path, options: TrainingOptions) -> Result<LabelSorter<'_>, Error> {
+        Ok(self.store.label_sorter(dir, options)?)
     }
 
     /// Writes the features of every label, as of its instant, to a Parquet file; replaces the file only when all
@@ -123,7 +123,7 @@ impl App {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn label_everybody(&self, at: Timestamp, labels: &mut LabelSorter) -> Result<(), Error> {
+    pub fn label_everybody(&self, at: Timestamp, labels: &mut LabelSorter<'_>) -> Result<(), Error> {
         for user in self.store.users()? {
             labels.push(&Label { user: user?, at, outcome: None })?;
         }

@@ -26,6 +26,7 @@ Examples:
 Labels are CSV, JSON lines or Parquet, with the columns user_id (or anonymous_id), timestamp (RFC 3339, or seconds (9 or
 10 digits) or milliseconds (13 digits) since 1970) and, if wanted, label (a number). --map FIELD=COLUMN names other
 columns; the one of timestamp may say how it is spelled: ms, s, rfc3339 or a format such as %d/%m/%Y %H:%M.
+--context NAME=COLUMN says what the request told at that instant, for features of kind request.
 
 Rows come out by user and time. label_index says which row of the labels' file each belongs to, from 0.";
 
@@ -51,6 +52,9 @@ pub(crate) struct Args {
     /// Which column of the labels is which field.
     #[arg(long, value_name = "FIELD=COLUMN")]
     map: Vec<String>,
+    /// What a request told of a name that the definitions declare in [context], by which column; may be repeated.
+    #[arg(long, value_name = "NAME=COLUMN", conflicts_with = "everybody_at")]
+    context: Vec<String>,
     /// The Parquet file to write; replaced only when all went well.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -107,14 +111,17 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
     Ok(Outcome::Fine)
 }
 
-fn labels(args: &Args, options: TrainingOptions, app: &App) -> Result<LabelSorter, Error> {
+fn labels<'a>(args: &Args, options: TrainingOptions, app: &'a App) -> Result<LabelSorter<'a>, Error> {
     let beside = args.out.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut labels = app.label_sorter(beside, options)?;
     let bar = progress::counter("labels read");
     match (&args.labels, &args.everybody_at) {
         (Some(path), _) => {
             let format = args.format.map_or_else(|| Format::of(path), Ok)?;
-            Columns::of(path, format, &args.map)?.read(path, format, app, &mut labels, &bar)?;
+            let definitions = app.store().schema();
+            let columns = Columns::of(path, format, &args.map)?;
+            let columns = columns.with_context(&args.context, definitions.context())?;
+            columns.read(path, format, app, &mut labels, &bar)?;
         }
         (None, Some(at)) => {
             let at = if at == "now" {

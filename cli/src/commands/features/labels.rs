@@ -3,8 +3,12 @@
 //! Not here: reading rows of files (`crate::import`), or sorting (the feature store).
 
 use std::path::Path;
+use std::sync::Arc;
 
+use augur_loadtest::domain::event::MAX_TEXT_BYTES;
 use augur_loadtest::domain::ids::Subject;
+use augur_loadtest::domain::value::Finite;
+use augur_loadtest::domain::{Value, ValueType};
 use augur_server::App;
 use augur_server::offline::{Label, LabelSorter};
 use indicatif::ProgressBar;
@@ -30,6 +34,7 @@ enum Field {
     AnonymousId,
     Timestamp(InstantFormat),
     Label,
+    Context(Arc<str>, ValueType),
 }
 
 impl Columns {
@@ -68,6 +73,33 @@ impl Columns {
         Ok(this)
     }
 
+    /// With columns that hold what a request told, as `--context NAME=COLUMN` says of the names in `declared`.
+    pub(crate) fn with_context(
+        mut self,
+        maps: &[String],
+        declared: &[(Arc<str>, ValueType)],
+    ) -> Result<Self, Error> {
+        for map in maps {
+            let names = || declared.iter().map(|(name, _)| &**name).collect::<Vec<_>>().join(", ");
+            let wrong = || Error::Argument {
+                argument: "--context",
+                found: map.clone(),
+                expected: if declared.is_empty() {
+                    "none, as the definitions declare no [context]".to_owned()
+                } else {
+                    format!("NAME=COLUMN, each name once, out of {}", names())
+                },
+            };
+            let (name, column) = map.split_once('=').ok_or_else(wrong)?;
+            let (name, value_type) = declared.iter().find(|(known, _)| **known == *name).ok_or_else(wrong)?;
+            if self.has(|field| matches!(field, Field::Context(known, _) if known == name)) {
+                return Err(wrong());
+            }
+            self.fields.push((Field::Context(Arc::clone(name), *value_type), column.to_owned()));
+        }
+        Ok(self)
+    }
+
     fn has(&self, wanted: impl Fn(&Field) -> bool) -> bool {
         self.fields.iter().any(|(field, _)| wanted(field))
     }
@@ -78,17 +110,17 @@ impl Columns {
         path: &Path,
         format: Format,
         app: &App,
-        labels: &mut LabelSorter,
+        labels: &mut LabelSorter<'_>,
         bar: &ProgressBar,
     ) -> Result<(), Error> {
         let names: Vec<&str> = self.fields.iter().map(|(_, column)| column.as_str()).collect();
         let mut rows = import::open(path, format, &names)?;
         while let Some(row) = rows.next_row()? {
             let row = row.map_err(|(number, fault)| bad_row(path, number, &fault))?;
-            let mut label = self.label(app, &row).map_err(|fault| bad_row(path, row.number, &fault))?;
-            // Ids of one person have one log.
-            label.user = app.store().resolve(label.user).map_err(augur_server::Error::from)?;
-            labels.push(&label).map_err(augur_server::Error::from)?;
+            let fault = |fault| bad_row(path, row.number, &fault);
+            let label = self.label(app, &row).map_err(fault)?;
+            let context = self.context(&row).map_err(fault)?;
+            labels.push_with_context(&label, &context).map_err(augur_server::Error::from)?;
             if row.number.is_multiple_of(ROWS_PER_TICK) {
                 bar.set_position(row.number);
             }
@@ -110,6 +142,7 @@ impl Columns {
                 Field::AnonymousId => device = cell.to_text(),
                 Field::Timestamp(format) => at = Some(format.read(cell).map_err(fault)?),
                 Field::Label => outcome = number(cell).map_err(fault)?,
+                Field::Context(..) => {}
             }
         }
         let subject = match (user.as_str(), device.as_str()) {
@@ -127,6 +160,41 @@ impl Columns {
         let at = at.unwrap_or_default();
         Ok(Label { user: app.user_key(subject), at, outcome })
     }
+
+    /// What the row says that the request told, by name.
+    fn context(&self, row: &Row) -> Result<Vec<(Arc<str>, Value)>, RowFault> {
+        let mut context = Vec::new();
+        for ((field, column), cell) in self.fields.iter().zip(&row.cells) {
+            let Field::Context(name, value_type) = field else { continue };
+            let value = value(cell, *value_type).map_err(|expected| {
+                let found = cell.to_text().chars().take(100).collect();
+                RowFault { column: column.clone(), found, expected }
+            })?;
+            context.extend(value.map(|value| (Arc::clone(name), value)));
+        }
+        context.sort_unstable_by(|(one, _), (two, _)| one.cmp(two));
+        Ok(context)
+    }
+}
+
+/// A value of the declared type; empty cells tell nothing.
+fn value(cell: &Cell, value_type: ValueType) -> Result<Option<Value>, String> {
+    let text = cell.to_text();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let found = match value_type {
+        ValueType::Text if text.len() <= MAX_TEXT_BYTES => Some(Value::Text(text.into())),
+        ValueType::Boolean => text.parse().ok().map(Value::Boolean),
+        ValueType::Number => text.parse().ok().and_then(Finite::new).map(Value::Number),
+        _ => None,
+    };
+    let expected = match value_type {
+        ValueType::Text => format!("at most {MAX_TEXT_BYTES} bytes or nothing"),
+        ValueType::Boolean => "true, false or nothing".to_owned(),
+        _ => "a finite number or nothing".to_owned(),
+    };
+    found.map(Some).ok_or(expected)
 }
 
 fn mapped(map: &str) -> Result<(Field, String), Error> {
