@@ -140,6 +140,16 @@ bob,2026-01-03,30,SPRING
         let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(refused.status.code() == Some(1) && stderr.contains(words), "{context}: {stderr}");
     }
+    // Lines of JSON have no header.
+    let lines =
+        shop.file("labels.jsonl", "{\"user_id\": \"ada\", \"timestamp\": \"2026-01-03\", \"cart\": 30}\n");
+    for (column, code) in [("cart", 0), ("cort", 1)] {
+        let (context, out) = (format!("cart_value={column}"), shop.dir.path().join("lines.parquet"));
+        let arguments =
+            ["features", "export", "--data", &shop.data, "--labels", &lines, "--context", &context];
+        let output = augur(&[&arguments[..], &["--out", out.to_str().unwrap()]].concat());
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+    }
 }
 
 #[test]
@@ -183,4 +193,5 @@ fn a_wrong_value_and_a_missing_row_are_found() {
     let (code, report) = compare(&format!("views\n{found}\n\"\"\n0\n"));
     assert_eq!((code, &report["missing_rows"]), (Some(3), &1.into()), "{report}");
     assert_eq!(compare("views\n1\n").0, Some(1), "more rows than the golden file");
+    assert_eq!(compare("views\ninf\n\"\"\n").0, Some(1), "everything is near to an infinity");
 }

@@ -165,9 +165,9 @@ impl Golden {
     }
 }
 
-/// The number in a cell, NaN for an empty one.
+/// The number in a cell, NaN for an empty one. Infinities are no numbers: everything is within any part of them.
 fn number(cell: &Cell) -> Option<f64> {
-    match cell {
+    let number = match cell {
         Cell::Missing => Some(f64::NAN),
         Cell::Number(number) => Some(*number),
         Cell::Boolean(boolean) => Some(f64::from(u8::from(*boolean))),
@@ -176,7 +176,8 @@ fn number(cell: &Cell) -> Option<f64> {
             text => text.parse().ok(),
         },
         Cell::Instant(_) | Cell::Nested(_) => None,
-    }
+    };
+    number.filter(|number| !number.is_infinite())
 }
 
 /// Golden column and feature, as mapped or by equal names.

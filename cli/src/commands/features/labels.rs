@@ -26,6 +26,8 @@ const ROWS_PER_TICK: u64 = 10_000;
 pub(crate) struct Columns {
     /// Field and column.
     fields: Vec<(Field, String)>,
+    /// Of the fields, how many were mapped to their column; they come first.
+    mapped: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +44,7 @@ impl Columns {
     /// has it.
     pub(crate) fn of(path: &Path, format: Format, maps: &[String]) -> Result<Self, Error> {
         let mut fields = maps.iter().map(|map| mapped(map)).collect::<Result<Vec<_>, _>>()?;
+        let mapped = fields.len();
         let header = import::header(path, format)?;
         let has = |column: &str| header.as_ref().is_none_or(|names| names.iter().any(|name| name == column));
         let defaults = [
@@ -63,7 +66,7 @@ impl Columns {
                 }
             }
         }
-        let this = Self { fields };
+        let this = Self { fields, mapped };
         if !this.has(|field| matches!(field, Field::Timestamp(_))) {
             return Err(refused(path, "there is no column for `timestamp`"));
         }
@@ -128,7 +131,19 @@ impl Columns {
         if labels.is_empty() {
             return Err(refused(path, "there are no rows"));
         }
-        Ok(())
+        // Lines of JSON have no header that could have told before.
+        match rows.seen().and_then(|seen| self.absent(seen)) {
+            Some(column) => Err(refused(path, &format!("no row has `{column}`"))),
+            None => Ok(()),
+        }
+    }
+
+    /// A column that was asked for by name and is in no row.
+    fn absent(&self, seen: &[bool]) -> Option<&str> {
+        let asked = |index: usize, field: &Field| index < self.mapped || matches!(field, Field::Context(..));
+        let mut columns = self.fields.iter().zip(seen).enumerate();
+        let absent = columns.find(|(index, ((field, _), seen))| !**seen && asked(*index, field));
+        absent.map(|(_, ((_, column), _))| column.as_str())
     }
 
     fn label(&self, app: &App, row: &Row) -> Result<Label, RowFault> {
