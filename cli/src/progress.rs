@@ -28,7 +28,7 @@ pub(crate) fn counter(label: &str) -> ProgressBar {
 /// A few steps of unknown length.
 pub(crate) fn steps(label: &str, count: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(count), target());
-    styled(&bar, "{prefix:<24} [{bar:30}] {elapsed}");
+    styled(&bar, "{prefix:<24} [{bar:30}] {elapsed} {msg}");
     bar.set_prefix(label.to_owned());
     bar.enable_steady_tick(Duration::from_millis(200));
     bar

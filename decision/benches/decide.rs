@@ -20,7 +20,7 @@ use augur_domain::feature::{FeatureInfo, FeatureSet, FeatureStatus, FeatureValue
 use augur_domain::rng::{Purpose, Rng};
 use augur_domain::value::Finite;
 use augur_domain::{ContentHash, DecisionId, ModelRef, Timestamp, UserKey, Value, ValueType};
-use augur_models::artifact::{Content, Input, Lineage, Transform};
+use augur_models::artifact::{Body, Content, Input, Lineage, Transform};
 use augur_models::{Artifact, Calibrator, Scorer};
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -68,8 +68,10 @@ impl ModelSource for Published {
             task: name.to_owned(),
             positive_class: name.to_owned(),
             feature_set: features.hash(),
-            intercept: -0.5,
-            inputs: (first..first + INPUTS_PER_MODEL).map(input).collect(),
+            body: Body::Linear {
+                intercept: -0.5,
+                inputs: (first..first + INPUTS_PER_MODEL).map(input).collect(),
+            },
             calibrator: Calibrator::Platt { a: -1.1, b: 0.1 },
             lineage: Lineage {
                 data: ContentHash::default(),

@@ -10,8 +10,10 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use augur_domain::feature::{FeatureInfo, FeatureStatus, FeatureValue};
+use augur_domain::rng::{Purpose, Rng};
 use augur_domain::{ContentHash, FeatureSet, FeatureVector, Timestamp, ValueType};
-use augur_models::artifact::{Artifact, Content, Input, Lineage, Transform};
+use augur_models::artifact::{Artifact, Body, Content, Input, Lineage, Transform, TreeInput};
+use augur_models::trees::{Ensemble, Link, Node, Split, Tree};
 use augur_models::{Calibrator, Scorer};
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -45,8 +47,7 @@ fn artifact(transform: Transform) -> Artifact {
         task: "churn".to_owned(),
         positive_class: "gone".to_owned(),
         feature_set: ContentHash::from_bytes([1; 32]),
-        intercept: -1.0,
-        inputs: (0..FEATURES).map(input).collect(),
+        body: Body::Linear { intercept: -1.0, inputs: (0..FEATURES).map(input).collect() },
         calibrator: Calibrator::Platt { a: -0.9, b: 0.1 },
         lineage: Lineage {
             data: ContentHash::from_bytes([2; 32]),
@@ -86,6 +87,38 @@ fn score(criterion: &mut Criterion) {
     }
 }
 
+/// A hundred complete trees of depth 8.
+fn trees() -> Artifact {
+    let mut rng = Rng::new(1, Purpose::Simulation);
+    let mut tree = || {
+        let node = |at: u32| {
+            let split = Split {
+                input: rng.below(FEATURES as u64) as u16,
+                threshold: rng.next_f64() * 28.0,
+                missing_right: at.is_multiple_of(2),
+                left: 2 * at + 1,
+            };
+            Node { value: rng.next_f64() - 0.5, split: (at < 255).then_some(split) }
+        };
+        Tree { nodes: (0..511).map(node).collect() }
+    };
+    let trees = (0..100).map(|_| tree()).collect();
+    let input = |index| TreeInput { feature: format!("feature_{index}"), definition: None };
+    let inputs = (0..FEATURES).map(input).collect();
+    let mut content = artifact(Transform::Identity).content().clone();
+    content.body = Body::Trees { inputs, ensemble: Ensemble { base: 0.0, link: Link::Sum, trees } };
+    Artifact::new(content).expect("the content keeps its rules")
+}
+
+fn score_trees(criterion: &mut Criterion) {
+    let set = feature_set();
+    let features = vector(&set);
+    let scorer = Scorer::new(&trees(), &set).expect("all features are there");
+    criterion.bench_function("score_100_trees_of_depth_8", |bencher| {
+        bencher.iter(|| scorer.score(black_box(&features)));
+    });
+}
+
 fn load(criterion: &mut Criterion) {
     let set = feature_set();
     let bytes = artifact(Transform::SignedLog1p).encode();
@@ -97,5 +130,5 @@ fn load(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, score, load);
+criterion_group!(benches, score, score_trees, load);
 criterion_main!(benches);

@@ -11,6 +11,7 @@ use augur_domain::{ContentHash, Timestamp, math};
 
 use crate::Error;
 use crate::calibrate::Calibrator;
+use crate::trees::Ensemble;
 
 /// Most inputs a model may have.
 pub const MAX_INPUTS: usize = 4_096;
@@ -39,10 +40,8 @@ pub struct Content {
     pub positive_class: String,
     /// The feature definitions it was trained on.
     pub feature_set: ContentHash,
-    /// Margin of a user whose every standardised input is 0.
-    pub intercept: f64,
-    /// In scoring order; each feature at most once.
-    pub inputs: Vec<Input>,
+    /// How features make a margin.
+    pub body: Body,
     /// From margin to probability.
     pub calibrator: Calibrator,
     /// Where it came from.
@@ -51,7 +50,35 @@ pub struct Content {
     pub report: String,
 }
 
-/// One feature as the model reads it: `weight * (transform(value) - mean) / scale`.
+/// How features make a margin.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// A weighted sum.
+    Linear {
+        /// Margin of a user whose every standardised input is 0.
+        intercept: f64,
+        /// In scoring order; each feature at most once.
+        inputs: Vec<Input>,
+    },
+    /// Decision trees.
+    Trees {
+        /// What the trees' splits count; each feature at most once.
+        inputs: Vec<TreeInput>,
+        /// The trees.
+        ensemble: Ensemble,
+    },
+}
+
+/// One feature that trees read, as it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TreeInput {
+    /// Name of the feature in its feature set.
+    pub feature: String,
+    /// The feature's own definition in training; told of every input or of none.
+    pub definition: Option<ContentHash>,
+}
+
+/// One feature as a linear model reads it: `weight * (transform(value) - mean) / scale`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Input {
     /// Name of the feature in its feature set.
@@ -181,31 +208,63 @@ impl Content {
                 return Err(invalid(field, format!("{} bytes long", text.len()), "at most 4 MiB"));
             }
         }
-        coefficient("intercept", self.intercept)?;
-        if self.inputs.is_empty() || self.inputs.len() > MAX_INPUTS {
-            return Err(invalid("inputs", format!("{} long", self.inputs.len()), "1 to 4096 inputs"));
+        self.body.validate()?;
+        self.calibrator.validate()
+    }
+}
+
+impl Body {
+    /// Names and definitions of the features it reads, in its own order.
+    pub fn features(&self) -> Vec<(&str, Option<ContentHash>)> {
+        match self {
+            Self::Linear { inputs, .. } => {
+                inputs.iter().map(|input| (input.feature.as_str(), input.definition)).collect()
+            }
+            Self::Trees { inputs, .. } => {
+                inputs.iter().map(|input| (input.feature.as_str(), input.definition)).collect()
+            }
+        }
+    }
+
+    /// Intercept and inputs of a linear model; `None` for trees.
+    pub fn linear(&self) -> Option<(f64, &[Input])> {
+        match self {
+            Self::Linear { intercept, inputs } => Some((*intercept, inputs)),
+            Self::Trees { .. } => None,
+        }
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        let features = self.features();
+        if features.is_empty() || features.len() > MAX_INPUTS {
+            return Err(invalid("inputs", format!("{} long", features.len()), "1 to 4096 inputs"));
         }
         let mut seen = BTreeSet::new();
-        let defined = self.inputs.iter().all(|input| input.definition.is_some());
-        for (index, input) in self.inputs.iter().enumerate() {
-            input.validate(index)?;
-            if input.definition.is_some() != defined {
-                let field = format!("inputs[{index}].definition");
-                return Err(invalid(&field, "told".to_owned(), "definitions of all inputs or of none"));
+        let defined = features.iter().all(|(_, definition)| definition.is_some());
+        for (index, (feature, definition)) in features.iter().enumerate() {
+            let field = |part: &str| format!("inputs[{index}].{part}");
+            name(&field("feature"), feature)?;
+            if definition.is_some() != defined {
+                let expected = "definitions of all inputs or of none";
+                return Err(invalid(&field("definition"), "told".to_owned(), expected));
             }
-            if !seen.insert(input.feature.as_str()) {
-                let field = format!("inputs[{index}].feature");
-                return Err(invalid(&field, format!("`{}` again", input.feature), "each feature once"));
+            if !seen.insert(*feature) {
+                return Err(invalid(&field("feature"), format!("`{feature}` again"), "each feature once"));
             }
         }
-        self.calibrator.validate()
+        match self {
+            Self::Linear { intercept, inputs } => {
+                coefficient("intercept", *intercept)?;
+                inputs.iter().enumerate().try_for_each(|(index, input)| input.validate(index))
+            }
+            Self::Trees { inputs, ensemble } => ensemble.validate(inputs.len()),
+        }
     }
 }
 
 impl Input {
     fn validate(&self, index: usize) -> Result<(), Error> {
         let field = |part: &str| format!("inputs[{index}].{part}");
-        name(&field("feature"), &self.feature)?;
         coefficient(&field("weight"), self.weight)?;
         coefficient(&field("missing_weight"), self.missing_weight)?;
         for (part, value) in [("mean", self.mean), ("imputation", self.imputation)] {
@@ -243,6 +302,36 @@ pub(crate) fn invalid(field: &str, found: String, expected: &'static str) -> Err
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::trees::{Link, Node, Split, Tree};
+
+    pub(crate) fn linear(content: &mut Content) -> (&mut f64, &mut Vec<Input>) {
+        match &mut content.body {
+            Body::Linear { intercept, inputs } => (intercept, inputs),
+            Body::Trees { .. } => panic!("trees"),
+        }
+    }
+
+    /// A small model of two trees, also the one whose bytes are pinned.
+    pub(crate) fn sample_of_trees() -> Content {
+        let leaf = |value| Node { value, split: None };
+        let split =
+            |input, threshold, missing_right| Some(Split { input, threshold, missing_right, left: 1 });
+        let tree = |input, threshold, missing_right, [left, right]: [f64; 2]| Tree {
+            nodes: vec![
+                Node { value: (left + right) / 2.0, split: split(input, threshold, missing_right) },
+                leaf(left),
+                leaf(right),
+            ],
+        };
+        let input = |name: &str, byte| TreeInput {
+            feature: name.to_owned(),
+            definition: Some(ContentHash::from_bytes([byte; 32])),
+        };
+        let trees = vec![tree(0, 2.5, true, [0.3, -0.2]), tree(1, 0.5, false, [-0.1, 0.4])];
+        let ensemble = Ensemble { base: -1.5, link: Link::Sum, trees };
+        let inputs = vec![input("purchases_30d", 3), input("is_member", 4)];
+        Content { body: Body::Trees { inputs, ensemble }, ..sample() }
+    }
 
     /// A small model of two inputs, also the one whose bytes are pinned.
     pub(crate) fn sample() -> Content {
@@ -251,29 +340,31 @@ pub(crate) mod tests {
             task: "churn".to_owned(),
             positive_class: "no purchase within 60 d".to_owned(),
             feature_set: ContentHash::from_bytes([7; 32]),
-            intercept: -0.5,
-            inputs: vec![
-                Input {
-                    feature: "purchases_30d".to_owned(),
-                    transform: Transform::SignedLog1p,
-                    mean: 0.75,
-                    scale: 0.5,
-                    weight: -1.25,
-                    imputation: 0.75,
-                    missing_weight: 0.125,
-                    definition: Some(ContentHash::from_bytes([3; 32])),
-                },
-                Input {
-                    feature: "is_member".to_owned(),
-                    transform: Transform::Identity,
-                    mean: 0.25,
-                    scale: 0.4,
-                    weight: 0.3,
-                    imputation: 0.25,
-                    missing_weight: 0.0,
-                    definition: Some(ContentHash::from_bytes([4; 32])),
-                },
-            ],
+            body: Body::Linear {
+                intercept: -0.5,
+                inputs: vec![
+                    Input {
+                        feature: "purchases_30d".to_owned(),
+                        transform: Transform::SignedLog1p,
+                        mean: 0.75,
+                        scale: 0.5,
+                        weight: -1.25,
+                        imputation: 0.75,
+                        missing_weight: 0.125,
+                        definition: Some(ContentHash::from_bytes([3; 32])),
+                    },
+                    Input {
+                        feature: "is_member".to_owned(),
+                        transform: Transform::Identity,
+                        mean: 0.25,
+                        scale: 0.4,
+                        weight: 0.3,
+                        imputation: 0.25,
+                        missing_weight: 0.0,
+                        definition: Some(ContentHash::from_bytes([4; 32])),
+                    },
+                ],
+            },
             calibrator: Calibrator::Platt { a: -0.9, b: 0.05 },
             lineage: Lineage {
                 data: ContentHash::from_bytes([9; 32]),
@@ -289,7 +380,7 @@ pub(crate) mod tests {
     /// As format version 1 has it.
     pub(crate) fn sample_without_definitions() -> Content {
         let mut content = sample();
-        content.inputs.iter_mut().for_each(|input| input.definition = None);
+        linear(&mut content).1.iter_mut().for_each(|input| input.definition = None);
         content
     }
 
@@ -299,13 +390,13 @@ pub(crate) mod tests {
         let cases: [(&str, Break); 10] = [
             ("name", |c| c.name.clear()),
             ("task", |c| c.task = "x".repeat(257)),
-            ("intercept", |c| c.intercept = f64::NAN),
-            ("inputs", |c| c.inputs.clear()),
-            ("inputs[1].feature", |c| c.inputs[1].feature = "purchases_30d".to_owned()),
-            ("inputs[0].scale", |c| c.inputs[0].scale = 0.0),
-            ("inputs[1].weight", |c| c.inputs[1].weight = 1e10),
-            ("inputs[0].mean", |c| c.inputs[0].mean = f64::INFINITY),
-            ("inputs[0].definition", |c| c.inputs[1].definition = None),
+            ("intercept", |c| *linear(c).0 = f64::NAN),
+            ("inputs", |c| linear(c).1.clear()),
+            ("inputs[1].feature", |c| linear(c).1[1].feature = "purchases_30d".to_owned()),
+            ("inputs[0].scale", |c| linear(c).1[0].scale = 0.0),
+            ("inputs[1].weight", |c| linear(c).1[1].weight = 1e10),
+            ("inputs[0].mean", |c| linear(c).1[0].mean = f64::INFINITY),
+            ("inputs[0].definition", |c| linear(c).1[1].definition = None),
             ("calibrator.a", |c| c.calibrator = Calibrator::Platt { a: f64::NAN, b: 0.0 }),
         ];
         for (expected, break_it) in cases {

@@ -25,6 +25,7 @@ pub mod registry;
 pub mod scorer;
 #[cfg(feature = "train")]
 pub mod train;
+pub mod trees;
 
 pub use artifact::Artifact;
 pub use calibrate::Calibrator;

@@ -4,11 +4,12 @@
 
 use augur_domain::decision::Score;
 use augur_domain::value::ValueType;
-use augur_domain::{FeatureSet, FeatureVector, math};
+use augur_domain::{ContentHash, FeatureSet, FeatureVector, math};
 
 use crate::Error;
-use crate::artifact::{Artifact, Input, Transform};
+use crate::artifact::{Artifact, Body, Input, MAX_INPUTS, Transform};
 use crate::calibrate::Calibrator;
+use crate::trees::Flat;
 
 /// Standardised values are held within this many standard deviations: beyond it a value says nothing more, and
 /// no product or sum of bounded terms can overflow.
@@ -17,10 +18,22 @@ pub const MAX_DEVIATIONS: f64 = 1e6;
 /// A model bound to the slots of one feature set. Immutable; share it freely.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scorer {
-    terms: Vec<Term>,
-    intercept: f64,
+    kernel: Kernel,
     calibrator: Calibrator,
     definitions_match: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Kernel {
+    Linear {
+        intercept: f64,
+        terms: Vec<Term>,
+    },
+    Trees {
+        /// Per input of the trees.
+        slots: Vec<usize>,
+        flat: Flat,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -44,58 +57,76 @@ impl Scorer {
     /// [`Error::FeatureMismatch`] naming all inputs that the set lacks or holds as text or timestamps.
     pub fn new(artifact: &Artifact, features: &FeatureSet) -> Result<Self, Error> {
         let content = artifact.content();
-        let mut terms = Vec::with_capacity(content.inputs.len());
-        let mut missing = Vec::new();
-        for input in &content.inputs {
-            match numeric_slot(features, &input.feature) {
-                Some(slot) => terms.push(Term::new(slot, input)),
-                None => missing.push(input.feature.clone()),
-            }
-        }
-        if !missing.is_empty() {
+        let read = content.body.features();
+        let found: Vec<Option<usize>> = read.iter().map(|(name, _)| numeric_slot(features, name)).collect();
+        let Some(slots) = found.iter().copied().collect::<Option<Vec<usize>>>() else {
+            let absent = read.iter().zip(&found).filter(|(_, slot)| slot.is_none());
+            let missing = absent.map(|((name, _), _)| (*name).to_owned()).collect();
             let feature_set = features.hash().short();
             return Err(Error::FeatureMismatch { model: content.name.clone(), feature_set, missing });
-        }
-        let defined = |input: &Input| {
-            let info = features.features().get(features.slot(&input.feature)?)?;
-            Some(input.definition? == info.definition)
         };
-        let told: Option<Vec<bool>> = content.inputs.iter().map(defined).collect();
-        Ok(Self {
-            terms,
-            intercept: content.intercept,
-            calibrator: content.calibrator.clone(),
-            definitions_match: told
-                .map_or(content.feature_set == features.hash(), |told| told.into_iter().all(|same| same)),
-        })
+        let defined = |(slot, (_, definition)): (&usize, &(&str, Option<ContentHash>))| {
+            Some((*definition)? == features.features().get(*slot)?.definition)
+        };
+        let told: Option<Vec<bool>> = slots.iter().zip(&read).map(defined).collect();
+        let definitions_match =
+            told.map_or(content.feature_set == features.hash(), |told| told.into_iter().all(|same| same));
+        let kernel = match &content.body {
+            Body::Linear { intercept, inputs } => Kernel::Linear {
+                intercept: *intercept,
+                terms: slots.iter().zip(inputs).map(|(slot, input)| Term::new(*slot, input)).collect(),
+            },
+            Body::Trees { ensemble, .. } => Kernel::Trees { slots, flat: Flat::new(ensemble) },
+        };
+        Ok(Self { kernel, calibrator: content.calibrator.clone(), definitions_match })
     }
 
-    /// Scores one user. Never fails: a value that is missing, or outside the vector, takes the imputation that
-    /// was learned for it.
+    /// Scores one user. Never fails: a value that is missing, or outside the vector, takes the imputation or the way
+    /// that was learned for it.
     pub fn score(&self, features: &FeatureVector) -> Score {
-        let mut margin = self.intercept;
-        for term in &self.terms {
-            margin += term.contribution(features);
-        }
+        let margin = match &self.kernel {
+            Kernel::Linear { intercept, terms } => {
+                terms.iter().fold(*intercept, |margin, term| margin + term.contribution(features))
+            }
+            Kernel::Trees { slots, flat } => with_row(slots, features, |row| flat.margin(row)),
+        };
         Score { margin, raw: math::sigmoid(margin), calibrated: self.calibrator.probability(margin) }
     }
 
-    /// What each input adds to the margin, as (slot, contribution) in the model's order, written over `out`.
-    /// A contribution of 0 is that of a user at the training mean. Summed in order onto [`Self::intercept`] they
-    /// give the margin to the bit.
+    /// What each input adds, as (slot, contribution) in the model's order, written over `out`.
+    ///
+    /// Of a linear model, to the margin: 0 is the contribution of a user at the training mean, and summed in order onto
+    /// [`Self::expectation`] they give the margin to the bit. Of trees, along the way of the row through each tree
+    /// (Saabas): to the margin of boosted trees, to the probability of a forest, to rounding.
     pub fn contributions(&self, features: &FeatureVector, out: &mut Vec<(usize, f64)>) {
         out.clear();
-        out.extend(self.terms.iter().map(|term| (term.slot, term.contribution(features))));
+        match &self.kernel {
+            Kernel::Linear { terms, .. } => {
+                out.extend(terms.iter().map(|term| (term.slot, term.contribution(features))));
+            }
+            Kernel::Trees { slots, flat } => {
+                let mut per_input = vec![0.0; slots.len()];
+                with_row(slots, features, |row| flat.attribute(row, &mut per_input));
+                out.extend(slots.iter().copied().zip(per_input));
+            }
+        }
     }
 
-    /// Margin before any input is looked at.
-    pub const fn intercept(&self) -> f64 {
-        self.intercept
+    /// What [`Self::contributions`] are added to: the margin, or the probability of a forest, before any input is
+    /// looked at.
+    pub fn expectation(&self) -> f64 {
+        match &self.kernel {
+            Kernel::Linear { intercept, .. } => *intercept,
+            Kernel::Trees { flat, .. } => flat.expectation(),
+        }
     }
 
     /// Slots read, in the model's order.
-    pub fn slots(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
-        self.terms.iter().map(|term| term.slot)
+    pub fn slots(&self) -> Vec<usize> {
+        match &self.kernel {
+            Kernel::Linear { terms, .. } => terms.iter().map(|term| term.slot).collect(),
+            Kernel::Trees { slots, .. } => slots.clone(),
+        }
     }
 
     /// Whether every input is defined as it was in training. Of a model that does not tell how its inputs were defined,
@@ -131,6 +162,22 @@ impl Term {
         let deviations = (transformed - self.mean) * self.inverse_scale;
         self.weight * deviations.clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS)
     }
+}
+
+/// The inputs side by side, NaN where missing, without an allocation whatever their number.
+fn with_row<T>(slots: &[usize], features: &FeatureVector, walk: impl FnOnce(&[f64]) -> T) -> T {
+    match slots.len() {
+        0..=64 => walk(fill(&mut [0.0; 64], slots, features)),
+        65..=512 => walk(fill(&mut [0.0; 512], slots, features)),
+        _ => walk(fill(&mut [0.0; MAX_INPUTS], slots, features)),
+    }
+}
+
+fn fill<'r>(row: &'r mut [f64], slots: &[usize], features: &FeatureVector) -> &'r [f64] {
+    for (place, slot) in row.iter_mut().zip(slots) {
+        *place = features.usable(*slot).filter(|value| value.is_finite()).unwrap_or(f64::NAN);
+    }
+    row
 }
 
 fn numeric_slot(features: &FeatureSet, name: &str) -> Option<usize> {

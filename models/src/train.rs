@@ -3,14 +3,16 @@
 //!
 //! Not here: where the table comes from (`feature-store` exports it), tuning over many fits, or publishing.
 
+mod assess;
 mod design;
+mod family;
 mod folds;
 mod logistic;
 mod newton;
 mod report;
 mod table;
+mod trees;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use augur_domain::decision::Score;
@@ -18,12 +20,13 @@ use augur_domain::feature::{FeatureInfo, FeatureStatus};
 use augur_domain::{ContentHash, FeatureSet, FeatureVector, Timestamp, ValueType};
 use serde::Serialize;
 
+pub use family::{Considered, Family};
 pub use report::{Convergence, FeatureReport, Report};
+pub use trees::{Boosting, Growing};
+
 pub use table::{MAX_COLUMNS, MAX_ROWS, Row, Split, TrainingTable};
 
-use crate::artifact::{Artifact, Content, Input, Lineage, Transform};
-use crate::calibrate::{self, Calibrator};
-use crate::metrics::Metrics;
+use crate::artifact::{Artifact, Content, Lineage, Transform};
 use crate::{Error, Scorer};
 use design::Design;
 
@@ -52,7 +55,19 @@ pub struct Options {
     /// Of the table's columns that are features, the hash of each one's own definition, by name; the artifact tells them
     /// if it reads no other columns.
     pub definitions: Vec<(String, ContentHash)>,
-    /// Seeds the split into folds.
+    /// Which kind of model; `None` tries logistic regression, a forest and boosted trees and takes the best on rows left
+    /// out.
+    pub family: Option<Family>,
+    /// What a positive row weighs in the fit, a negative one weighing 1: 1e-3 to 1e3. Calibration undoes what it does to
+    /// probabilities.
+    pub positive_weight: f64,
+    /// How to grow a single tree.
+    pub tree: Growing,
+    /// How to grow a forest.
+    pub forest: Growing,
+    /// How to boost.
+    pub boosting: Boosting,
+    /// Seeds the split into folds, and every draw of rows and columns.
     pub seed: u64,
     /// L2 penalty: `alpha / 2 * |weights|^2` beside the summed log loss; above 0. The intercept is free.
     pub alpha: f64,
@@ -83,6 +98,11 @@ impl Options {
             positive_class: positive_class.to_owned(),
             feature_set,
             definitions: Vec::new(),
+            family: Some(Family::Logistic),
+            positive_weight: 1.0,
+            tree: Growing::TREE,
+            forest: Growing::FOREST,
+            boosting: Boosting::default(),
             seed: 0,
             alpha: 1.0,
             default_transform: Transform::SignedLog1p,
@@ -113,38 +133,39 @@ pub struct Trained {
 /// [`Error::InvalidOption`], [`Error::TooFewRows`], [`Error::OneClass`], [`Error::NothingToLearn`],
 /// [`Error::NotConverged`], [`Error::InvalidContent`].
 pub fn fit(table: &TrainingTable, options: &Options) -> Result<Trained, Error> {
+    fit_with_progress(table, options, &mut |_| {})
+}
+
+/// [`fit`], told in words how it proceeds, up to several hundred times.
+///
+/// # Errors
+/// As [`fit`].
+pub fn fit_with_progress(
+    table: &TrainingTable,
+    options: &Options,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Trained, Error> {
     options.validate(table)?;
     check_counts(table, options)?;
     let design = Design::new(table, options);
     if design.matrix.width == 0 {
         return Err(Error::NothingToLearn { columns: table.columns().len() });
     }
-    let (coefficients, convergence) = logistic::fit(&design, options.alpha)?;
-    let mut warnings = screen(table, &design, &convergence);
-    let groups: Vec<u64> = table.part(Split::Train).map(|row| row.group).collect();
-    let out_of_fold = match folds::assign(&groups, &design.labels, options.folds, options.seed) {
-        Some(assigned) => {
-            let margins = folds::out_of_fold_margins(&design, &assigned, options.alpha, &coefficients)?;
-            margins.into_iter().zip(design.labels.iter().copied()).collect()
-        }
-        None => Vec::new(),
-    };
-    let calibrator = calibrator(&out_of_fold, options.calibration, &mut warnings)?;
-    let (intercept, mut inputs) = design.inputs(&coefficients);
-    options.define(&mut inputs);
+    let learned = family::learn(table, &design, options, progress)?;
+    let mut warnings = assess::screen(table, &design, &learned);
+    let calibrator = assess::calibrator(&learned.out_of_fold, options.calibration, &mut warnings)?;
     let mut content = Content {
         name: options.name.clone(),
         task: options.task.clone(),
         positive_class: options.positive_class.clone(),
         feature_set: options.feature_set,
-        intercept,
-        inputs,
+        body: learned.body.clone(),
         calibrator,
-        lineage: options.lineage(table),
+        lineage: options.lineage(table, learned.family),
         report: String::new(),
     };
     let artifact = Artifact::new(content.clone())?;
-    let report = measure(table, &design, &artifact, &out_of_fold, convergence, warnings)?;
+    let report = assess::measure(table, &design, &artifact, learned, warnings)?;
     content.report = to_json("report", &report)?;
     Ok(Trained { artifact: Artifact::new(content)?, report })
 }
@@ -159,6 +180,31 @@ pub fn predictions(
     table: &TrainingTable,
     split: Split,
 ) -> Result<Vec<(Score, bool)>, Error> {
+    let mut scored = Vec::new();
+    each_vector(artifact, table, split, |scorer, vector, label| scored.push((scorer.score(vector), label)))?;
+    Ok(scored)
+}
+
+/// Hands over the contributions of every row of one part.
+fn contributions(
+    artifact: &Artifact,
+    table: &TrainingTable,
+    split: Split,
+    mut take: impl FnMut(&[(usize, f64)]),
+) -> Result<(), Error> {
+    let mut parts = Vec::new();
+    each_vector(artifact, table, split, |scorer, vector, _| {
+        scorer.contributions(vector, &mut parts);
+        take(&parts);
+    })
+}
+
+fn each_vector(
+    artifact: &Artifact,
+    table: &TrainingTable,
+    split: Split,
+    mut take: impl FnMut(&Scorer, &FeatureVector, bool),
+) -> Result<(), Error> {
     let describe = |name: &String| FeatureInfo {
         name: Arc::from(name.as_str()),
         value_type: ValueType::Number,
@@ -171,14 +217,14 @@ pub fn predictions(
     let feature_set = FeatureSet::new(artifact.content().feature_set, features);
     let scorer = Scorer::new(artifact, &feature_set)?;
     let mut vector = FeatureVector::not_found(&feature_set);
-    let scored = table.part(split).map(|row| {
+    for row in table.part(split) {
         for ((slot, value), missing) in vector.values.iter_mut().zip(row.values).zip(row.missing) {
             slot.value = *value;
             slot.status = if *missing { FeatureStatus::NullValue } else { FeatureStatus::Present };
         }
-        (scorer.score(&vector), row.label)
-    });
-    Ok(scored.collect())
+        take(&scorer, &vector, row.label);
+    }
+    Ok(())
 }
 
 impl Options {
@@ -187,15 +233,14 @@ impl Options {
         own.map_or(self.default_transform, |(_, transform)| *transform)
     }
 
-    fn define(&self, inputs: &mut [Input]) {
-        let definition = |input: &Input| {
-            let own = self.definitions.iter().find(|(name, _)| *name == input.feature);
+    /// The definitions of these columns; of none when one of them is unknown.
+    fn definitions_of<'a>(&self, columns: impl Iterator<Item = &'a str> + Clone) -> Vec<Option<ContentHash>> {
+        let definition = |column: &str| {
+            let own = self.definitions.iter().find(|(name, _)| name == column);
             own.map(|(_, definition)| *definition)
         };
-        let known: Option<Vec<ContentHash>> = inputs.iter().map(definition).collect();
-        for (input, definition) in inputs.iter_mut().zip(known.into_iter().flatten()) {
-            input.definition = Some(definition);
-        }
+        let known: Option<Vec<ContentHash>> = columns.clone().map(definition).collect();
+        known.map_or_else(|| columns.map(|_| None).collect(), |known| known.into_iter().map(Some).collect())
     }
 
     fn validate(&self, table: &TrainingTable) -> Result<(), Error> {
@@ -203,6 +248,18 @@ impl Options {
         // Without a penalty separable classes have no optimum.
         if !(1e-6..=1e9).contains(&self.alpha) {
             return invalid("alpha", format!("{:e}", self.alpha), "1e-6 to 1e9");
+        }
+        if !(1e-3..=1e3).contains(&self.positive_weight) {
+            return invalid("positive_weight", format!("{:e}", self.positive_weight), "0.001 to 1000");
+        }
+        if (self.positive_weight - 1.0).abs() > f64::EPSILON && self.calibration == Calibration::Identity {
+            let expected =
+                "a calibration: weights move the probabilities, and only calibration moves them back";
+            return invalid(
+                "positive_weight",
+                format!("{} without calibration", self.positive_weight),
+                expected,
+            );
         }
         if !(2..=20).contains(&self.folds) {
             return invalid("folds", self.folds.to_string(), "2 to 20");
@@ -215,10 +272,12 @@ impl Options {
         Ok(())
     }
 
-    fn lineage(&self, table: &TrainingTable) -> Lineage {
+    fn lineage(&self, table: &TrainingTable, family: Family) -> Lineage {
         #[derive(Serialize)]
         struct Parameters<'a> {
+            family: &'a str,
             algorithm: &'a str,
+            positive_weight: f64,
             alpha: f64,
             default_transform: &'a str,
             transforms: Vec<(&'a str, &'a str)>,
@@ -228,7 +287,12 @@ impl Options {
             minimum_per_class: usize,
         }
         let parameters = Parameters {
-            algorithm: "logistic regression, linfa-logistic L-BFGS then Newton",
+            family: family.as_str(),
+            algorithm: match family {
+                Family::Logistic => "logistic regression, linfa-logistic L-BFGS then Newton",
+                Family::Tree | Family::Forest | Family::Boosted => "trees grown on histograms",
+            },
+            positive_weight: self.positive_weight,
             alpha: self.alpha,
             default_transform: self.default_transform.as_str(),
             transforms: self.transforms.iter().map(|(name, of)| (name.as_str(), of.as_str())).collect(),
@@ -273,117 +337,6 @@ fn check_counts(table: &TrainingTable, options: &Options) -> Result<(), Error> {
         return Err(Error::TooFewRows { rows, positives, negatives, minimum_rows, minimum_per_class });
     }
     Ok(())
-}
-
-/// A feature that ranks this well alone is more often the label in disguise than a discovery.
-const SUSPICIOUS_AUC: f64 = 0.95;
-
-/// What a person should look at before trusting the model.
-fn screen(table: &TrainingTable, design: &Design, convergence: &Convergence) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for column in &design.dropped {
-        warnings.push(format!("column `{column}` never varies in training and was dropped"));
-    }
-    for column in &design.columns {
-        if let Some(auc) = column.auc_alone.filter(|auc| *auc >= SUSPICIOUS_AUC) {
-            let feature = &column.feature;
-            warnings.push(format!(
-                "feature `{feature}` alone has ROC-AUC {auc:.3}; check that it does not read the label's own event"
-            ));
-        }
-    }
-    if let Some(error) = &convergence.lbfgs_error {
-        warnings.push(format!("linfa's L-BFGS failed ({error}); Newton's method fitted from the start"));
-    }
-    match table.part(Split::Test).map(|row| row.time).min() {
-        None => warnings.push("no rows are held back: quality on later data is unknown".to_owned()),
-        Some(first_test) => {
-            let late = table.part(Split::Train).filter(|row| row.time >= first_test).count();
-            if late > 0 {
-                warnings.push(format!(
-                    "{late} training rows are not earlier than the first test row, {first_test}; the test is not \
-                     out of time"
-                ));
-            }
-        }
-    }
-    warnings
-}
-
-fn calibrator(
-    out_of_fold: &[(f64, bool)],
-    calibration: Calibration,
-    warnings: &mut Vec<String>,
-) -> Result<Calibrator, Error> {
-    if out_of_fold.is_empty() {
-        warnings.push("too few groups for out-of-fold margins; the model is not calibrated".to_owned());
-        return Ok(Calibrator::Identity);
-    }
-    match calibration {
-        Calibration::Identity => Ok(Calibrator::Identity),
-        Calibration::Platt => match calibrate::platt(out_of_fold)? {
-            Calibrator::Platt { a, .. } if a >= 0.0 => {
-                warnings.push(
-                    "out-of-fold margins do not rank the classes, so calibration would turn them round; the model \
-                     is not calibrated and probably useless"
-                        .to_owned(),
-                );
-                Ok(Calibrator::Identity)
-            }
-            fitted => Ok(fitted),
-        },
-        Calibration::Isotonic => calibrate::isotonic(out_of_fold),
-    }
-}
-
-fn measure(
-    table: &TrainingTable,
-    design: &Design,
-    artifact: &Artifact,
-    out_of_fold: &[(f64, bool)],
-    convergence: Convergence,
-    warnings: Vec<String>,
-) -> Result<Report, Error> {
-    let calibrated = |scored: &[(Score, bool)]| -> Option<Metrics> {
-        Metrics::measure(&scored.iter().map(|(score, label)| (score.calibrated, *label)).collect::<Vec<_>>())
-    };
-    let train = predictions(artifact, table, Split::Train)?;
-    let test = predictions(artifact, table, Split::Test)?;
-    let test_raw: Vec<(f64, bool)> = test.iter().map(|(score, label)| (score.raw, *label)).collect();
-    let left_out: Vec<(f64, bool)> = out_of_fold
-        .iter()
-        .map(|(margin, label)| (Calibrator::Identity.probability(*margin), *label))
-        .collect();
-    let positives = |scored: &[(Score, bool)]| scored.iter().filter(|(_, label)| *label).count();
-    let groups: BTreeSet<u64> = table.part(Split::Train).map(|row| row.group).collect();
-    let inputs = artifact.content().inputs.iter().zip(&design.columns);
-    Ok(Report {
-        train_rows: train.len(),
-        train_positives: positives(&train),
-        test_rows: test.len(),
-        test_positives: positives(&test),
-        train_groups: groups.len(),
-        convergence,
-        calibrator: artifact.content().calibrator.as_str().to_owned(),
-        train: calibrated(&train),
-        out_of_fold: Metrics::measure(&left_out),
-        out_of_time: calibrated(&test),
-        out_of_time_raw: Metrics::measure(&test_raw),
-        features: inputs
-            .map(|(input, column)| FeatureReport {
-                feature: input.feature.clone(),
-                transform: input.transform.as_str().to_owned(),
-                mean: input.mean,
-                scale: input.scale,
-                weight: input.weight,
-                missing_weight: input.missing_weight,
-                missing_share: column.missing_share,
-                auc_alone: column.auc_alone,
-            })
-            .collect(),
-        dropped: design.dropped.clone(),
-        warnings,
-    })
 }
 
 fn to_json(field: &str, value: &impl Serialize) -> Result<String, Error> {

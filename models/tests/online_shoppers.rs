@@ -95,8 +95,13 @@ fn identity_columns_reach_the_converged_optimum() {
     let (table, test_rows) = read(&dir);
     let Trained { artifact, report } = fit(&table, Transform::Identity);
     assert_eq!((report.train_rows, report.test_rows), (TRAIN_ROWS, TEST_ROWS));
-    close("objective", report.convergence.objective, 1746.236096, 0.01);
-    close("objective, to the last digit given", report.convergence.objective, 1746.236096, 1e-6);
+    close("objective", report.convergence.as_ref().unwrap().objective, 1746.236096, 0.01);
+    close(
+        "objective, to the last digit given",
+        report.convergence.as_ref().unwrap().objective,
+        1746.236096,
+        1e-6,
+    );
 
     let raw = report.out_of_time_raw.unwrap();
     let calibrated = report.out_of_time.unwrap();
@@ -118,7 +123,7 @@ fn identity_columns_reach_the_converged_optimum() {
     let names: Vec<&str> =
         golden["columns"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     let (coefficients, means) = (numbers("coef"), numbers("mean"));
-    let inputs = &artifact.content().inputs;
+    let inputs = &artifact.content().body.linear().unwrap().1;
     for (index, name) in names.iter().enumerate() {
         match inputs.iter().find(|input| input.feature == *name) {
             Some(input) => {
@@ -128,7 +133,12 @@ fn identity_columns_reach_the_converged_optimum() {
             None => close(name, 0.0, coefficients[index], 1e-9),
         }
     }
-    close("intercept", artifact.content().intercept, golden["intercept"].as_f64().unwrap(), 1e-5);
+    close(
+        "intercept",
+        artifact.content().body.linear().unwrap().0,
+        golden["intercept"].as_f64().unwrap(),
+        1e-5,
+    );
     for (row, expected) in numbers("test_rows").iter().zip(numbers("test_prob")) {
         let at = test_rows.iter().position(|test_row| *test_row == *row as u64).unwrap();
         close("probability", predictions[at].0.raw, expected, 1e-6);

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use augur_domain::{ContentHash, Timestamp};
-use augur_models::artifact::{Content, Input, Lineage, Transform};
+use augur_models::artifact::{Body, Content, Input, Lineage, Transform};
 use augur_models::{Artifact, Calibrator};
 use augur_proto::v1;
 use augur_proto::v1::decision_service_client::DecisionServiceClient;
@@ -64,8 +64,7 @@ fn artifact(name: &str, weight: f64) -> Artifact {
         task: name.to_owned(),
         positive_class: "yes".to_owned(),
         feature_set: ContentHash::default(),
-        intercept: -1.0,
-        inputs: INPUTS.iter().map(input).collect(),
+        body: Body::Linear { intercept: -1.0, inputs: INPUTS.iter().map(input).collect() },
         calibrator: Calibrator::Identity,
         lineage: Lineage {
             data: ContentHash::default(),

@@ -26,7 +26,7 @@ use augur_domain::{
     Timestamp, UserKey, Value,
 };
 use augur_feature_store::FeatureSchema;
-use augur_models::artifact::{Content, Input, Lineage, Transform};
+use augur_models::artifact::{Body, Content, Input, Lineage, Transform};
 use augur_models::calibrate::Knot;
 use augur_models::registry::Card;
 use augur_models::{Artifact, Calibrator, Registry, Scorer};
@@ -95,8 +95,7 @@ impl Recorder {
             task: name.to_owned(),
             positive_class: format!("{name} within 30 d"),
             feature_set: self.features.hash(),
-            intercept,
-            inputs: inputs_of(&self.features, intercept),
+            body: Body::Linear { intercept, inputs: inputs_of(&self.features, intercept) },
             calibrator,
             lineage: Lineage {
                 data: augur_domain::ContentHash::of(&[b"made up for the golden log"]),

@@ -13,6 +13,7 @@ use augur_loadtest::domain::time::DAY_MS;
 use augur_loadtest::open_loop::Arrivals;
 use augur_loadtest::v1::value::Kind;
 use augur_loadtest::{Client, Shop, ingest, open_loop, shop, v1};
+use augur_models::train::Family;
 use augur_server::offline::Task;
 use augur_server::{App, Clock, Config, Running, SystemClock};
 use tokio_util::sync::CancellationToken;
@@ -150,8 +151,16 @@ async fn send_events(endpoint: &str, shop: &mut Shop) -> Result<ingest::Report, 
 
 fn train_models(config: Config, seed: u64) -> Result<Vec<train::Report>, Error> {
     let app = App::open(config, SystemClock::new())?;
-    let order =
-        |name, task| train::Order { name, task, active_ms: 30 * DAY_MS, cutoffs: 6, seed, promote: true };
+    let order = |name, task| train::Order {
+        name,
+        task,
+        active_ms: 30 * DAY_MS,
+        cutoffs: 6,
+        family: Some(Family::Logistic),
+        positive_weight: 1.0,
+        seed,
+        promote: true,
+    };
     let purchase = Task::Conversion { event: "purchase".to_owned(), horizon_ms: 7 * DAY_MS };
     let orders =
         [order("conversion", purchase), order("churn", Task::Churn { event: None, horizon_ms: 14 * DAY_MS })];

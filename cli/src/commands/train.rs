@@ -2,19 +2,21 @@
 //!
 //! Not here: labels and features as of then (`augur_server::offline`), fitting (`augur_models`).
 
+mod table;
+
 use std::path::{Path, PathBuf};
 
-use augur_loadtest::domain::Timestamp;
 use augur_loadtest::domain::time::{DAY_MS, format_duration_ms, parse_duration_ms};
+use augur_loadtest::domain::{ContentHash, Timestamp};
 use augur_models::metrics::Metrics;
-use augur_models::train::{self, Options, Row, Split, TrainingTable};
+use augur_models::train::{self, Family, Options, Row, Split, TrainingTable};
 use augur_server::offline::{self, Population, Span, Task, TrainingSet};
-use augur_server::{App, SystemClock};
+use augur_server::{App, Clock, SystemClock};
 use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::data::Directory;
-use crate::output::{Output, grouped, table};
+use crate::output::{Output, grouped, table as table_of_text};
 use crate::{Error, Outcome, progress};
 
 /// Small shops may train; the report warns where figures rest on little.
@@ -26,6 +28,8 @@ Examples:
   augur train --task conversion --data data
   augur train --task conversion --event add_to_cart --horizon 24h --active 7d --cutoffs 8 --data data
   augur train --task churn --inactive 30d --no-promote --data data --json
+  augur train --table visits.csv.gz --label bought --split part --group user --family auto --out model
+  augur train --task churn --family auto --positive-weight 3 --data data
 
 A row is a user at a cutoff. Cutoffs lie a horizon apart, the last one a horizon before the last stored event; the
 latest third of them is held back and tells how good the model is on time it has not seen. Features are those that a
@@ -40,16 +44,63 @@ enum TaskName {
     Churn,
 }
 
+/// Which kind of model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FamilyName {
+    /// The best on users left out.
+    Auto,
+    /// Logistic regression.
+    Logistic,
+    /// One decision tree.
+    Tree,
+    /// A random forest.
+    Forest,
+    /// Gradient-boosted trees.
+    Boosted,
+}
+
+impl FamilyName {
+    const fn family(self) -> Option<Family> {
+        match self {
+            Self::Auto => None,
+            Self::Logistic => Some(Family::Logistic),
+            Self::Tree => Some(Family::Tree),
+            Self::Forest => Some(Family::Forest),
+            Self::Boosted => Some(Family::Boosted),
+        }
+    }
+}
+
 /// Train a model on stored events, publish it, and let alias `champion` point at it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// What to foretell; also the model's name.
-    #[arg(long, value_enum)]
-    task: TaskName,
+    #[arg(long, value_enum, required_unless_present = "table")]
+    task: Option<TaskName>,
     /// The data directory.
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "table")]
+    data: Option<PathBuf>,
+    /// Train on this table of features instead (CSV or Parquet, `.csv.gz` too), without a data directory. Nothing is
+    /// published.
+    #[arg(long, value_name = "FILE", requires = "label", conflicts_with_all = ["task", "data", "event", "horizon", "inactive", "no_promote"])]
+    table: Option<PathBuf>,
+    /// Of the table, the column that holds the label: 1, 0, true or false.
+    #[arg(long, value_name = "COLUMN", requires = "table")]
+    label: Option<String>,
+    /// Of the table, the column that names each row's part. Rows of part `train` are fitted on, every other part is
+    /// measured; without such a column a fifth of the rows, or groups, is held back.
+    #[arg(long, value_name = "COLUMN", requires = "table")]
+    split: Option<String>,
+    /// Of the table, the column that says whom a row is about; rows of one group never part between folds.
+    #[arg(long, value_name = "COLUMN", requires = "table")]
+    group: Option<String>,
+    /// Of the table, columns that are no features.
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',', requires = "table")]
+    ignore: Vec<String>,
+    /// Of a table's model, the directory that it and its figures are written to.
+    #[arg(long, value_name = "DIR", requires = "table")]
+    out: Option<PathBuf>,
     /// The event that is a conversion; `purchase` unless given. Only for `--task conversion`.
     #[arg(long, value_name = "NAME")]
     event: Option<String>,
@@ -65,7 +116,14 @@ pub(crate) struct Args {
     /// How many cutoffs, at least 2.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(2..=365))]
     cutoffs: u16,
-    /// Seeds the split into folds.
+    /// Which kind of model. `auto` tries logistic regression, a forest and boosted trees, and takes the one with the least
+    /// log loss on users left out.
+    #[arg(long, value_enum, default_value_t = FamilyName::Logistic)]
+    family: FamilyName,
+    /// What a positive row weighs in the fit, a negative one weighing 1; calibration undoes what it does to probabilities.
+    #[arg(long, default_value_t = 1.0, value_name = "WEIGHT")]
+    positive_weight: f64,
+    /// Seeds the split into folds, and every draw of rows and columns.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Publish the version, but leave alias `champion` where it is.
@@ -76,10 +134,12 @@ pub(crate) struct Args {
 impl Args {
     /// The model's name and its task; options of the other task are refused, not ignored.
     fn task(&self) -> Result<(&'static str, Task), Error> {
+        let missing =
+            Error::Usage { problem: "there is no --task".to_owned(), expected: "`--task`, or `--table`" };
         let foreign = |option: &str, task: &str, expected| {
             Err(Error::Usage { problem: format!("{option} does not belong to --task {task}"), expected })
         };
-        match self.task {
+        match self.task.ok_or(missing)? {
             TaskName::Conversion => {
                 if self.inactive.is_some() {
                     return foreign("--inactive", "conversion", "`--horizon`, e.g. `--horizon 7d`");
@@ -103,6 +163,24 @@ impl Args {
     }
 }
 
+impl Args {
+    fn table_order<'a>(&'a self, path: &'a Path, label: &'a str) -> table::Order<'a> {
+        let mut options = Options::new("table", label, ContentHash::default(), SystemClock::new().now());
+        options.family = self.family.family();
+        options.positive_weight = self.positive_weight;
+        options.seed = self.seed;
+        table::Order {
+            path,
+            label,
+            split: self.split.as_deref(),
+            group: self.group.as_deref(),
+            ignore: &self.ignore,
+            out: self.out.as_deref(),
+            options,
+        }
+    }
+}
+
 /// A training to be done.
 #[derive(Debug)]
 pub(crate) struct Order {
@@ -114,7 +192,11 @@ pub(crate) struct Order {
     pub(crate) active_ms: i64,
     /// At most so many cutoffs.
     pub(crate) cutoffs: usize,
-    /// Seeds the split into folds.
+    /// Which kind of model; `None` chooses.
+    pub(crate) family: Option<Family>,
+    /// What a positive row weighs.
+    pub(crate) positive_weight: f64,
+    /// Seeds the split into folds, and every draw of rows and columns.
     pub(crate) seed: u64,
     /// Whether alias `champion` is moved to it.
     pub(crate) promote: bool,
@@ -136,25 +218,31 @@ pub(crate) struct Report {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
+    if let (Some(path), Some(label)) = (&args.table, &args.label) {
+        return table::run(&args.table_order(path, label), output);
+    }
     let (name, task) = args.task()?;
+    let data = args.data.as_deref().unwrap_or_else(|| Path::new("."));
     let order = Order {
         name,
         task,
         active_ms: args.active,
         cutoffs: usize::from(args.cutoffs),
+        family: args.family.family(),
+        positive_weight: args.positive_weight,
         seed: args.seed,
         promote: !args.no_promote,
     };
-    let app = App::open(Directory::open(&args.data)?.config()?, SystemClock::new())?;
+    let app = App::open(Directory::open(data)?.config()?, SystemClock::new())?;
     let trained = train(&app, &order);
     app.close()?;
-    output.report(&trained?, |report| report.text(&args.data))?;
+    output.report(&trained?, |report| report.text(data))?;
     Ok(Outcome::Fine)
 }
 
 /// Trains, publishes and, if ordered, promotes.
 pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
-    let Order { name, task, active_ms, cutoffs, seed, promote } = order;
+    let Order { name, task, active_ms, cutoffs, family, positive_weight, seed, promote } = order;
     let working = progress::steps(&format!("training {name}"), 4);
     let span = app.span()?;
     let cutoffs = span.map_or_else(Vec::new, |span| offline::cutoffs(span, task.horizon_ms(), *cutoffs));
@@ -170,10 +258,13 @@ pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
     let positive_class = task.positive_class();
     let mut options = Options::new(name, &positive_class, feature_set, app.clock().now());
     options.definitions = set.columns.into_iter().zip(set.definitions).collect();
+    options.family = *family;
+    options.positive_weight = *positive_weight;
     options.seed = *seed;
     options.minimum_rows = MINIMUM_ROWS;
     options.minimum_per_class = MINIMUM_PER_CLASS;
-    let trained = train::fit(&rows, &options)?;
+    let trained =
+        train::fit_with_progress(&rows, &options, &mut |step| working.set_message(step.to_owned()))?;
     working.finish_and_clear();
     let model = app.publish(&trained.artifact, "augur train", &positive_class)?;
     if *promote {
@@ -241,9 +332,10 @@ impl Report {
     fn text(&self, data: &Path) -> String {
         let report = &self.report;
         let mut text = format!(
-            "{} version {} ({}): {}\n{} cutoffs from {} to {}, the last {} held back\n",
+            "{} version {} ({}, {}): {}\n{} cutoffs from {} to {}, the last {} held back\n",
             self.model,
             self.version,
+            report.family,
             if self.promoted { "champion" } else { "not promoted" },
             self.positive_class,
             self.cutoffs.len(),
@@ -256,22 +348,37 @@ impl Report {
             .iter()
             .filter_map(|(name, metrics)| metrics.as_ref().map(|metrics| metrics_row(name, metrics)))
             .collect();
-        let header = ["", "rows", "positive", "ROC-AUC", "PR-AUC", "log loss", "Brier", "ECE", "lift"];
-        text.push_str(&table(&header, &rows));
-        if !report.dropped.is_empty() {
-            let names = report.dropped.join(", ");
-            text.push_str(&format!("note: never vary in training, left out: {names}\n"));
-        }
-        // Each left-out column has a warning of its own, told in one line above.
-        let told = |warning: &&String| {
-            report.dropped.iter().any(|name| warning.contains(&format!("`{name}` never varies")))
-        };
-        for warning in report.warnings.iter().filter(|warning| !told(warning)) {
-            text.push_str(&format!("note: {warning}\n"));
-        }
+        text.push_str(&table_of_text(&METRICS_HEADER, &rows));
+        text.push_str(&notes(report));
         text.push_str(&format!("next: augur decide-all --point weekly_email --data {}", data.display()));
         text
     }
+}
+
+const METRICS_HEADER: [&str; 9] =
+    ["", "rows", "positive", "ROC-AUC", "PR-AUC", "log loss", "Brier", "ECE", "lift"];
+
+/// What was tried, what was left out, and what to look at, a line each.
+fn notes(report: &train::Report) -> String {
+    let mut text = String::new();
+    for tried in &report.considered {
+        let figure = |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{figure:.4}"));
+        let (log_loss, roc_auc) = (figure(tried.log_loss), figure(tried.roc_auc));
+        let family = tried.family.as_str();
+        text.push_str(&format!("tried {family}: log loss {log_loss}, ROC-AUC {roc_auc} on rows left out\n"));
+    }
+    if !report.dropped.is_empty() {
+        let names = report.dropped.join(", ");
+        text.push_str(&format!("note: never vary in training, left out: {names}\n"));
+    }
+    // Each left-out column has a warning of its own, told in one line above.
+    let told = |warning: &&String| {
+        report.dropped.iter().any(|name| warning.contains(&format!("`{name}` never varies")))
+    };
+    for warning in report.warnings.iter().filter(|warning| !told(warning)) {
+        text.push_str(&format!("note: {warning}\n"));
+    }
+    text
 }
 
 fn metrics_row(name: &str, metrics: &Metrics) -> Vec<String> {

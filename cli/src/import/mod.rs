@@ -3,9 +3,9 @@
 //! Not here: sending events or storing them (`commands::import`).
 
 mod instant;
-mod mapping;
+pub(crate) mod mapping;
 mod parquet_rows;
-mod source;
+pub(crate) mod source;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

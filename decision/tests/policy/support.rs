@@ -11,7 +11,7 @@ use augur_domain::value::Finite;
 use augur_domain::{
     ContentHash, Decision, DecisionId, Diagnostic, ModelRef, Timestamp, UserKey, Value, ValueType,
 };
-use augur_models::artifact::{Content, Input, Lineage, Transform};
+use augur_models::artifact::{Body, Content, Input, Lineage, Transform};
 use augur_models::{Artifact, Calibrator, Scorer};
 
 pub(crate) const EXAMPLE: &str = include_str!("../../testdata/policy.toml");
@@ -68,8 +68,7 @@ pub(crate) fn model(name: &str, feature: &str, features: &FeatureSet) -> (ModelR
         task: name.to_owned(),
         positive_class: name.to_owned(),
         feature_set: features.hash(),
-        intercept: 0.0,
-        inputs: vec![input],
+        body: Body::Linear { intercept: 0.0, inputs: vec![input] },
         calibrator: Calibrator::Identity,
         lineage,
         report: String::new(),

@@ -1,10 +1,13 @@
 //! The bytes of an artifact: little-endian, floats as their 64 bits, CRC32C at the end.
 //!
 //! ```text
-//! magic "AUGURMDL" | format version u16 | kind u8 (1 = linear)
-//! name, task, positive class: u32 length + UTF-8 | feature set 32 bytes | intercept f64
-//! input count u32, each: feature text, transform u8, mean, scale, weight, imputation, missing weight: f64,
-//!     from version 2 on definition hash 32 bytes
+//! magic "AUGURMDL" | format version u16 | kind u8 (1 = linear, 2 = trees)
+//! name, task, positive class: u32 length + UTF-8 | feature set 32 bytes
+//! linear: intercept f64 | input count u32, each: feature text, transform u8, mean, scale, weight, imputation,
+//!     missing weight: f64, from version 2 on definition hash 32 bytes
+//! trees: input count u32, each: feature text, from version 2 on definition hash 32 bytes
+//!     base f64 | link u8 | tree count u32, each: node count u32, each: value f64,
+//!     split u8: 0 leaf | 1 missing goes left | 2 missing goes right, both with input u16, threshold f64, left u32
 //! calibrator u8: 0 identity | 1 Platt a, b: f64 | 2 isotonic: count u32, each margin, probability: f64
 //! data hash 32 bytes | seed u64 | parameters text | created at i64 unix ms | code version text | report text
 //! CRC32C u32 of all bytes before it
@@ -12,9 +15,13 @@
 //! An artifact is written in the lowest version that can hold it, so that one read from old bytes gives them again.
 //! Not here: the rules that the content must keep ([`super::Content`]).
 
+mod trees;
+
 use augur_domain::{ContentHash, Timestamp};
 
-use super::{Content, Input, Lineage, MAX_INPUTS, MAX_NAME_BYTES, MAX_REPORT_BYTES, Transform};
+use super::{
+    Body, Content, Input, Lineage, MAX_INPUTS, MAX_NAME_BYTES, MAX_REPORT_BYTES, Transform, TreeInput,
+};
 use crate::Error;
 use crate::calibrate::{Calibrator, Knot, MAX_KNOTS};
 
@@ -23,30 +30,32 @@ const VERSION: u16 = 2;
 /// The version that does not tell its inputs' definitions.
 const WITHOUT_DEFINITIONS: u16 = 1;
 const KIND_LINEAR: u8 = 1;
+const KIND_TREES: u8 = 2;
 const CRC_BYTES: usize = 4;
 
 pub(super) fn encode(content: &Content) -> Vec<u8> {
-    let mut out = Vec::with_capacity(512 + content.inputs.len() * 80 + content.report.len());
+    let mut out = Vec::with_capacity(4_096 + content.report.len());
     out.extend_from_slice(MAGIC);
-    let defined = content.inputs.iter().any(|input| input.definition.is_some());
+    let defined = content.body.features().iter().any(|(_, definition)| definition.is_some());
     let version = if defined { VERSION } else { WITHOUT_DEFINITIONS };
     out.extend_from_slice(&version.to_le_bytes());
-    out.push(KIND_LINEAR);
+    out.push(match content.body {
+        Body::Linear { .. } => KIND_LINEAR,
+        Body::Trees { .. } => KIND_TREES,
+    });
     put_text(&mut out, &content.name);
     put_text(&mut out, &content.task);
     put_text(&mut out, &content.positive_class);
     out.extend_from_slice(content.feature_set.as_bytes());
-    put_numbers(&mut out, &[content.intercept]);
-    put_count(&mut out, content.inputs.len());
-    for input in &content.inputs {
-        put_text(&mut out, &input.feature);
-        out.push(input.transform as u8);
-        put_numbers(
-            &mut out,
-            &[input.mean, input.scale, input.weight, input.imputation, input.missing_weight],
-        );
-        if defined {
-            out.extend_from_slice(input.definition.unwrap_or_default().as_bytes());
+    match &content.body {
+        Body::Linear { intercept, inputs } => put_linear(&mut out, *intercept, inputs, defined),
+        Body::Trees { inputs, ensemble } => {
+            put_count(&mut out, inputs.len());
+            for input in inputs {
+                put_text(&mut out, &input.feature);
+                put_definition(&mut out, input.definition, defined);
+            }
+            trees::put(&mut out, ensemble);
         }
     }
     put_calibrator(&mut out, &content.calibrator);
@@ -60,6 +69,23 @@ pub(super) fn encode(content: &Content) -> Vec<u8> {
     let crc = crc32c::crc32c(&out);
     out.extend_from_slice(&crc.to_le_bytes());
     out
+}
+
+fn put_linear(out: &mut Vec<u8>, intercept: f64, inputs: &[Input], defined: bool) {
+    put_numbers(out, &[intercept]);
+    put_count(out, inputs.len());
+    for input in inputs {
+        put_text(out, &input.feature);
+        out.push(input.transform as u8);
+        put_numbers(out, &[input.mean, input.scale, input.weight, input.imputation, input.missing_weight]);
+        put_definition(out, input.definition, defined);
+    }
+}
+
+fn put_definition(out: &mut Vec<u8>, definition: Option<ContentHash>, defined: bool) {
+    if defined {
+        out.extend_from_slice(definition.unwrap_or_default().as_bytes());
+    }
 }
 
 fn put_calibrator(out: &mut Vec<u8>, calibrator: &Calibrator) {
@@ -126,17 +152,26 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Content, Error> {
 fn content(cursor: &mut Cursor<'_>, defined: bool) -> Result<Content, Error> {
     let kind_offset = cursor.offset;
     let [kind] = cursor.array()?;
-    if kind != KIND_LINEAR {
-        return Err(malformed(kind_offset, format!("model kind {kind}"), "kind 1, a linear model"));
-    }
     // Struct fields are evaluated in the order written, which is the order of the bytes.
     Ok(Content {
         name: cursor.text(MAX_NAME_BYTES)?,
         task: cursor.text(MAX_NAME_BYTES)?,
         positive_class: cursor.text(MAX_NAME_BYTES)?,
         feature_set: ContentHash::from_bytes(cursor.array()?),
-        intercept: cursor.number()?,
-        inputs: cursor.list(MAX_INPUTS, |cursor| input(cursor, defined))?,
+        body: match kind {
+            KIND_LINEAR => Body::Linear {
+                intercept: cursor.number()?,
+                inputs: cursor.list(MAX_INPUTS, |cursor| input(cursor, defined))?,
+            },
+            KIND_TREES => Body::Trees {
+                inputs: cursor.list(MAX_INPUTS, |cursor| tree_input(cursor, defined))?,
+                ensemble: trees::take(cursor)?,
+            },
+            _ => {
+                let problem = format!("model kind {kind}");
+                return Err(malformed(kind_offset, problem, "kind 1, a linear model, or 2, trees"));
+            }
+        },
         calibrator: calibrator(cursor)?,
         lineage: Lineage {
             data: ContentHash::from_bytes(cursor.array()?),
@@ -163,8 +198,16 @@ fn input(cursor: &mut Cursor<'_>, defined: bool) -> Result<Input, Error> {
         weight: cursor.number()?,
         imputation: cursor.number()?,
         missing_weight: cursor.number()?,
-        definition: if defined { Some(ContentHash::from_bytes(cursor.array()?)) } else { None },
+        definition: definition(cursor, defined)?,
     })
+}
+
+fn tree_input(cursor: &mut Cursor<'_>, defined: bool) -> Result<TreeInput, Error> {
+    Ok(TreeInput { feature: cursor.text(MAX_NAME_BYTES)?, definition: definition(cursor, defined)? })
+}
+
+fn definition(cursor: &mut Cursor<'_>, defined: bool) -> Result<Option<ContentHash>, Error> {
+    if defined { Ok(Some(ContentHash::from_bytes(cursor.array()?))) } else { Ok(None) }
 }
 
 fn calibrator(cursor: &mut Cursor<'_>) -> Result<Calibrator, Error> {
@@ -254,11 +297,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::Artifact;
-    use super::super::tests::{sample, sample_without_definitions};
+    use super::super::tests::{sample, sample_of_trees, sample_without_definitions};
     use super::*;
 
     /// The bytes of the sample, written when format version 1 was fixed. They must be readable for ever.
     const GOLDEN_V1: &str = include_str!("../../testdata/artifact-v1.hex");
+
+    /// The same for trees.
+    const GOLDEN_TREES: &str = include_str!("../../testdata/artifact-trees-v2.hex");
 
     /// The same for format version 2.
     const GOLDEN_V2: &str = include_str!("../../testdata/artifact-v2.hex");
@@ -277,7 +323,12 @@ mod tests {
 
     #[test]
     fn bytes_are_pinned() {
-        for (content, golden) in [(sample_without_definitions(), GOLDEN_V1), (sample(), GOLDEN_V2)] {
+        let samples = [
+            (sample_without_definitions(), GOLDEN_V1),
+            (sample(), GOLDEN_V2),
+            (sample_of_trees(), GOLDEN_TREES),
+        ];
+        for (content, golden) in samples {
             let artifact = Artifact::new(content).unwrap();
             let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
             assert_eq!(hex(&artifact.encode()), hex(&bytes_of(golden)));
@@ -361,7 +412,7 @@ mod tests {
             seed in any::<u64>(),
             positive_class in "\\PC{1,40}",
         ) {
-            let mut content = Content { inputs, calibrator, intercept, positive_class, ..sample() };
+            let mut content = Content { body: Body::Linear { intercept, inputs }, calibrator, positive_class, ..sample() };
             content.lineage.seed = seed;
             let artifact = Artifact::new(content).unwrap();
             let bytes = artifact.encode();

@@ -66,7 +66,7 @@ impl PublishedCard {
             task: content.task.clone(),
             positive_class: content.positive_class.clone(),
             feature_set: content.feature_set,
-            features: content.inputs.iter().map(|input| input.feature.clone()).collect(),
+            features: content.body.features().into_iter().map(|(feature, _)| feature.to_owned()).collect(),
             card: card.clone(),
             report: serde_json::from_str(&content.report).unwrap_or(serde_json::Value::Null),
         }

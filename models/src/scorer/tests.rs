@@ -54,7 +54,7 @@ fn scorer(content: Content) -> Scorer {
 fn inputs_are_found_by_name_and_follow_the_formula() {
     let scorer = scorer(sample());
     assert!(scorer.definitions_match());
-    assert_eq!(scorer.slots().collect::<Vec<_>>(), [2, 0]);
+    assert_eq!(scorer.slots(), [2, 0]);
     let score = scorer.score(&vector(&[Some(1.0), None, Some(3.0)]));
     let margin = -0.5 - 1.25 * (4_f64.ln() - 0.75) / 0.5 + 0.3 * (1.0 - 0.25) / 0.4;
     assert!((score.margin - margin).abs() < 1e-14, "{score:?}");
@@ -110,7 +110,7 @@ fn only_a_change_of_its_own_inputs_makes_other_definitions() {
 #[test]
 fn extreme_values_stay_finite() {
     let mut content = sample();
-    for input in &mut content.inputs {
+    for input in crate::artifact::tests::linear(&mut content).1 {
         (input.mean, input.scale, input.weight) = (-f64::MAX, 1e-300, 1e9);
         input.transform = Transform::Identity;
     }
@@ -139,7 +139,7 @@ proptest! {
         let mut out = vec![(9, 9.0); 5];
         scorer.contributions(&features, &mut out);
         prop_assert_eq!(out.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), vec![2, 0]);
-        let sum = out.iter().fold(scorer.intercept(), |sum, (_, part)| sum + part);
+        let sum = out.iter().fold(scorer.expectation(), |sum, (_, part)| sum + part);
         prop_assert_eq!(sum.to_bits(), scorer.score(&features).margin.to_bits());
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use augur_domain::rng::{Purpose, Rng};
 
 use super::design::Design;
+use super::logistic::Penalty;
 use super::newton::{Coefficients, Problem};
 use crate::Error;
 
@@ -48,14 +49,14 @@ fn shuffle(order: &mut [(u64, bool)], seed: u64) {
 pub(super) fn out_of_fold_margins(
     design: &Design,
     assigned: &[usize],
-    alpha: f64,
+    penalty: Penalty,
     start: &Coefficients,
 ) -> Result<Vec<f64>, Error> {
     let folds = assigned.iter().max().map_or(0, |last| last + 1);
     let mut margins = vec![0.0; assigned.len()];
     for fold in 0..folds {
         let without = Some((assigned, fold));
-        let problem = Problem { matrix: &design.matrix, labels: &design.labels, alpha, without };
+        let problem = Problem { matrix: &design.matrix, labels: &design.labels, penalty, without };
         let optimum = problem.minimise(start.clone(), "logistic regression of a fold")?;
         for ((margin, row), of) in margins.iter_mut().zip(design.matrix.rows()).zip(assigned) {
             if *of == fold {

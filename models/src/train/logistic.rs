@@ -13,10 +13,19 @@ use super::newton::{Coefficients, Optimum, Problem};
 use super::report::Convergence;
 use crate::Error;
 
-/// Fits the whole training part.
-pub(super) fn fit(design: &Design, alpha: f64) -> Result<(Coefficients, Convergence), Error> {
-    let problem = Problem { matrix: &design.matrix, labels: &design.labels, alpha, without: None };
-    let approach = lbfgs(&design.matrix, &design.labels, alpha);
+/// What the optimum depends on beside the rows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Penalty {
+    /// L2 penalty.
+    pub(super) alpha: f64,
+    /// What a positive row weighs, a negative one weighing 1.
+    pub(super) positive_weight: f64,
+}
+
+/// Fits the whole training part. linfa knows no weights: with them its answer is only where Newton sets out.
+pub(super) fn fit(design: &Design, penalty: Penalty) -> Result<(Coefficients, Convergence), Error> {
+    let problem = Problem { matrix: &design.matrix, labels: &design.labels, penalty, without: None };
+    let approach = lbfgs(&design.matrix, &design.labels, penalty.alpha);
     let (lbfgs_gradient_norm, lbfgs_error) = match &approach {
         Ok(coefficients) => (Some(problem.gradient_norm(coefficients)), None),
         Err(error) => (None, Some(error.clone())),

@@ -6,6 +6,7 @@
 use augur_domain::math;
 
 use super::design::Matrix;
+use super::logistic::Penalty;
 use crate::Error;
 
 /// Most Newton steps of one fit.
@@ -39,7 +40,7 @@ impl Coefficients {
 pub(super) struct Problem<'a> {
     pub(super) matrix: &'a Matrix,
     pub(super) labels: &'a [bool],
-    pub(super) alpha: f64,
+    pub(super) penalty: Penalty,
     /// Fold of each row and the fold left out; `None` uses every row.
     pub(super) without: Option<(&'a [usize], usize)>,
 }
@@ -68,28 +69,36 @@ impl Problem<'_> {
         })
     }
 
+    const fn weight(&self, label: bool) -> f64 {
+        if label { self.penalty.positive_weight } else { 1.0 }
+    }
+
+    fn error(&self, probability: f64, label: bool) -> f64 {
+        self.weight(label) * (probability - f64::from(u8::from(label)))
+    }
+
     /// Penalised log loss, in the form that cannot overflow.
     pub(super) fn objective(&self, at: &Coefficients) -> f64 {
         let loss = self.rows().fold(0.0, |sum, (row, label)| {
             let margin = at.margin(row);
             let against = if label { -margin } else { margin };
-            sum + against.max(0.0) + math::ln_1p(math::exp(-against.abs()))
+            sum + self.weight(label) * (against.max(0.0) + math::ln_1p(math::exp(-against.abs())))
         });
         let squares = at.weights.iter().fold(0.0, |sum, weight| sum + weight * weight);
-        loss + 0.5 * self.alpha * squares
+        loss + 0.5 * self.penalty.alpha * squares
     }
 
     /// Largest absolute partial derivative.
     pub(super) fn gradient_norm(&self, at: &Coefficients) -> f64 {
         let mut gradient = self.penalty_gradient(at);
         for (row, label) in self.rows() {
-            add_gradient(&mut gradient, row, math::sigmoid(at.margin(row)), label);
+            add_gradient(&mut gradient, row, self.error(math::sigmoid(at.margin(row)), label));
         }
         norm(&gradient)
     }
 
     fn penalty_gradient(&self, at: &Coefficients) -> Vec<f64> {
-        at.weights.iter().map(|weight| self.alpha * weight).chain(std::iter::once(0.0)).collect()
+        at.weights.iter().map(|weight| self.penalty.alpha * weight).chain(std::iter::once(0.0)).collect()
     }
 
     fn curvature(&self, at: &Coefficients) -> Curvature {
@@ -99,8 +108,8 @@ impl Problem<'_> {
         let mut extended = vec![1.0; width + 1];
         for (row, label) in self.rows() {
             let probability = math::sigmoid(at.margin(row));
-            add_gradient(&mut gradient, row, probability, label);
-            let curvature = probability * (1.0 - probability);
+            add_gradient(&mut gradient, row, self.error(probability, label));
+            let curvature = self.weight(label) * probability * (1.0 - probability);
             for (place, value) in extended.iter_mut().zip(row) {
                 *place = *value;
             }
@@ -113,7 +122,7 @@ impl Problem<'_> {
         }
         for line in hessian.iter_mut().take(width) {
             if let Some(diagonal) = line.last_mut() {
-                *diagonal += self.alpha;
+                *diagonal += self.penalty.alpha;
             }
         }
         Curvature { gradient, hessian }
@@ -157,8 +166,7 @@ impl Problem<'_> {
     }
 }
 
-fn add_gradient(gradient: &mut [f64], row: &[f64], probability: f64, label: bool) {
-    let error = probability - f64::from(u8::from(label));
+fn add_gradient(gradient: &mut [f64], row: &[f64], error: f64) {
     for (part, value) in gradient.iter_mut().zip(row) {
         *part += error * value;
     }

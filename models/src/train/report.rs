@@ -4,11 +4,21 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::family::Considered;
 use crate::metrics::Metrics;
 
 /// The report of one fit. Serialises to the JSON that the artifact and the card hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// The family of the model.
+    #[serde(default = "logistic")]
+    pub family: String,
+    /// Every family that was tried; empty when one was asked for.
+    #[serde(default)]
+    pub considered: Vec<Considered>,
+    /// Trees of the model; absent when it has none.
+    #[serde(default)]
+    pub trees: Option<usize>,
     /// Rows fitted on.
     pub train_rows: usize,
     /// Of them positive.
@@ -19,8 +29,8 @@ pub struct Report {
     pub test_positives: usize,
     /// Distinct groups (users) fitted on.
     pub train_groups: usize,
-    /// How the optimum was reached.
-    pub convergence: Convergence,
+    /// How the optimum was reached; absent for families that search none.
+    pub convergence: Option<Convergence>,
     /// Which calibrator the artifact holds.
     pub calibrator: String,
     /// Calibrated probabilities of the rows fitted on: optimistic.
@@ -61,18 +71,26 @@ pub struct Convergence {
 pub struct FeatureReport {
     /// Its name.
     pub feature: String,
-    /// What is done to its values.
-    pub transform: String,
-    /// Of transformed values present in training.
-    pub mean: f64,
-    /// Of transformed values present in training.
-    pub scale: f64,
-    /// Margin per standard deviation.
-    pub weight: f64,
-    /// Margin added when missing.
-    pub missing_weight: f64,
+    /// Mean absolute contribution over the training rows.
+    #[serde(default)]
+    pub importance: f64,
+    /// Of a linear model, what is done to its values.
+    pub transform: Option<String>,
+    /// Of a linear model, of transformed values present in training.
+    pub mean: Option<f64>,
+    /// Of a linear model, of transformed values present in training.
+    pub scale: Option<f64>,
+    /// Of a linear model, margin per standard deviation.
+    pub weight: Option<f64>,
+    /// Of a linear model, margin added when missing.
+    pub missing_weight: Option<f64>,
     /// Share of training rows without a value.
     pub missing_share: f64,
     /// ROC-AUC of this feature alone on the training rows, turned to at least 0.5; absent if it never varies.
     pub auc_alone: Option<f64>,
+}
+
+/// What every report was about before there were other families.
+fn logistic() -> String {
+    super::family::Family::Logistic.as_str().to_owned()
 }

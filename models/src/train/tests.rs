@@ -37,11 +37,18 @@ fn a_fit_gives_a_model_that_ranks_and_is_calibrated() {
     let table = table(4_000);
     let Trained { artifact, report } = fit(&table, &options()).unwrap();
     let content = artifact.content();
-    let features: Vec<&str> = content.inputs.iter().map(|input| input.feature.as_str()).collect();
+    let features: Vec<&str> =
+        content.body.linear().unwrap().1.iter().map(|input| input.feature.as_str()).collect();
     assert_eq!(features, ["purchases", "recency", "noise"]);
-    assert!(content.inputs[0].weight < -0.3 && content.inputs[1].weight > 0.2, "{content:?}");
-    assert!(content.inputs[1].missing_weight > 0.5, "absence is informative here: {content:?}");
-    assert_eq!(content.inputs[0].missing_weight, 0.0);
+    assert!(
+        content.body.linear().unwrap().1[0].weight < -0.3 && content.body.linear().unwrap().1[1].weight > 0.2,
+        "{content:?}"
+    );
+    assert!(
+        content.body.linear().unwrap().1[1].missing_weight > 0.5,
+        "absence is informative here: {content:?}"
+    );
+    assert_eq!(content.body.linear().unwrap().1[0].missing_weight, 0.0);
     assert_eq!(report.dropped, ["constant"]);
     assert_eq!(report.calibrator, "platt");
     assert_eq!((report.train_rows, report.test_rows), (3_200, 800));
@@ -68,7 +75,7 @@ fn a_model_tells_how_its_inputs_were_defined_when_all_are_known() {
     let told = |names: &[&str]| {
         let definitions = names.iter().map(|name| definition(name)).collect();
         let trained = fit(&table, &Options { definitions, ..options() }).unwrap();
-        let inputs = trained.artifact.content().inputs.clone();
+        let inputs = trained.artifact.content().body.linear().unwrap().1.to_vec();
         inputs.into_iter().map(|input| input.definition).collect::<Vec<_>>()
     };
     let known = told(&["noise", "purchases", "constant", "recency"]);
@@ -99,9 +106,9 @@ fn rows_held_back_change_no_weight() {
         }
     }
     let [left, right] = [&base, &poisoned].map(|table| fit(table, &options()).unwrap().artifact);
-    assert_eq!(left.content().inputs, right.content().inputs);
+    assert_eq!(left.content().body.linear().unwrap().1, right.content().body.linear().unwrap().1);
     assert_eq!(left.content().calibrator, right.content().calibrator);
-    assert_eq!(left.content().intercept, right.content().intercept);
+    assert_eq!(left.content().body.linear().unwrap().0, right.content().body.linear().unwrap().0);
 }
 
 #[test]
@@ -162,7 +169,7 @@ fn only_absence_can_be_informative() {
     // The value never varies, but whoever has none is positive.
     let table = simple(400, |i| ((i % 3 != 0).then_some(5.0), i % 3 == 0));
     let trained = fit(&table, &options()).unwrap();
-    let input = &trained.artifact.content().inputs[0];
+    let input = &trained.artifact.content().body.linear().unwrap().1[0];
     assert_eq!((input.weight, input.scale), (0.0, 1.0));
     assert!(input.missing_weight > 2.0, "{input:?}");
     assert!(trained.report.train.unwrap().roc_auc.unwrap() > 0.999);

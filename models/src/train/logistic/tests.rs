@@ -4,15 +4,19 @@ use augur_domain::rng::{Purpose, Rng};
 use augur_domain::{ContentHash, Timestamp, math};
 
 use super::*;
-use crate::artifact::{Artifact, Content, Transform};
+use crate::artifact::{Artifact, Body, Content, Transform};
 use crate::calibrate::Calibrator;
-use crate::train::{Options, Row, Split, TrainingTable, predictions};
+use crate::train::{Family, Options, Row, Split, TrainingTable, predictions};
 
 fn options() -> Options {
     let mut options =
         Options::new("churn", "gone", ContentHash::from_bytes([1; 32]), Timestamp::from_unix_ms(0));
     options.default_transform = Transform::Identity;
     options
+}
+
+const fn penalty(alpha: f64) -> Penalty {
+    Penalty { alpha, positive_weight: 1.0 }
 }
 
 /// Three informative columns of very different scale, a positive share steered by `offset`.
@@ -37,10 +41,9 @@ fn scored(design: &Design, coefficients: &Coefficients, table: &TrainingTable) -
         task: "churn".to_owned(),
         positive_class: "gone".to_owned(),
         feature_set: ContentHash::from_bytes([1; 32]),
-        intercept,
-        inputs,
+        body: Body::Linear { intercept, inputs },
         calibrator: Calibrator::Identity,
-        lineage: options().lineage(table),
+        lineage: options().lineage(table, Family::Logistic),
         report: String::new(),
     };
     let artifact = Artifact::new(content).unwrap();
@@ -81,9 +84,10 @@ fn scorer_and_linfa_agree_at_every_base_rate() {
 fn the_finish_reaches_the_optimum_and_proves_it() {
     let table = table(2_000, -1.0);
     let design = Design::new(&table, &options());
-    let (coefficients, convergence) = fit(&design, 1.0).unwrap();
+    let (coefficients, convergence) = fit(&design, penalty(1.0)).unwrap();
     assert!(convergence.gradient_norm <= convergence.tolerance, "{convergence:?}");
-    let problem = Problem { matrix: &design.matrix, labels: &design.labels, alpha: 1.0, without: None };
+    let problem =
+        Problem { matrix: &design.matrix, labels: &design.labels, penalty: penalty(1.0), without: None };
     let best = problem.objective(&coefficients);
     assert_eq!(best, convergence.objective);
     for index in 0..=design.matrix.width {
@@ -102,7 +106,8 @@ fn the_finish_reaches_the_optimum_and_proves_it() {
 fn newton_alone_reaches_the_same_optimum_from_far_away() {
     let table = table(500, 0.0);
     let design = Design::new(&table, &options());
-    let problem = Problem { matrix: &design.matrix, labels: &design.labels, alpha: 0.5, without: None };
+    let problem =
+        Problem { matrix: &design.matrix, labels: &design.labels, penalty: penalty(0.5), without: None };
     let near = problem.minimise(Coefficients::zero(3), "test").unwrap();
     let far = Coefficients { weights: vec![40.0, -35.0, 50.0], intercept: -60.0 };
     let far = problem.minimise(far, "test").unwrap();
@@ -124,8 +129,32 @@ fn separable_and_repeated_columns_still_converge() {
     }
     let design = Design::new(&table, &options());
     for alpha in [1e-6, 1.0, 1e6] {
-        let (coefficients, convergence) = fit(&design, alpha).unwrap();
+        let (coefficients, convergence) = fit(&design, penalty(alpha)).unwrap();
         assert!(convergence.gradient_norm <= convergence.tolerance, "{convergence:?}");
         assert!((coefficients.weights[0] - coefficients.weights[1]).abs() < 1e-3, "{coefficients:?}");
     }
+}
+
+#[test]
+fn a_weight_acts_like_so_many_copies_of_a_row() {
+    let once = table(600, -1.0);
+    let design = Design::new(&once, &options());
+    // The same standardised matrix, with every positive row three times.
+    let mut values = Vec::new();
+    let mut labels = Vec::new();
+    for (row, label) in design.matrix.rows().zip(&design.labels) {
+        for _ in 0..if *label { 3 } else { 1 } {
+            values.extend_from_slice(row);
+            labels.push(*label);
+        }
+    }
+    let matrix = Matrix { width: design.matrix.width, values };
+    let problem = Problem { matrix: &matrix, labels: &labels, penalty: penalty(1.0), without: None };
+    let expected = problem.minimise(Coefficients::zero(matrix.width), "copies").unwrap().coefficients;
+    let weighted = Penalty { alpha: 1.0, positive_weight: 3.0 };
+    let (found, _) = fit(&design, weighted).unwrap();
+    for (found, expected) in found.weights.iter().zip(&expected.weights) {
+        assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+    }
+    assert!((found.intercept - expected.intercept).abs() < 1e-6);
 }

@@ -1,0 +1,229 @@
+//! `augur train --table`: a model from a table of somebody's own features, measured on every part of it.
+//!
+//! No data directory and no server; nothing is published. Not here: fitting (`augur_models`), or reading files
+//! (`import`).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use augur_loadtest::domain::{ContentHash, Timestamp};
+use augur_models::metrics::Metrics;
+use augur_models::train::{self, Options, Row, Split, TrainingTable};
+use serde::Serialize;
+
+use super::metrics_row;
+use crate::import::mapping::Cell;
+use crate::import::source::{self, Format};
+use crate::output::{Output, grouped, table};
+use crate::{Error, Outcome, progress};
+
+/// Rows whose split says so are fitted on.
+const TRAIN: &str = "train";
+/// What the rows held back are called when no column says it.
+const TEST: &str = "test";
+
+/// What is to be learned from which table.
+#[derive(Debug)]
+pub(super) struct Order<'a> {
+    /// CSV, JSON lines or Parquet.
+    pub(super) path: &'a Path,
+    /// The column that holds the label.
+    pub(super) label: &'a str,
+    /// The column that names each row's part; without one a fifth of the groups is held back.
+    pub(super) split: Option<&'a str>,
+    /// The column that says whom a row is about; without one every row stands for itself.
+    pub(super) group: Option<&'a str>,
+    /// Columns that are no features.
+    pub(super) ignore: &'a [String],
+    /// Where the model and its measures are written.
+    pub(super) out: Option<&'a Path>,
+    /// How to fit.
+    pub(super) options: Options,
+}
+
+/// A model and how good it is on each part.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    table: PathBuf,
+    label: String,
+    features: usize,
+    /// By the part's name; `train` is what was fitted on.
+    splits: BTreeMap<String, Metrics>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    written: Vec<PathBuf>,
+    report: train::Report,
+}
+
+/// The table, and the part that each row held back belongs to.
+struct Loaded {
+    rows: TrainingTable,
+    held_back: Vec<String>,
+}
+
+pub(super) fn run(order: &Order<'_>, output: Output) -> Result<Outcome, Error> {
+    let working = progress::steps("training", 2);
+    let loaded = read(order)?;
+    working.inc(1);
+    let trained = train::fit_with_progress(&loaded.rows, &order.options, &mut |step| {
+        working.set_message(step.to_owned())
+    })?;
+    working.finish_and_clear();
+    let mut splits = BTreeMap::new();
+    splits.extend(trained.report.train.map(|metrics| (TRAIN.to_owned(), metrics)));
+    let mut parts: BTreeMap<&str, Vec<(f64, bool)>> = BTreeMap::new();
+    let scored = train::predictions(&trained.artifact, &loaded.rows, Split::Test)?;
+    for ((score, label), part) in scored.iter().zip(&loaded.held_back) {
+        parts.entry(part).or_default().push((score.calibrated, *label));
+    }
+    splits.extend(
+        parts.iter().filter_map(|(part, pairs)| Some(((*part).to_owned(), Metrics::measure(pairs)?))),
+    );
+    let mut report = Report {
+        table: order.path.to_owned(),
+        label: order.label.to_owned(),
+        features: loaded.rows.columns().len(),
+        splits,
+        written: Vec::new(),
+        report: trained.report,
+    };
+    if let Some(dir) = order.out {
+        report.write(dir, &trained.artifact)?;
+    }
+    output.report(&report, Report::text)?;
+    Ok(Outcome::Fine)
+}
+
+fn read(order: &Order<'_>) -> Result<Loaded, Error> {
+    let format = Format::of(order.path)?;
+    let header = source::header(order.path, format)?.ok_or_else(|| Error::Input {
+        path: order.path.to_owned(),
+        problem: "JSON lines have no header that tells the columns".to_owned(),
+        expected: "a table as `.csv`, `.csv.gz` or `.parquet`".to_owned(),
+    })?;
+    let special: Vec<&str> = [Some(order.label), order.split, order.group].into_iter().flatten().collect();
+    let mut named = special.clone();
+    named.extend(order.ignore.iter().map(String::as_str));
+    source::indices(order.path, &header, &named)?;
+    let features: Vec<&str> =
+        header.iter().map(String::as_str).filter(|column| !named.contains(column)).collect();
+    let mut rows = TrainingTable::new(features.iter().map(|name| (*name).to_owned()).collect())?;
+    let wanted: Vec<&str> = special.iter().chain(&features).copied().collect();
+    let mut source = source::open(order.path, format, &wanted)?;
+    let mut held_back = Vec::new();
+    while let Some(row) = source.next_row()? {
+        let row =
+            row.map_err(|(number, fault)| at(order, number, &fault.column, &fault.found, &fault.expected))?;
+        let mut cells = row.cells.iter();
+        let mut next = || cells.next().unwrap_or(&Cell::Missing);
+        let label = label(next(), order, row.number)?;
+        let part = order.split.map(|_| next().to_text());
+        let group = order.group.map_or(row.number, |_| number_of(&next().to_text()));
+        let values = features
+            .iter()
+            .map(|column| {
+                value(next()).map_err(|found| {
+                    at(
+                        order,
+                        row.number,
+                        column,
+                        &found,
+                        "a number, true, false or nothing; or name the column in `--ignore`",
+                    )
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let part = part.unwrap_or_else(|| if group % 5 == 4 { TEST.to_owned() } else { TRAIN.to_owned() });
+        let split = if part == TRAIN { Split::Train } else { Split::Test };
+        if split == Split::Test {
+            held_back.push(part);
+        }
+        // Parts are the table's own business, so every row of one is as of one instant.
+        let time = Timestamp::from_unix_ms(i64::from(split == Split::Test));
+        rows.push(&Row { values: &values, label, group, time, split })?;
+    }
+    Ok(Loaded { rows, held_back })
+}
+
+fn at(order: &Order<'_>, row: u64, column: &str, found: &str, expected: &str) -> Error {
+    Error::Input {
+        path: order.path.to_owned(),
+        problem: format!("row {row}, column `{column}` holds `{found}`"),
+        expected: expected.to_owned(),
+    }
+}
+
+fn label(cell: &Cell, order: &Order<'_>, row: u64) -> Result<bool, Error> {
+    match value(cell) {
+        Ok(Some(1.0)) => Ok(true),
+        Ok(Some(0.0)) => Ok(false),
+        _ => Err(at(order, row, order.label, &cell.to_text(), "1, 0, true or false")),
+    }
+}
+
+/// A feature's value; nothing is missing, true is 1.
+fn value(cell: &Cell) -> Result<Option<f64>, String> {
+    match cell {
+        Cell::Missing => Ok(None),
+        Cell::Number(number) => Ok(Some(*number)),
+        Cell::Boolean(truth) => Ok(Some(f64::from(u8::from(*truth)))),
+        Cell::Instant(unix_ms) => Ok(Some(*unix_ms as f64)),
+        Cell::Open(text) | Cell::Text(text) | Cell::Nested(text) => match text.trim() {
+            "" => Ok(None),
+            "true" | "True" => Ok(Some(1.0)),
+            "false" | "False" => Ok(Some(0.0)),
+            text => text.parse().map(Some).map_err(|_| text.to_owned()),
+        },
+    }
+}
+
+/// A number for a group's name, the same on every machine.
+fn number_of(name: &str) -> u64 {
+    let hash = ContentHash::of(&[name.as_bytes()]);
+    hash.as_bytes().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+impl Report {
+    /// `model.augurmdl` and `metrics.json`.
+    fn write(&mut self, dir: &Path, artifact: &augur_models::Artifact) -> Result<(), Error> {
+        std::fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
+        let (model, metrics) = (dir.join("model.augurmdl"), dir.join("metrics.json"));
+        std::fs::write(&model, artifact.encode()).map_err(Error::file("write", &model))?;
+        self.written = vec![model, metrics.clone()];
+        let mut json = serde_json::to_vec_pretty(self)
+            .map_err(std::io::Error::from)
+            .map_err(Error::file("write", &metrics))?;
+        json.push(b'\n');
+        std::fs::write(&metrics, json).map_err(Error::file("write", &metrics))
+    }
+
+    fn text(&self) -> String {
+        let report = &self.report;
+        let trees = report.trees.map_or_else(String::new, |trees| format!(" of {trees} trees"));
+        let mut text = format!(
+            "{}{trees} on {} features of {}, label `{}`\n",
+            report.family,
+            grouped(self.features as u64),
+            self.table.display(),
+            self.label,
+        );
+        let rows: Vec<_> = self.splits.iter().map(|(part, metrics)| metrics_row(part, metrics)).collect();
+        text.push_str(&table(&super::METRICS_HEADER, &rows));
+        text.push_str(&super::notes(report));
+        let mut by_weight: Vec<_> = report.features.iter().collect();
+        by_weight.sort_by(|a, b| b.importance.total_cmp(&a.importance));
+        let most: Vec<String> = by_weight
+            .iter()
+            .take(8)
+            .map(|feature| format!("{} {:.3}", feature.feature, feature.importance))
+            .collect();
+        text.push_str(&format!("mean absolute contribution: {}\n", most.join(", ")));
+        match self.written.as_slice() {
+            [] => text.push_str("next: add --out DIR to keep the model and these figures"),
+            written => {
+                let names: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+                text.push_str(&format!("written: {}", names.join(", ")));
+            }
+        }
+        text
+    }
+}
