@@ -66,6 +66,13 @@ pub(crate) fn user(number: u8) -> UserKey {
     UserKey::from_bytes([number; 16])
 }
 
+#[test]
+fn users_of_tests_have_several_writers() {
+    let first: std::collections::BTreeSet<u64> =
+        (0..6).map(|who| crate::exposure::spread(user(who)) % 4).collect();
+    assert_eq!(first.len(), 4);
+}
+
 /// An event of `user(who)` at `START_MS + at_ms`, its message key made from `id`.
 pub(crate) fn event(who: u8, id: u64, name: &str, at_ms: i64, value: f64) -> Event {
     let mut message = [0; 16];

@@ -471,6 +471,8 @@ fn panic_message(panic: &(dyn Any + Send)) -> &str {
 }
 
 #[cfg(test)]
+mod linking_tests;
+#[cfg(test)]
 mod retraction_tests;
 #[cfg(test)]
 mod tests;

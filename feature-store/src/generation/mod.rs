@@ -134,9 +134,21 @@ impl Generations {
         Arc::clone(&self.live.read().serving)
     }
 
-    /// To be told by whoever stores another event log for a user than the old one with more behind it, after the
-    /// write and on the user's writer: what a build has computed from the old log is computed again.
-    pub(crate) fn log_rewritten(&self) {
+    /// Held, on the user's writer, by whoever stores another event log for a user than the old one with more behind it.
+    pub(crate) const fn rewriting(&self) -> Rewriting<'_> {
+        Rewriting { rewrites: &self.rewrites }
+    }
+}
+
+/// That a user's event log is being rewritten. Dropped when that is done, or may be after a failure: what a build has
+/// computed from the old log is computed again.
+#[derive(Debug)]
+pub(crate) struct Rewriting<'a> {
+    rewrites: &'a AtomicU64,
+}
+
+impl Drop for Rewriting<'_> {
+    fn drop(&mut self) {
         self.rewrites.fetch_add(1, Ordering::SeqCst);
     }
 }

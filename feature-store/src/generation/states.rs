@@ -48,7 +48,7 @@ impl LiveStates {
     }
 
     /// The states by the event log alone, in every generation that has or is to have one: for whoever rewrites a
-    /// user's log. Tell [`super::Generations::log_rewritten`] once the new log is stored.
+    /// user's log, see [`super::Generations::rewriting`].
     pub(crate) fn of_events<'a>(
         store: &dyn Store,
         live: &Live,

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use augur_domain::event::{IdentityClaim, Quarantine, QuarantineReason};
 use augur_domain::{Event, Timestamp, UserKey};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::Error;
 use crate::exposure::Stripes;
@@ -152,6 +152,8 @@ pub(crate) struct Identity {
     pub(crate) decisions: Stripes,
     /// Held by whoever writes exposures.
     pub(crate) exposure_writes: Stripes,
+    /// Held by changes that move much.
+    large_moves: Mutex<()>,
     pub(crate) tally: IdentityTally,
 }
 
@@ -183,6 +185,7 @@ impl Identity {
             routing: RwLock::default(),
             decisions: Stripes::new(),
             exposure_writes: Stripes::new(),
+            large_moves: Mutex::new(()),
             tally: IdentityTally::default(),
         })
     }
@@ -233,7 +236,8 @@ impl Identity {
             return Ok(found);
         }
         // What is not there may have moved since the person was looked up.
-        let still = self.link_if_cached(id)?.is_some_and(|link| link.map_or(id, |link| link.person) == person);
+        let still =
+            self.link_if_cached(id)?.is_some_and(|link| link.map_or(id, |link| link.person) == person);
         Ok(if still { found } else { Cached::NotCached })
     }
 

@@ -15,16 +15,21 @@ use augur_domain::{Event, Timestamp, UserKey};
 use super::routing::subtree;
 use super::{Change, Identity, Link, Operation, link_of, links_to};
 use crate::generation::{Live, LiveStates};
-use crate::store::{Commit, Counters, Generation, NewEvent, NewLink, Relocation};
+use crate::store::{Commit, Counters, Generation, NewEvent, NewLink, Relocation, Store};
 use crate::writer::{Turn, retraction};
 use crate::{Error, StoredEvent, event_record, exposure, rebuild};
 
-/// One change is in memory at once, and its batch a second time.
+/// Changes that move logs with more events than this wait for each other, whichever writers carry them out.
+const LARGE_MOVE_EVENTS: u64 = 1_000;
+/// Most bytes of events that one change moves.
 const MAX_MOVED_BYTES: usize = 512 << 20;
 
 impl Identity {
     /// Carries out a change, in the turn of the person's log. Says how many events moved.
     pub(crate) fn perform(&self, operation: &Operation, turn: &mut Turn<'_>) -> Result<u64, Error> {
+        // What moves is in memory, and its batch a second time.
+        let is_large = self.store.last_sequence(operation.from)? > LARGE_MOVE_EVENTS;
+        let _alone = is_large.then(|| self.large_moves.lock());
         let mut plan = Plan::new(turn);
         match operation.change {
             Change::Merge => self.plan_merge(operation, &mut plan)?,
@@ -38,12 +43,12 @@ impl Identity {
         self.plan_exposures(operation, &mut plan)?;
         let Plan { events, states, relocation, counters, moved, .. } = plan;
         let commit = Commit { shard: turn.shard, events, states, counters };
+        let _rewriting = turn.generations.rewriting();
         self.store.relocate(&commit, &relocation)?;
         for link in &relocation.links {
             self.cache.set(link.id, link.after.as_ref().map(|(person, _)| *person));
         }
         turn.stored_counters(counters);
-        turn.generations.log_rewritten();
         self.count(operation.change, moved);
         Ok(moved)
     }
@@ -134,15 +139,23 @@ impl Identity {
         let ids = subtree(id, &links);
         let back: HashSet<UserKey> = ids.iter().copied().collect();
         let links: HashMap<UserKey, Link> = links.into_iter().map(|link| (link.id, link)).collect();
+        let mut moved_on =
+            MovedOn { store: &*self.store, person: from, back: &back, links: &links, goes: HashMap::new() };
         let mut kept = LiveStates::of_events(&*self.store, &plan.live, from, std::iter::empty())?;
         let mut moved = LiveStates::load(&*self.store, &plan.live, id)?;
         for record in self.store.events(from)? {
             let stored = rebuild::decode(record?)?;
             let message_key = stored.event.message_key;
-            match stored.origin.filter(|origin| back.contains(origin)) {
+            let goes = match stored.origin {
+                Some(origin) => back.contains(&origin) || moved_on.goes(origin)?,
+                None => false,
+            };
+            match stored.origin.filter(|_| goes) {
                 Some(origin) => {
                     plan.relocation.events.push((from, stored.sequence, message_key));
-                    let visible_from = seen_from(&stored, origin, id, &links);
+                    let is_linked = links.contains_key(&origin);
+                    let visible_from =
+                        if is_linked { seen_from(&stored, origin, id, &links) } else { stored.visible_from };
                     let event = Event { user: id, ..stored.event };
                     let origin = (origin != id).then_some(origin);
                     plan.append(&mut moved, &event, (origin, visible_from))?;
@@ -200,6 +213,34 @@ impl Identity {
             plan.relocation.exposures.push((from, None));
         }
         Ok(())
+    }
+}
+
+/// Devices of which a person that is split has events, and which are another person's by now.
+struct MovedOn<'a> {
+    store: &'a dyn Store,
+    person: UserKey,
+    back: &'a HashSet<UserKey>,
+    links: &'a HashMap<UserKey, Link>,
+    /// What was found.
+    goes: HashMap<UserKey, bool>,
+}
+
+impl MovedOn<'_> {
+    /// Whether the device left its events with an id that goes back, and with nobody who stays.
+    fn goes(&mut self, device: UserKey) -> Result<bool, Error> {
+        if self.links.contains_key(&device) {
+            return Ok(false);
+        }
+        if let Some(known) = self.goes.get(&device) {
+            return Ok(*known);
+        }
+        let former = link_of(self.store, device)?.map_or_else(Vec::new, |link| link.former);
+        let stays =
+            |id: &UserKey| *id == self.person || (self.links.contains_key(id) && !self.back.contains(id));
+        let goes = former.iter().any(|id| self.back.contains(id)) && !former.iter().any(stays);
+        self.goes.insert(device, goes);
+        Ok(goes)
     }
 }
 

@@ -313,6 +313,19 @@ fn a_moved_device_is_recognised_when_its_former_person_has_another_name() {
 }
 
 #[test]
+fn what_a_moved_device_left_goes_back_with_its_former_person() {
+    let identity = IdentityConfig { shared_device: SharedDevice::Move, ..IdentityConfig::default() };
+    let store = open_on(&Arc::default(), 3, identity);
+    send(&store, vec![plain(3, 1, 0), login(0, 2, 1, 3), login(1, 3, 2, 3), alias(2, 4, 3, 0)]);
+    assert_eq!(purchases(&store, 0, 10), 3.0);
+    assert_eq!(store.unlink(user(0)).unwrap(), Some(2));
+    assert_eq!([0, 1, 2].map(|who| purchases(&store, who, 10)), [2.0, 1.0, 1.0]);
+    let log = store.events_of(user(0)).unwrap();
+    assert_eq!((log[0].origin, log[1].origin), (Some(user(3)), None));
+    all_is_identical(&store);
+}
+
+#[test]
 fn caps_follow_the_person() {
     let store = open(2);
     let shown = |action: &str, ms| Exposure { action: action.into(), channel: "email".into(), at: at(ms) };
