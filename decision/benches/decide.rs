@@ -36,7 +36,7 @@ fn features() -> Arc<FeatureSet> {
         name: format!("f{index}").into(),
         value_type: ValueType::Number,
         description: "".into(),
-        events: Vec::new(),
+        events: None,
         definition: ContentHash::default(),
         unit: "".into(),
     };

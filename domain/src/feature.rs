@@ -18,8 +18,9 @@ pub struct FeatureInfo {
     pub value_type: ValueType,
     /// The declared sentence that says what it means.
     pub description: Arc<str>,
-    /// Events whose arrival changes this feature, for leakage screening; empty means every event.
-    pub events: Vec<Arc<str>>,
+    /// Events whose arrival changes this feature, for leakage screening; none for what is computed from a request alone.
+    /// `None` means every event.
+    pub events: Option<Vec<Arc<str>>>,
     /// Hash of everything that gives this one feature its values: events, filter, half-life or window, maximum age,
     /// default and, for a feature made of others, their definitions. Not the name, the description or the unit.
     pub definition: ContentHash,

@@ -24,7 +24,7 @@ fn feature_set() -> FeatureSet {
         name: Arc::from(format!("feature_{index}")),
         value_type: ValueType::Number,
         description: Arc::from(""),
-        events: Vec::new(),
+        events: None,
         definition: ContentHash::default(),
         unit: "".into(),
     };

@@ -209,7 +209,7 @@ fn each_vector(
         name: Arc::from(name.as_str()),
         value_type: ValueType::Number,
         description: Arc::from(""),
-        events: Vec::new(),
+        events: None,
         definition: ContentHash::default(),
         unit: "".into(),
     };

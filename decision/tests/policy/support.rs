@@ -36,7 +36,7 @@ pub(crate) fn features() -> Arc<FeatureSet> {
         name: name.into(),
         value_type: ValueType::Number,
         description: "a feature of the shop".into(),
-        events: Vec::new(),
+        events: None,
         definition: ContentHash::default(),
         unit: "".into(),
     };

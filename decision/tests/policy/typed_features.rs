@@ -36,7 +36,7 @@ fn features() -> Arc<FeatureSet> {
         name: name.into(),
         value_type,
         description: "".into(),
-        events: Vec::new(),
+        events: None,
         definition: ContentHash::default(),
         unit: "".into(),
     };

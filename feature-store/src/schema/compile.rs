@@ -235,7 +235,7 @@ impl<'t> Compiler<'t> {
             name: name.into(),
             value_type: output.value_type,
             description: description.into(),
-            events: events.to_vec(),
+            events: (!events.is_empty()).then(|| events.to_vec()),
             definition,
             unit: declaration.unit.as_str().into(),
         });

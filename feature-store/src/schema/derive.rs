@@ -190,13 +190,14 @@ fn complete(
     outputs: &[Output],
 ) {
     let inputs = || computed.inputs.iter().filter_map(|input| features.get(*input));
-    let mut events: Vec<Arc<str>> = inputs().flat_map(|input| input.events.iter().cloned()).collect();
-    events.sort_unstable();
-    events.dedup();
     // One that changes with every event makes the whole change with every event.
-    if inputs().any(|input| input.events.is_empty()) {
-        events.clear();
-    }
+    let of_inputs: Option<Vec<&Vec<Arc<str>>>> = inputs().map(|input| input.events.as_ref()).collect();
+    let events = of_inputs.map(|events| {
+        let mut events: Vec<Arc<str>> = events.into_iter().flatten().cloned().collect();
+        events.sort_unstable();
+        events.dedup();
+        events
+    });
     let Some(output) = outputs.get(computed.slot) else { return };
     let read = computed
         .expression

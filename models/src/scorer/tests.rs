@@ -15,7 +15,7 @@ fn feature_set(names: &[(&str, ValueType)]) -> FeatureSet {
         name: Arc::from(*name),
         value_type: *value_type,
         description: Arc::from(""),
-        events: Vec::new(),
+        events: None,
         // As the sample has them.
         definition: ContentHash::from_bytes(if *name == "is_member" { [4; 32] } else { [3; 32] }),
         unit: "".into(),

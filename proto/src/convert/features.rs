@@ -51,9 +51,10 @@ pub fn feature_set_to_wire(
                 name: info.name.to_string(),
                 value_type: info.value_type.to_string(),
                 description: info.description.to_string(),
-                events: info.events.iter().map(ToString::to_string).collect(),
+                events: info.events.iter().flatten().map(ToString::to_string).collect(),
                 definition: info.definition.short(),
                 unit: info.unit.to_string(),
+                of_request_alone: info.events.as_ref().is_some_and(Vec::is_empty),
             })
             .collect(),
         named_sets: feature_set.named().iter().map(|set| named_to_wire(feature_set, set)).collect(),
@@ -87,7 +88,7 @@ mod tests {
             name: name.into(),
             value_type,
             description: "".into(),
-            events: Vec::new(),
+            events: None,
             definition: augur_domain::ContentHash::default(),
             unit: "".into(),
         };
@@ -110,6 +111,25 @@ mod tests {
             assert_eq!(told(FeatureStatus::NullValue, slot), (None, None, None));
         }
         assert_eq!(feature_to_wire(&set, &FeatureVector::not_found(&set), 3, FeatureDetail::default()), None);
+    }
+
+    #[test]
+    fn what_the_request_alone_says_is_told_from_what_every_event_changes() {
+        let described = |events: Option<Vec<Arc<str>>>| {
+            let info = FeatureInfo {
+                name: "f".into(),
+                value_type: ValueType::Number,
+                description: "".into(),
+                events,
+                definition: ContentHash::default(),
+                unit: "".into(),
+            };
+            let wire = feature_set_to_wire(&FeatureSet::new(ContentHash::default(), vec![info]), &[]);
+            wire.features.into_iter().map(|told| (told.events, told.of_request_alone)).next().unwrap()
+        };
+        assert_eq!(described(None), (vec![], false));
+        assert_eq!(described(Some(vec![])), (vec![], true));
+        assert_eq!(described(Some(vec!["purchase".into()])), (vec!["purchase".to_owned()], false));
     }
 
     #[test]

@@ -192,8 +192,9 @@ fn events_and_event_times_are_those_of_the_inputs() {
         let slot = schema.feature_set().slot(name).unwrap();
         schema.feature_set().features()[slot].clone()
     };
-    assert_eq!(info("per_purchase").events, ["purchase".into()]);
-    assert_eq!(info("per_event").events, []);
+    assert_eq!(info("per_purchase").events, Some(vec!["purchase".into()]));
+    assert_eq!(info("per_event").events, None, "every event");
+    assert_eq!(info("big_cart").events, Some(Vec::new()), "none, as the request alone says it");
     assert_eq!(info("twice").description.as_ref(), "2.0 * features.per_event");
     let events = [event(1, 1, "purchase", 5, 30.0), event(1, 2, "page_view", 9, 0.0)];
     let vector = state(&events, &schema).read(Timestamp::from_unix_ms(START_MS + 10), &schema, &NoContext);
