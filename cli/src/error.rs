@@ -112,7 +112,7 @@ impl Error {
         match self {
             Self::File { .. } => Some("check that it exists and that you may use it"),
             Self::Argument { .. } | Self::Usage { .. } => Some("see `--help` of this command for examples"),
-            Self::Input { .. } => Some("see `augur import --help` for formats and mappings"),
+            Self::Input { .. } => Some("see `--help` of this command for formats and mappings"),
             Self::Labels { .. } => Some("see `augur features export --help` for an example"),
             Self::NoData { .. } => {
                 Some("make one with `augur import ... --data DIR` or `augur demo --data DIR`")
@@ -124,6 +124,9 @@ impl Error {
                 Some("run the same command again: what is stored already counts nothing twice")
             }
             Self::TooLittle { next_step, .. } => Some(*next_step),
+            Self::Server(augur_server::Error::File { .. }) => Some(
+                "check that it exists and that you may use it; files of text are read as UTF-8, up to 16 MiB",
+            ),
             Self::Stopped { .. }
             | Self::Server(_)
             | Self::Models(_)

@@ -29,9 +29,10 @@ Exit codes:
   0  done
   1  could not be done; standard error says why and what to try next
   2  the command line is wrong
-  3  done, and the answer is no: a replay differs, a checked file has faults, rows or requests were refused
+  3  done, and the answer is no: a replay or a verification differs, a checked file has faults, rows, events or requests
+     were refused
   130  a second signal ended the server at once
-  (augur replay has more: see its --help)";
+  (augur replay and augur features verify have more: see their --help)";
 
 /// Behaviour in, decisions out: features that decay, models, rules and caps, every decision logged and replayable.
 #[derive(Debug, Parser)]

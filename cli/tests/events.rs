@@ -88,6 +88,12 @@ fn the_quarantine_is_worked_off_and_an_event_taken_back() {
     let retract = |message: &str| run(&["retract", "--user-id", "ada", "--message-id", message]);
     assert_eq!(retract("nothing").1["reason"], "UNKNOWN_ORIGINAL");
     assert_eq!(retract("m2").1["reason"], "NOT_RETRACTABLE");
+    // What has no name is told by its type.
+    let (_, listed) = run(&["quarantine", "list"]);
+    assert_eq!(
+        (&listed["entries"][0]["event"], &listed["entries"][0]["type"]),
+        (&"".into(), &"retract".into())
+    );
     let file = dir.path().join("data/events.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("An order was paid\"", "An order was paid\"\nretractable = true"))
@@ -111,4 +117,29 @@ fn the_quarantine_is_worked_off_and_an_event_taken_back() {
     assert_eq!(retract("m2").1["outcome"], "DUPLICATE");
     let verified = augur(&["features", "verify", "--data", data]);
     assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+}
+
+#[test]
+fn a_policy_is_checked_over_the_events_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    for name in ["policy.toml", "features.toml", "events.toml"] {
+        std::fs::copy(format!("{}/../config/{name}", env!("CARGO_MANIFEST_DIR")), file(name)).unwrap();
+    }
+    // Only the taxonomy says what the condition's property holds.
+    let features = std::fs::read_to_string(file("features.toml")).unwrap();
+    let features = features.replace("property_types = { discount = \"number\" }\n", "");
+    std::fs::write(file("features.toml"), features).unwrap();
+    let checked = augur(&["policy", "check", &file("policy.toml")]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    std::fs::remove_file(file("events.toml")).unwrap();
+    assert_eq!(augur(&["policy", "check", &file("policy.toml")]).status.code(), Some(3));
+
+    // A name without its length of time is told those that it has, also to machines.
+    let (name, features) =
+        ("sale_purchases", format!("{}/../config/features.toml", env!("CARGO_MANIFEST_DIR")));
+    let unknown = augur(&["--json", "features", "explain", name, "--file", &features]);
+    assert_eq!(unknown.status.code(), Some(3), "{unknown:?}");
+    let told: serde_json::Value = serde_json::from_slice(&unknown.stdout).unwrap();
+    assert_eq!(told["faults"][0]["expected"], "one of sale_purchases_90d");
 }

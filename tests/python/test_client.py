@@ -47,6 +47,7 @@ sys.path.insert(0, _stubs.name)
 
 from augur.v1 import decisions_pb2, decisions_pb2_grpc, events_pb2, events_pb2_grpc  # noqa: E402
 from augur.v1 import features_pb2, features_pb2_grpc, log_pb2, log_pb2_grpc  # noqa: E402
+from augur.v1 import identity_pb2, identity_pb2_grpc, privacy_pb2, privacy_pb2_grpc  # noqa: E402
 from augur.v1 import models_pb2, models_pb2_grpc, policies_pb2, policies_pb2_grpc, value_pb2  # noqa: E402
 
 
@@ -83,6 +84,8 @@ class Server:
         self.events = events_pb2_grpc.EventServiceStub(self.channel)
         self.features = features_pb2_grpc.FeatureServiceStub(self.channel)
         self.decisions = decisions_pb2_grpc.DecisionServiceStub(self.channel)
+        self.identity = identity_pb2_grpc.IdentityServiceStub(self.channel)
+        self.privacy = privacy_pb2_grpc.PrivacyServiceStub(self.channel)
         self.log = log_pb2_grpc.LogServiceStub(self.channel)
         self.models = models_pb2_grpc.ModelServiceStub(self.channel)
         self.policies = policies_pb2_grpc.PolicyServiceStub(self.channel)
@@ -278,6 +281,78 @@ class ForeignClient(unittest.TestCase):
         self.assertIn("2500", words)
         self.assertEqual(fields, ["events"])
         self.assertEqual(self.server.read("lena").events_applied, 0)
+
+    def test_what_was_set_aside_is_mended_and_counts_once(self):
+        (aside,) = self.server.ingest(event("q-1", "quinn", "purchase", value="12"))
+        self.assertEqual((aside.reason, aside.field), (events_pb2.QUARANTINE_REASON_WRONG_TYPE, "properties.value"))
+        wanted = events_pb2.ListQuarantineRequest(reason=aside.reason, event="Order Completed")
+        (kept,) = self.server.events.ListQuarantine(wanted, timeout=CALL_WITHIN_S).events
+        self.assertEqual(kept.event.properties["value"].text, "12")
+
+        def replay(*changes):
+            request = events_pb2.ReplayQuarantineRequest(numbers=[kept.number], changes=changes)
+            return outcomes(self.server.events.ReplayQuarantine(request, timeout=CALL_WITHIN_S).events)
+
+        self.assertEqual(replay(), ["QUARANTINED"])
+        self.assertEqual(replay(events_pb2.EventChange(field="properties.value", value=value(12.0))), ["ACCEPTED"])
+        self.assertEqual(replay(), ["UNSPECIFIED"])
+        self.assertEqual(outcomes(self.server.ingest(event("q-1", "quinn", "purchase", value=12.0))), ["DUPLICATE"])
+        self.assertEqual(self.server.read("quinn", "spend_7d").features[0].value, 12.0)
+
+    def test_only_what_is_declared_so_is_taken_back(self):
+        self.server.ingest(event("t-1", "tess", "purchase", value=5))
+        retraction = events_pb2.Event(
+            message_id="t-2", user_id="tess", type=events_pb2.EVENT_TYPE_RETRACT, retracts_message_id="t-1"
+        )
+        (refused,) = self.server.ingest(retraction)
+        self.assertEqual(refused.reason, events_pb2.QUARANTINE_REASON_NOT_RETRACTABLE)
+        retraction.message_id, retraction.retracts_message_id = "t-3", "t-0"
+        (refused,) = self.server.ingest(retraction)
+        self.assertEqual(refused.reason, events_pb2.QUARANTINE_REASON_UNKNOWN_ORIGINAL)
+        self.assertEqual(self.server.read("tess", "spend_7d").features[0].value, 5.0)
+
+    # Persons
+
+    def test_ids_become_one_person_and_two_again(self):
+        device = value_pb2.Subject(anonymous_id="iris-phone")
+
+        def spend(of):
+            request = features_pb2.GetFeaturesRequest(subject=of, features=["spend_7d"])
+            return self.server.features.GetFeatures(request, timeout=CALL_WITHIN_S).features[0].value
+
+        self.server.ingest(
+            events_pb2.Event(
+                message_id="i-1", anonymous_id="iris-phone", event="purchase", properties={"value": value(3)}
+            ),
+            event("i-2", "iris", "purchase", value=4),
+        )
+        self.assertEqual((spend(device), spend(subject("iris"))), (3.0, 4.0))
+        (linked,) = self.server.ingest(
+            events_pb2.Event(
+                message_id="i-3", user_id="iris", anonymous_id="iris-phone", type=events_pb2.EVENT_TYPE_IDENTIFY
+            )
+        )
+        self.assertEqual(outcomes([linked]), ["ACCEPTED"])
+        self.assertEqual((spend(device), spend(subject("iris"))), (7.0, 7.0))
+        request = identity_pb2.DescribePersonRequest(subject=subject("iris"))
+        person = self.server.identity.DescribePerson(request, timeout=CALL_WITHIN_S)
+        self.assertEqual([link.by for link in person.links], [identity_pb2.LINKED_BY_DEVICE])
+
+        undone = self.server.identity.UnlinkId(identity_pb2.UnlinkIdRequest(id=device), timeout=CALL_WITHIN_S)
+        self.assertTrue(undone.was_linked)
+        self.assertEqual((spend(device), spend(subject("iris"))), (3.0, 4.0))
+
+    def test_an_erased_user_is_gone_until_readmitted(self):
+        self.server.ingest(event("e-1", "erin", "purchase", value=4))
+        erased = self.server.privacy.EraseUser(
+            privacy_pb2.EraseUserRequest(subject=subject("erin")), timeout=CALL_WITHIN_S
+        )
+        self.assertEqual({store.store: store.records for store in erased.stores}["events"], 1)
+        self.assertEqual(self.server.read("erin", "spend_7d").features[0].status, status("NOT_FOUND"))
+        self.assertEqual(outcomes(self.server.ingest(event("e-2", "erin", "purchase"))), ["SUPPRESSED"])
+        request = privacy_pb2.ReadmitUserRequest(subject=subject("erin"))
+        self.assertTrue(self.server.privacy.ReadmitUser(request, timeout=CALL_WITHIN_S).was_erased)
+        self.assertEqual(outcomes(self.server.ingest(event("e-3", "erin", "purchase"))), ["ACCEPTED"])
 
     # Features
 

@@ -34,12 +34,13 @@ pub(crate) enum Command {
     #[command(
         after_help = "Examples:\n  augur events list --data data\n  augur events list --file events.toml --json"
     )]
+    #[group(id = "source", required = true, multiple = false)]
     List {
         /// The data directory whose configuration names the taxonomy.
-        #[arg(long, value_name = "DIR", required_unless_present = "file")]
+        #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
         /// The file itself.
-        #[arg(long, value_name = "FILE", conflicts_with = "data")]
+        #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
     /// Take an accepted event back: a refund, a bot, a duplicate found later. Exit code 3 when it cannot be.

@@ -30,6 +30,9 @@ Example:
         /// The feature definitions; `features.toml` beside the policy unless given.
         #[arg(long, value_name = "FILE")]
         features: Option<PathBuf>,
+        /// The taxonomy of events; `events.toml` beside the feature definitions, if there is one, unless given.
+        #[arg(long, value_name = "FILE")]
+        events: Option<PathBuf>,
     },
 }
 
@@ -54,6 +57,18 @@ pub(super) struct Fault {
     hint: String,
 }
 
+impl Fault {
+    /// A fault of a whole file: it has no line.
+    pub(super) const fn of_file(file: String, message: String, expected: String) -> Self {
+        Self { file, line: 0, column: 0, message, expected, hint: String::new() }
+    }
+
+    /// The same, of another file: of what was sent, by the name that its sender knows.
+    pub(super) fn in_file(self, file: &Path) -> Self {
+        Self { file: file.display().to_string(), ..self }
+    }
+}
+
 impl From<Diagnostic> for Fault {
     fn from(complaint: Diagnostic) -> Self {
         let Diagnostic { file, line, column, message, expected, hint } = complaint;
@@ -72,18 +87,26 @@ impl From<v1::PolicyFault> for Fault {
 impl std::fmt::Display for Fault {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { file, line, column, message, expected, hint } = self;
-        write!(formatter, "{file}:{line}:{column}: {message}; expected {expected}")?;
+        match line {
+            0 => write!(formatter, "{file}: {message}")?,
+            _ => write!(formatter, "{file}:{line}:{column}: {message}")?,
+        }
+        if !expected.is_empty() {
+            write!(formatter, "; expected {expected}")?;
+        }
         if hint.is_empty() { Ok(()) } else { write!(formatter, "; {hint}") }
     }
 }
 
 /// Runs the command.
 pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
-    let Command::Check { file, features } = command;
+    let Command::Check { file, features, events } = command;
     let mut config = Config::default();
     config.data.policy.clone_from(file);
     config.data.features =
         features.clone().unwrap_or_else(|| file.parent().unwrap_or(Path::new("")).join("features.toml"));
+    let beside = config.data.features.with_file_name("events.toml");
+    config.data.events = events.clone().or_else(|| beside.exists().then_some(beside));
     let (report, text) = match augur_server::check_definitions(&config) {
         Ok(checked) => {
             let points = checked.policy.decision_points().iter().map(|point| point.name().to_string());

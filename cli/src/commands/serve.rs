@@ -31,19 +31,19 @@ The first interrupt (Ctrl-C) or termination signal drains and closes; the second
 
 /// Take events and decide, over gRPC, until a signal ends it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, group(clap::ArgGroup::new("source").required(true)))]
 pub(crate) struct Args {
     /// The configuration file.
-    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    #[arg(long, value_name = "FILE", group = "source")]
     config: Option<PathBuf>,
     /// A directory with its own augur.toml; missing files are made with a shop's definitions.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", group = "source")]
     data: Option<PathBuf>,
     /// Check the configuration, the feature definitions and the policy, and leave; exit code 3 when any has faults.
     #[arg(long)]
     check_config: bool,
     /// Print the shipped configuration, every setting with its default, and leave.
-    #[arg(long)]
+    #[arg(long, group = "source")]
     print_config: bool,
     /// Once it listens, write what --json prints to this file, whole or not at all; an earlier one is removed first.
     #[arg(long, value_name = "FILE")]

@@ -51,25 +51,27 @@ pub(crate) struct Erase {
 
 #[derive(Debug, Args)]
 pub(crate) struct Named {
-    /// The user's id, as events name it.
-    #[arg(
-        long,
-        value_name = "ID",
-        conflicts_with = "anonymous_id",
-        required_unless_present = "anonymous_id"
-    )]
-    user_id: Option<String>,
-    /// Instead of it, the anonymous id.
-    #[arg(long, value_name = "ID")]
-    anonymous_id: Option<String>,
+    #[command(flatten)]
+    whose: Whose,
     /// The running server.
     #[arg(long, value_name = "URL")]
     endpoint: String,
 }
 
+#[derive(Debug, Args)]
+#[group(id = "whose", required = true, multiple = false)]
+struct Whose {
+    /// The user's id, as events name it.
+    #[arg(long, value_name = "ID")]
+    user_id: Option<String>,
+    /// Instead of it, the anonymous id.
+    #[arg(long, value_name = "ID")]
+    anonymous_id: Option<String>,
+}
+
 impl Named {
     fn subject(&self) -> v1::Subject {
-        let id = match (&self.user_id, &self.anonymous_id) {
+        let id = match (&self.whose.user_id, &self.whose.anonymous_id) {
             (Some(id), _) => Some(v1::subject::Id::UserId(id.clone())),
             (None, id) => id.clone().map(v1::subject::Id::AnonymousId),
         };

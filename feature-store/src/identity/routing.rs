@@ -178,9 +178,9 @@ impl Identity {
             let problem = format!("{} is an alias of {}, the former id named", user, claim.id);
             return Ok(Claimed::Refused(refusal(
                 QuarantineReason::LinkCycle,
-                "previous_id",
+                field_of(claim.by),
                 problem,
-                "another id",
+                "another id, or that link undone first",
             )));
         }
         let (change, members) = if from == claim.id {
@@ -189,16 +189,15 @@ impl Identity {
             (Change::Rebind, Vec::new())
         } else {
             let problem = format!("{} belongs to {from}", claim.id);
-            let expected = "an id that belongs to nobody else";
-            let field = if claim.by == ClaimedBy::Device { "anonymous_id" } else { "previous_id" };
+            let expected = "an id that belongs to nobody else, or its link undone first";
             return Ok(Claimed::Refused(refusal(
                 QuarantineReason::LinkedElsewhere,
-                field,
+                field_of(claim.by),
                 problem,
                 expected,
             )));
         };
-        if let Some(refused) = self.beyond_bounds(routing, change, claim.id, to, members.len())? {
+        if let Some(refused) = self.beyond_bounds(routing, change, claim, to, members.len())? {
             return Ok(Claimed::Refused(refused));
         }
         let moved = members.len() as isize + 1;
@@ -227,7 +226,7 @@ impl Identity {
         &self,
         routing: &Routing,
         change: Change,
-        id: UserKey,
+        claim: IdentityClaim,
         to: UserKey,
         members: usize,
     ) -> Result<Option<Quarantine>, Error> {
@@ -239,16 +238,16 @@ impl Identity {
             return Ok(Some(refusal(QuarantineReason::TooManyLinks, "user_id", problem, expected)));
         }
         if change == Change::Rebind {
-            let former = link_of(&*self.store, id)?.map_or(0, |link| link.former.len());
+            let former = link_of(&*self.store, claim.id)?.map_or(0, |link| link.former.len());
             let problem = format!("the device has moved {former} times");
             let expected = format!("at most {MAX_FORMER_PERSONS} times");
-            let refused = refusal(QuarantineReason::TooManyLinks, "anonymous_id", problem, expected);
+            let refused = refusal(QuarantineReason::TooManyLinks, field_of(claim.by), problem, expected);
             return Ok((former >= MAX_FORMER_PERSONS).then_some(refused));
         }
-        let (events, limit) = (self.store.last_sequence(id)?, self.config.max_merge_events);
+        let (events, limit) = (self.store.last_sequence(claim.id)?, self.config.max_merge_events);
         let problem = format!("the id has {events} events");
         let expected = format!("at most {limit}");
-        let refused = refusal(QuarantineReason::MergeTooLarge, "anonymous_id", problem, expected);
+        let refused = refusal(QuarantineReason::MergeTooLarge, field_of(claim.by), problem, expected);
         Ok((events > limit).then_some(refused))
     }
 
@@ -369,4 +368,13 @@ pub(super) fn subtree(id: UserKey, links: &[Link]) -> Vec<UserKey> {
         next += 1;
     }
     ids
+}
+
+/// The field that named the id to be linked.
+const fn field_of(by: ClaimedBy) -> &'static str {
+    match by {
+        ClaimedBy::Device => "anonymous_id",
+        ClaimedBy::Alias => "previous_id",
+        ClaimedBy::Operator => "id",
+    }
 }

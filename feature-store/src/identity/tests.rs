@@ -540,7 +540,9 @@ fn an_event_of_a_former_device_is_checked_at_its_writer() {
     assert_eq!(store.link(user(0), claim, at(0)).unwrap(), LinkOutcome::Linked { events: 0 });
     assert_eq!(store.link(user(0), claim, at(0)).unwrap(), LinkOutcome::AlreadyLinked);
     let elsewhere = store.link(user(1), claim, at(0)).unwrap_err();
-    assert!(elsewhere.to_string().contains("belongs to"), "{elsewhere}");
+    let told = elsewhere.to_string();
+    assert!(told.contains("id: ") && told.contains("belongs to"), "{told}");
+    assert!(!told.contains("previous_id") && told.contains("undone first"), "{told}");
     let circle = IdentityClaim { id: user(0), by: ClaimedBy::Operator };
     assert!(matches!(store.link(user(3), circle, at(0)), Err(Error::LinkRefused(_))));
     let stats = store.stats();

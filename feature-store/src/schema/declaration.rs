@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::WindowStatistic;
-use super::complaints::Complaints;
+use super::complaints::{Complaints, did_you_mean};
 use super::fields::{Fields, Located, VALUE_TYPES, Written, refuse_unknown_keys};
 use super::kind::{Kind, OTHER_KEYS, SHARED_KEYS};
 use crate::aggregate::{MAX_CAPACITY, MAX_EXACT_EVENTS, MAX_EXACT_VALUES, PRECISIONS};
@@ -196,7 +196,9 @@ impl Fields<'_, '_, '_> {
             let word = key.get_ref().as_ref();
             if OTHER_KEYS.contains(&word) && !own.contains(&word) {
                 let message = format!("`{word}` has no meaning for kind {}", kind.word());
-                self.complaints.add(key.span().start, message, format!("`{}`", own.join("`, `")));
+                let expected = format!("`{}`", own.join("`, `"));
+                let hint = did_you_mean(word, own.iter().copied());
+                self.complaints.add_with_hint(key.span().start, message, expected, hint);
             }
         }
     }

@@ -290,17 +290,32 @@ impl FeatureSchema {
     /// # Errors
     /// Every complaint about the text (at most 100), in the order of their places.
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
-        Self::parse_with(file, text, &Taxonomy::untyped())
+        let mut complaints = Complaints::new(file, text);
+        let document = document::read(text, &mut complaints);
+        Self::compiled(text, document, &Taxonomy::untyped(), complaints)
     }
 
-    /// [`Self::parse`] over events of a taxonomy: conditions may read the properties that it declares, and what can
-    /// never come as a feature wants it is refused.
+    /// [`Self::parse`] of what a person wrote, over events of a taxonomy: conditions may read the properties that it
+    /// declares, and what can never come as a feature wants it is refused, names of events that are never stored
+    /// under that spelling among it.
     ///
     /// # Errors
     /// As [`Self::parse`].
     pub fn parse_with(file: &str, text: &str, taxonomy: &Taxonomy) -> Result<Self, Vec<Diagnostic>> {
         let mut complaints = Complaints::new(file, text);
         let document = document::read(text, &mut complaints);
+        for declaration in &document.declarations {
+            properties::check_spelling(declaration, taxonomy, &mut complaints);
+        }
+        Self::compiled(text, document, taxonomy, complaints)
+    }
+
+    fn compiled(
+        text: &str,
+        document: document::Document,
+        taxonomy: &Taxonomy,
+        mut complaints: Complaints<'_>,
+    ) -> Result<Self, Vec<Diagnostic>> {
         match compile::compile(document, taxonomy, &mut complaints) {
             Some((schema, resolved)) => {
                 Ok(Self { source: resolved::self_contained(text, &resolved).into(), ..schema })

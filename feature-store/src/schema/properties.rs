@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use augur_domain::ValueType;
+use augur_domain::{ValueType, event_name};
 
 use super::complaints::{Complaints, did_you_mean};
-use super::declaration::Aggregated;
+use super::declaration::{Aggregated, Body, Declaration};
 use super::fields::Located;
 use super::filter::PropertyTypes;
 use crate::taxonomy::{Property, Taxonomy};
@@ -46,6 +46,34 @@ pub(super) fn check(
                     }
                 }
                 None => {}
+            }
+        }
+    }
+}
+
+/// Complains about names of events that are never stored under the spelling that the declaration uses.
+///
+/// Only of what a person wrote now: a kept copy means what it meant.
+pub(super) fn check_spelling(
+    declaration: &Declaration,
+    taxonomy: &Taxonomy,
+    complaints: &mut Complaints<'_>,
+) {
+    let Body::Aggregated(aggregated) = &declaration.body else { return };
+    for Located { place, value: name } in &aggregated.events {
+        // What the taxonomy knows under another name is told by `check`.
+        if taxonomy.event(name).is_some() {
+            continue;
+        }
+        match event_name::canonical(name) {
+            Some(canonical) if canonical == **name => {}
+            Some(canonical) => {
+                let message = format!("events called `{name}` are stored as `{canonical}`");
+                complaints.add(*place, message, format!("the name that is stored, `{canonical}`"));
+            }
+            None => {
+                let message = format!("no event can be called `{name}`");
+                complaints.add(*place, message, "letters and digits of ASCII, `_`, `.` and `:`");
             }
         }
     }

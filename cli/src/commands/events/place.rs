@@ -13,12 +13,13 @@ use crate::Error;
 use crate::data::Directory;
 
 #[derive(Debug, Clone, Args)]
+#[group(id = "place", required = true, multiple = false)]
 pub(super) struct Place {
     /// A running server.
-    #[arg(long, value_name = "URL", required_unless_present = "data")]
+    #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
     /// A data directory that no server is using.
-    #[arg(long, value_name = "DIR", conflicts_with = "endpoint")]
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
 

@@ -120,6 +120,8 @@ struct Entry {
     reason: String,
     field: String,
     detail: String,
+    /// What kind of event it claims to be, such as `track` or `retract`.
+    r#type: String,
     event: String,
     user_key: String,
     message_key: String,
@@ -229,9 +231,17 @@ fn list(args: &List, output: Output) -> Result<Outcome, Error> {
 }
 
 fn row(entry: &Entry) -> Vec<String> {
-    let Entry { number, received_at, reason, event, field, detail, .. } = entry;
-    let texts = [received_at, reason, event, field, detail].map(|text| text.chars().take(100).collect());
+    let Entry { number, received_at, reason, field, detail, .. } = entry;
+    let texts =
+        [received_at, reason, entry.called(), field, detail].map(|text| text.chars().take(100).collect());
     std::iter::once(number.to_string()).chain(texts).collect()
+}
+
+impl Entry {
+    /// Its name, or its type where it has none.
+    const fn called(&self) -> &String {
+        if self.event.is_empty() { &self.r#type } else { &self.event }
+    }
 }
 
 fn show(args: &Show, output: Output) -> Result<Outcome, Error> {
@@ -254,7 +264,7 @@ fn show(args: &Show, output: Output) -> Result<Outcome, Error> {
             entry.reason,
             entry.field,
             entry.detail,
-            entry.event,
+            entry.called(),
             entry.user_key,
             entry.message_key,
         );
@@ -276,11 +286,17 @@ fn entry(found: v1::QuarantinedEvent) -> Entry {
     let reason = word(found.reason().as_str_name(), "QUARANTINE_REASON_");
     let whole = found.event.is_some();
     let event = found.event.unwrap_or_default();
+    let kind = match event.r#type() {
+        v1::EventType::Unspecified => v1::EventType::Track,
+        kind => kind,
+    };
+    let kind = word(kind.as_str_name(), "EVENT_TYPE_").to_lowercase();
     let properties = event.properties.into_iter().map(|(name, value)| (name, json(value)));
     let shown = |at: Option<_>| {
         at.map(|at| convert::timestamp_from_wire(&at, "").map_or_else(|_| String::new(), |at| at.to_string()))
     };
     Entry {
+        r#type: kind,
         number: found.number,
         received_at: shown(found.received_at).unwrap_or_default(),
         reason,

@@ -2,7 +2,7 @@
 //!
 //! Not here: what taking back means (the feature store).
 
-use augur_loadtest::domain::Timestamp;
+use augur_loadtest::domain::{ContentHash, Timestamp};
 use augur_loadtest::{Client, convert, v1};
 use clap::Args;
 use serde::Serialize;
@@ -11,27 +11,32 @@ use super::place::Place;
 use crate::output::Output;
 use crate::{Error, Outcome};
 
+/// Longest message_id that the API takes.
+const MAX_ID_BYTES: usize = 256;
+
 #[derive(Debug, Args)]
 pub(crate) struct Retract {
     #[command(flatten)]
     place: Place,
-    /// The user's id, as the event named it.
-    #[arg(
-        long,
-        value_name = "ID",
-        conflicts_with = "anonymous_id",
-        required_unless_present = "anonymous_id"
-    )]
-    user_id: Option<String>,
-    /// Instead of it, the anonymous id.
-    #[arg(long, value_name = "ID")]
-    anonymous_id: Option<String>,
+    #[command(flatten)]
+    whose: Whose,
     /// The message_id of the event to take back.
     #[arg(long, value_name = "ID")]
     message_id: String,
     /// When it was taken back, as RFC 3339; now unless given. Reads of the past see the event until then.
     #[arg(long, value_name = "INSTANT")]
     at: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "whose", required = true, multiple = false)]
+struct Whose {
+    /// The user's id, as the event named it.
+    #[arg(long, value_name = "ID")]
+    user_id: Option<String>,
+    /// Instead of it, the anonymous id.
+    #[arg(long, value_name = "ID")]
+    anonymous_id: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,9 +52,9 @@ struct Report {
 pub(super) fn run(args: &Retract, output: Output) -> Result<Outcome, Error> {
     let timestamp = args.at.as_deref().map(instant).transpose()?;
     let event = v1::Event {
-        message_id: format!("retract {}", args.message_id).chars().take(200).collect(),
-        user_id: args.user_id.clone().unwrap_or_default(),
-        anonymous_id: args.anonymous_id.clone().unwrap_or_default(),
+        message_id: message_id(&args.message_id),
+        user_id: args.whose.user_id.clone().unwrap_or_default(),
+        anonymous_id: args.whose.anonymous_id.clone().unwrap_or_default(),
         r#type: v1::EventType::Retract.into(),
         retracts_message_id: args.message_id.clone(),
         timestamp: timestamp.map(convert::timestamp_to_wire),
@@ -68,10 +73,19 @@ pub(super) fn run(args: &Retract, output: Output) -> Result<Outcome, Error> {
     output.report(&report, |report| match result.outcome() {
         v1::EventOutcome::Accepted => "taken back".to_owned(),
         v1::EventOutcome::Duplicate => "was taken back before".to_owned(),
+        v1::EventOutcome::Suppressed => {
+            "SUPPRESSED: the user was erased, with all events; there is nothing to take back".to_owned()
+        }
         _ => format!("{} {}: {}", report.outcome, report.reason, report.detail),
     })?;
     let done = matches!(result.outcome(), v1::EventOutcome::Accepted | v1::EventOutcome::Duplicate);
     Ok(if done { Outcome::Fine } else { Outcome::Refused })
+}
+
+/// The id of the retraction itself: the same for the same event, another one for any other.
+fn message_id(original: &str) -> String {
+    let id = format!("retract {original}");
+    if id.len() <= MAX_ID_BYTES { id } else { format!("retract {}", ContentHash::of(&[original.as_bytes()])) }
 }
 
 async fn send(client: &Client, event: v1::Event) -> Result<v1::EventResult, Error> {
@@ -89,4 +103,18 @@ pub(super) fn instant(text: &str) -> Result<Timestamp, Error> {
         problem: format!("`{text}` is not an instant"),
         expected: "RFC 3339, like `2026-11-22T17:02:45Z`",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retractions_of_long_ids_are_told_apart_and_fit() {
+        assert_eq!(message_id("order-17"), "retract order-17");
+        let long = "ü".repeat(127);
+        let (one, other) = (message_id(&format!("{long}1")), message_id(&format!("{long}2")));
+        assert_ne!(one, other);
+        assert!(one.len() <= MAX_ID_BYTES);
+    }
 }

@@ -137,15 +137,28 @@ pub(crate) fn explain(args: &Explain, output: Output) -> Result<Outcome, Error> 
                 (Explained { feature: Some(row), faults: Vec::new() }, text)
             }
             None => {
-                let names = rows(&schema).map(|row| row.name).collect::<Vec<_>>().join(", ");
-                let text = format!("there is no feature `{}`; expected one of {names}", args.name);
-                (Explained { feature: None, faults: Vec::new() }, text)
+                let names = rows(&schema).map(|row| row.name).collect();
+                let fault = unknown(args, names);
+                let text = fault.to_string();
+                (Explained { feature: None, faults: vec![fault] }, text)
             }
         },
         Err((faults, text)) => (Explained { feature: None, faults }, text),
     };
     output.report(&report, |_| text)?;
     Ok(if report.feature.is_some() { Outcome::Fine } else { Outcome::Refused })
+}
+
+/// A name that no feature has: those that begin like it, with their lengths of time, or else all.
+fn unknown(args: &Explain, names: Vec<String>) -> Fault {
+    let prefix = format!("{}_", args.name);
+    let lengths: Vec<String> = names.iter().filter(|name| name.starts_with(&prefix)).cloned().collect();
+    let expected = if lengths.is_empty() { names } else { lengths };
+    Fault::of_file(
+        args.file.display().to_string(),
+        format!("there is no feature `{}`", args.name),
+        format!("one of {}", expected.join(", ")),
+    )
 }
 
 /// The definitions, or what is wrong with them, also as text.

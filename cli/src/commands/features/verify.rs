@@ -3,6 +3,7 @@
 //! Not here: the comparison itself (the feature store).
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -45,9 +46,9 @@ pub(crate) struct Args {
     /// The data directory; no server may be using it. A server verifies by itself, see `features` in augur.toml.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// How many users, drawn at random; all when there are fewer.
-    #[arg(long, default_value_t = 100, conflicts_with = "all")]
-    sample: usize,
+    /// How many users, at least 1, drawn at random; all when there are fewer.
+    #[arg(long, default_value = "100", conflicts_with = "all")]
+    sample: NonZeroUsize,
     /// Every user.
     #[arg(long)]
     all: bool,
@@ -147,7 +148,8 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
     let app = App::open(Directory::open(&args.data)?.config()?, SystemClock::new())?;
     let mut report = Verified::default();
     let known = app.store().stats().users_total;
-    let bar = progress::bar("users verified", if args.all { known } else { known.min(args.sample as u64) });
+    let bar =
+        progress::bar("users verified", if args.all { known } else { known.min(args.sample.get() as u64) });
     let (users, waiting) = sync_channel(USERS_AHEAD);
     let (answers, answered) = sync_channel(USERS_AHEAD);
     let waiting = Mutex::new(waiting);
@@ -200,7 +202,7 @@ fn list(app: &App, args: &Args, users: &SyncSender<UserKey>, answers: &SyncSende
         Ok(listed) => listed,
         Err(error) => return failed(error),
     };
-    let mut sample = Sample::new(args.sample, args.seed);
+    let mut sample = Sample::new(args.sample.get(), args.seed);
     for user in listed {
         match user {
             Ok(user) if args.all => {

@@ -149,7 +149,7 @@ pub(super) fn build(args: &Build, output: Output) -> Result<Outcome, Error> {
         Ok((Some(built), faults))
     })?;
     let failed = done.as_ref().is_some_and(|version| problem_of(version).is_some());
-    let outcome = tell(output, done, faults, |version| match &version.build {
+    let outcome = tell(output, done, faults, Some(&args.file), |version| match &version.build {
         Some(Progress { problem: Some(problem), .. }) => format!("version {}: {problem}", version.version),
         _ => format!("version {} is {}", version.version, version.status),
     })?;
@@ -182,7 +182,8 @@ pub(super) fn switch(args: &Switch, output: Output) -> Result<Outcome, Error> {
             .map_err(|status| augur_loadtest::Error::call("FeatureService/SwitchFeatures", 0, &status))?;
         Ok(answer.into_inner())
     })?;
-    tell(output, answer.switched.map(Switched::from), answer.faults, switched_text)
+    let sent = args.policy.as_deref();
+    tell(output, answer.switched.map(Switched::from), answer.faults, sent, switched_text)
 }
 
 /// Runs `augur features rollback`.
@@ -196,7 +197,7 @@ pub(super) fn roll_back(args: &Rollback, output: Output) -> Result<Outcome, Erro
             })?;
         Ok(answer.into_inner())
     })?;
-    tell(output, answer.switched.map(Switched::from), Vec::new(), switched_text)
+    tell(output, answer.switched.map(Switched::from), Vec::new(), None, switched_text)
 }
 
 /// Runs `augur features retire`.
@@ -212,17 +213,22 @@ pub(super) fn retire(args: &Retire, output: Output) -> Result<Outcome, Error> {
             .map_err(|status| augur_loadtest::Error::call("FeatureService/RetireFeatures", 0, &status))?;
         look(&client, version).await
     })?;
-    tell(output, Some(retired), Vec::new(), |it| format!("version {} is {}", it.version, it.status))
+    tell(output, Some(retired), Vec::new(), None, |it| format!("version {} is {}", it.version, it.status))
 }
 
-/// The answer, or the faults with exit code 3.
+/// The answer, or the faults with exit code 3: of the file whose text was sent, if one was.
 fn tell<T: Serialize>(
     output: Output,
     done: Option<T>,
     faults: Vec<v1::PolicyFault>,
+    sent: Option<&Path>,
     text: impl FnOnce(&T) -> String,
 ) -> Result<Outcome, Error> {
-    let report = Report { done, faults: faults.into_iter().map(Fault::from).collect() };
+    let faults = faults.into_iter().map(Fault::from).map(|fault| match sent {
+        Some(file) => fault.in_file(file),
+        None => fault,
+    });
+    let report = Report { done, faults: faults.collect() };
     output.report(&report, |report| match &report.done {
         Some(done) => text(done),
         None => report.faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),

@@ -15,20 +15,22 @@ pub(crate) struct Link {
     /// The user who gets another name.
     #[arg(long, value_name = "ID")]
     user_id: String,
+    #[command(flatten)]
+    other: OtherName,
+    /// The running server.
+    #[arg(long, value_name = "URL")]
+    endpoint: String,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "other", required = true, multiple = false)]
+struct OtherName {
     /// A former user id of the same person.
-    #[arg(
-        long,
-        value_name = "ID",
-        conflicts_with = "anonymous_id",
-        required_unless_present = "anonymous_id"
-    )]
+    #[arg(long, value_name = "ID")]
     previous_id: Option<String>,
     /// Instead of it, an anonymous id of the same person.
     #[arg(long, value_name = "ID")]
     anonymous_id: Option<String>,
-    /// The running server.
-    #[arg(long, value_name = "URL")]
-    endpoint: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,7 +70,7 @@ pub(super) async fn show(named: &Named) -> Result<Person, Error> {
 
 pub(super) async fn link(args: &Link) -> Result<Changed, Error> {
     let client = Client::connect(&args.endpoint, 1).await?;
-    let id = match (&args.previous_id, &args.anonymous_id) {
+    let id = match (&args.other.previous_id, &args.other.anonymous_id) {
         (Some(id), _) => Some(v1::subject::Id::UserId(id.clone())),
         (None, id) => id.clone().map(v1::subject::Id::AnonymousId),
     };

@@ -178,6 +178,12 @@ fn each_mistake_is_named() {
             "`exact_events` is `'x'`; expected a whole number",
         ),
         ("total_count", "windows = ['1d']", "`windows` has no meaning for kind total_count"),
+        (
+            "decayed_count",
+            "half_lives = ['1d']\nhalf_life = '1d'",
+            "`half_life` has no meaning for kind decayed_count; expected `half_lives`, `exact`, `events`, `where`, \
+             `property_types`, `retractable`; did you mean `half_lives`?",
+        ),
         ("last_value", "property = 'v'", "`type` is missing; expected one of number, text, boolean"),
         (
             "last_value",

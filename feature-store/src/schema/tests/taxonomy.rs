@@ -123,3 +123,27 @@ fn copies_stand_by_themselves() {
     let schema = FeatureSchema::parse_with("f.toml", text, &odd).unwrap();
     assert_eq!(FeatureSchema::parse("f.toml", schema.source()).unwrap(), schema);
 }
+
+#[test]
+fn names_that_are_never_stored_are_refused_in_new_files_and_read_in_copies() {
+    let text = |events: &str| format!("version = 1\n[[feature]]\nname = 'f'\nkind = 'total_count'\n{events}");
+    for (events, expected) in [
+        (
+            "events = ['Product Added']",
+            "f.toml:5:11: events called `Product Added` are stored as `add_to_cart`; expected the name that is stored, \
+             `add_to_cart`",
+        ),
+        ("events = ['Checkout']", "f.toml:5:11: events called `Checkout` are stored as `checkout`; expected"),
+        ("events = ['größe']", "f.toml:5:11: no event can be called `größe`; expected letters and digits"),
+    ] {
+        let found = FeatureSchema::parse_with("f.toml", &text(events), &Taxonomy::untyped()).unwrap_err();
+        assert!(found[0].to_string().starts_with(expected), "{found:?}");
+        assert!(FeatureSchema::parse("f.toml", &text(events)).is_ok(), "{events}");
+    }
+    assert!(
+        FeatureSchema::parse_with("f.toml", &text("events = ['add_to_cart']"), &Taxonomy::untyped()).is_ok()
+    );
+    // What the taxonomy knows is told once.
+    let found = parse(&format!("{COUNT}events = ['bought']")).unwrap_err();
+    assert_eq!(found.len(), 1, "{found:?}");
+}
