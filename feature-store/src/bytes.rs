@@ -38,13 +38,20 @@ pub(crate) fn put_with_length(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)
     out.push(0);
     body(out);
     let length = out.len() - start - 1;
-    if length >= 0x80 {
-        let mut prefix = Vec::new();
-        put_unsigned(&mut prefix, length as u64);
-        out.splice(start..=start, prefix);
-    } else if let Some(prefix) = out.get_mut(start) {
-        *prefix = length as u8;
+    if length < 0x80 {
+        if let Some(prefix) = out.get_mut(start) {
+            *prefix = length as u8;
+        }
+        return;
     }
+    // The prefix is written behind the body and turned to its front.
+    let end = out.len();
+    put_unsigned(out, length as u64);
+    let prefix_bytes = out.len() - end;
+    if let Some(written) = out.get_mut(start + 1..) {
+        written.rotate_right(prefix_bytes);
+    }
+    out.remove(start);
 }
 
 pub(crate) fn put_f64(out: &mut Vec<u8>, number: f64) {
@@ -101,17 +108,20 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
+    #[inline]
     pub(crate) fn byte(&mut self, field: &'static str) -> Result<u8, DecodeError> {
         let (byte, rest) = self.rest.split_first().ok_or(DecodeError::Truncated { field })?;
         self.rest = rest;
         Ok(*byte)
     }
 
+    #[inline]
     pub(crate) fn skip(&mut self, length: usize, field: &'static str) -> Result<(), DecodeError> {
         self.rest = self.rest.get(length..).ok_or(DecodeError::Truncated { field })?;
         Ok(())
     }
 
+    #[inline]
     pub(crate) fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
         let (array, rest) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated { field })?;
         self.rest = rest;
@@ -131,6 +141,10 @@ impl<'a> Reader<'a> {
     }
 
     fn unsigned_of_any_length(&mut self, field: &'static str) -> Result<u64, DecodeError> {
+        if let Some((number, length)) = self.rest.first_chunk().and_then(|chunk| up_to_eight_bytes(*chunk)) {
+            self.skip(length, field)?;
+            return Ok(number);
+        }
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte(field)?;
@@ -146,6 +160,7 @@ impl<'a> Reader<'a> {
         Err(DecodeError::Invalid { field })
     }
 
+    #[inline]
     pub(crate) fn signed(&mut self, field: &'static str) -> Result<i64, DecodeError> {
         let number = self.unsigned(field)?;
         Ok((number >> 1) as i64 ^ -((number & 1) as i64))
@@ -168,6 +183,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A finite number; NaN and infinities are refused.
+    #[inline]
     pub(crate) fn finite(&mut self, field: &'static str) -> Result<f64, DecodeError> {
         let number = f64::from_bits(u64::from_le_bytes(self.array(field)?));
         if number.is_finite() { Ok(number) } else { Err(DecodeError::Invalid { field }) }
@@ -183,8 +199,9 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
+    #[inline]
     pub(crate) fn bytes(&mut self, field: &'static str) -> Result<&'a [u8], DecodeError> {
-        let length = self.count(field, 1)?;
+        let length = usize::try_from(self.unsigned(field)?).map_err(|_| DecodeError::Invalid { field })?;
         let (bytes, rest) = self.rest.split_at_checked(length).ok_or(DecodeError::Truncated { field })?;
         self.rest = rest;
         Ok(bytes)
@@ -204,6 +221,23 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The number that begins these bytes and how many of them it takes, if it ends within them.
+fn up_to_eight_bytes(bytes: [u8; 8]) -> Option<(u64, usize)> {
+    const CONTINUES: u64 = 0x8080_8080_8080_8080;
+    let word = u64::from_le_bytes(bytes);
+    let ends = !word & CONTINUES;
+    if ends == 0 {
+        return None;
+    }
+    let bits = ends.trailing_zeros() + 1;
+    let groups = word & (u64::MAX >> (u64::BITS - bits)) & !CONTINUES;
+    // Groups of 7 bits close up to 14, these to 28, these to 56.
+    let groups = (groups & 0x007f_007f_007f_007f) | ((groups & 0x7f00_7f00_7f00_7f00) >> 1);
+    let groups = (groups & 0x0000_3fff_0000_3fff) | ((groups & 0x3fff_0000_3fff_0000) >> 2);
+    let number = (groups & 0x0fff_ffff) | ((groups & 0x0fff_ffff_0000_0000) >> 4);
+    Some((number, (bits / 8) as usize))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +255,18 @@ mod tests {
             prop_assert_eq!(reader.unsigned("a").unwrap(), unsigned);
             prop_assert_eq!(reader.signed("b").unwrap(), signed);
             prop_assert!(reader.finish().is_ok());
+        }
+
+        /// Long and short ones, with bytes behind and without.
+        #[test]
+        fn integers_of_any_length_round_trip(number: u64, bits in 0..64_u32, behind in 0..10_usize) {
+            let number = number >> bits;
+            let mut out = Vec::new();
+            put_unsigned(&mut out, number);
+            out.resize(out.len() + behind, 0xff);
+            let mut reader = Reader::of(&out);
+            prop_assert_eq!(reader.unsigned("number").unwrap(), number);
+            prop_assert_eq!(reader.rest.len(), behind);
         }
 
         #[test]

@@ -7,7 +7,7 @@
 
 use augur_domain::{Timestamp, math};
 
-use super::{Input, Keep, Measured, Peeked, add_bounded, put_time, take_time};
+use super::{Input, Keep, Measured, add_bounded, put_time, take_time};
 use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
 use crate::schema::{AggregateKind, AggregateSpec, Measure};
@@ -66,16 +66,24 @@ impl Keep for Decayed {
     }
 
     fn peek(
-        reader: &mut Reader<'_>,
-        measure: Measure,
+        mut reader: Reader<'_>,
+        measures: impl Iterator<Item = Measure>,
         now: Timestamp,
         _spec: &AggregateSpec,
-    ) -> Result<Peeked, DecodeError> {
-        let reference = take_time(reader, "decay reference time")?;
-        let Measure::Decayed { index, half_life_ms } = measure else { return Ok((None, reference)) };
-        reader.skip(index.saturating_mul(size_of::<f64>()), "decayed sum")?;
-        let sum = reader.finite("decayed sum")?;
-        Ok((Some(worth(sum, reference, half_life_ms, now)), reference))
+        mut tell: impl FnMut(Option<Measured>, Timestamp),
+    ) -> Result<(), DecodeError> {
+        let reference = take_time(&mut reader, "decay reference time")?;
+        for measure in measures {
+            let Measure::Decayed { index, half_life_ms } = measure else {
+                tell(None, reference);
+                continue;
+            };
+            let mut sums = reader.clone();
+            sums.skip(index.saturating_mul(size_of::<f64>()), "decayed sum")?;
+            let sum = sums.finite("decayed sum")?;
+            tell(Some(worth(sum, reference, half_life_ms, now)), reference);
+        }
+        Ok(())
     }
 
     fn latest(&self) -> Timestamp {

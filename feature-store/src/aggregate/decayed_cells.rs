@@ -57,14 +57,40 @@ impl DecayedCells {
     }
 
     fn value(&self, index: usize, half_life_ms: i64, now: Timestamp) -> f64 {
-        let now = now.max(self.latest);
-        let (newest, growth) = place(now, half_life_ms);
+        let mut worth = Worth::at(now.max(self.latest), half_life_ms);
         let cells = self.grids.get(index).map(Vec::as_slice).unwrap_or_default();
-        let readable = cells.iter().rev().take_while(|cell| newest - cell.number < CELLS);
-        let sum = readable
-            .fold(0.0, |sum, cell| sum + fixed::amount(cell.sum) * power_of_two(cell.number - newest));
-        sum / (growth * WEIGHT_UNITS)
+        cells.iter().rev().for_each(|cell| worth.add(*cell));
+        worth.value()
     }
+}
+
+/// What cells, from the newest back, are worth at an instant that is not before the latest event.
+struct Worth {
+    newest: i64,
+    growth: f64,
+    sum: f64,
+}
+
+impl Worth {
+    fn at(now: Timestamp, half_life_ms: i64) -> Self {
+        let (newest, growth) = place(now, half_life_ms);
+        Self { newest, growth, sum: 0.0 }
+    }
+
+    fn add(&mut self, cell: DecayCell) {
+        if self.newest.saturating_sub(cell.number) < CELLS {
+            self.sum += fixed::amount(cell.sum) * power_of_two(cell.number - self.newest);
+        }
+    }
+
+    fn value(&self) -> f64 {
+        self.sum / (self.growth * WEIGHT_UNITS)
+    }
+}
+
+fn told(value: f64, spec: &AggregateSpec) -> Measured {
+    // No number of events is below none, though a taking-back may have come before its event.
+    Measured::number(if spec.counts() { value.max(0.0) } else { value })
 }
 
 /// The cell of an instant and 2^(part of the half-life gone by since its beginning).
@@ -126,9 +152,36 @@ impl Keep for DecayedCells {
 
     fn measure(&self, measure: Measure, now: Timestamp, spec: &AggregateSpec) -> Option<Measured> {
         let Measure::Decayed { index, half_life_ms } = measure else { return None };
-        let value = self.value(index, half_life_ms, now);
-        // No number of events is below none, though a taking-back may have come before its event.
-        Some(Measured::number(if spec.counts() { value.max(0.0) } else { value }))
+        Some(told(self.value(index, half_life_ms, now), spec))
+    }
+
+    fn peek(
+        mut reader: Reader<'_>,
+        measures: impl Iterator<Item = Measure>,
+        now: Timestamp,
+        spec: &AggregateSpec,
+        mut tell: impl FnMut(Option<Measured>, Timestamp),
+    ) -> Result<(), DecodeError> {
+        let latest = take_time(&mut reader, "decay latest time")?;
+        // Grids stand one behind the other, as their measures mostly do.
+        let (mut ahead, mut next) = (reader.clone(), 0);
+        for measure in measures {
+            let Measure::Decayed { index, half_life_ms } = measure else {
+                tell(None, latest);
+                continue;
+            };
+            if index < next {
+                (ahead, next) = (reader.clone(), 0);
+            }
+            for &passed_ms in half_lives_ms(spec).iter().take(index).skip(next) {
+                each_cell(&mut ahead, latest, passed_ms, |_| ())?;
+            }
+            let mut worth = Worth::at(now.max(latest), half_life_ms);
+            each_cell(&mut ahead, latest, half_life_ms, |cell| worth.add(cell))?;
+            next = index.saturating_add(1);
+            tell(Some(told(worth.value(), spec)), latest);
+        }
+        Ok(())
     }
 
     fn latest(&self) -> Timestamp {
@@ -161,12 +214,24 @@ fn take_grid(
     latest: Timestamp,
     half_life_ms: i64,
 ) -> Result<Vec<DecayCell>, DecodeError> {
+    let mut grid = Vec::new();
+    each_cell(reader, latest, half_life_ms, |cell| grid.push(cell))?;
+    grid.reverse();
+    Ok(grid)
+}
+
+/// The cells of one grid, from the newest back.
+fn each_cell(
+    reader: &mut Reader<'_>,
+    latest: Timestamp,
+    half_life_ms: i64,
+    mut take: impl FnMut(DecayCell),
+) -> Result<(), DecodeError> {
     const FIELD: &str = "decay cell";
     const INVALID: DecodeError = DecodeError::Invalid { field: FIELD };
     let count = reader.count(FIELD, 2)?;
     let oldest = oldest(latest, half_life_ms);
     let mut newer = latest.unix_ms().div_euclid(half_life_ms);
-    let mut grid: Vec<DecayCell> = Vec::with_capacity(count);
     for index in 0..count {
         let behind = i64::try_from(reader.unsigned(FIELD)?).map_err(|_| INVALID)?;
         let number = newer.checked_sub(behind).ok_or(INVALID)?;
@@ -174,9 +239,8 @@ fn take_grid(
         if number < oldest || sum == 0 || (index > 0 && behind == 0) {
             return Err(INVALID);
         }
-        grid.push(DecayCell { number, sum });
+        take(DecayCell { number, sum });
         newer = number;
     }
-    grid.reverse();
-    Ok(grid)
+    Ok(())
 }

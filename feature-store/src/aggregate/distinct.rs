@@ -5,8 +5,8 @@
 use augur_domain::Timestamp;
 
 use super::hash::hash;
-use super::hyper_log_log::{Registers, standard_error};
-use super::{Input, Keep, Measured, Peeked, put_time, take_time};
+use super::hyper_log_log::{Histogram, Registers, standard_error};
+use super::{Input, Keep, Measured, put_time, take_time};
 use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
 use crate::schema::{AggregateKind, AggregateSpec, Measure};
@@ -81,27 +81,26 @@ impl Keep for Distinct {
         let Measure::Distinct = measure else { return None };
         Some(match &self.values {
             Values::Few(hashes) => Measured::number(hashes.len() as f64),
-            Values::Many(registers) => Measured {
-                approximation_error: Some(standard_error(parts(spec).1)),
-                ..Measured::number(registers.estimate())
-            },
+            Values::Many(registers) => estimated(registers.histogram(), parts(spec).1),
         })
     }
 
     fn peek(
-        reader: &mut Reader<'_>,
-        measure: Measure,
-        now: Timestamp,
+        mut reader: Reader<'_>,
+        measures: impl Iterator<Item = Measure>,
+        _now: Timestamp,
         spec: &AggregateSpec,
-    ) -> Result<Peeked, DecodeError> {
+        mut tell: impl FnMut(Option<Measured>, Timestamp),
+    ) -> Result<(), DecodeError> {
         const FIELD: &str = "distinct values";
-        let mut ahead = reader.clone();
-        let latest = take_time(&mut ahead, FIELD)?;
-        if ahead.byte(FIELD)? == 0 && measure == Measure::Distinct {
-            return Ok((Some(Measured::number(ahead.unsigned(FIELD)? as f64)), latest));
-        }
-        let distinct = Self::decode(reader, spec)?;
-        Ok((distinct.measure(measure, now, spec), latest))
+        let latest = take_time(&mut reader, FIELD)?;
+        let measured = match reader.byte(FIELD)? {
+            0 => Measured::number(reader.unsigned(FIELD)? as f64),
+            1 => estimated(Histogram::take(&mut reader, parts(spec).1)?, parts(spec).1),
+            _ => return Err(DecodeError::Invalid { field: FIELD }),
+        };
+        measures.for_each(|measure| tell((measure == Measure::Distinct).then(|| measured.clone()), latest));
+        Ok(())
     }
 
     fn latest(&self) -> Timestamp {
@@ -134,6 +133,11 @@ impl Keep for Distinct {
         };
         Ok(Self { latest, values })
     }
+}
+
+fn estimated(histogram: Histogram, precision: u8) -> Measured {
+    let approximation_error = Some(standard_error(precision));
+    Measured { approximation_error, ..Measured::number(histogram.estimate(precision)) }
 }
 
 fn take_hashes(reader: &mut Reader<'_>, most: usize) -> Result<Vec<u64>, DecodeError> {

@@ -10,7 +10,7 @@ use augur_domain::Timestamp;
 use super::hash::hash;
 use super::hyper_log_log::{Histogram, place, standard_error};
 use super::windowed::first_tile;
-use super::{Input, Keep, Measured, Peeked, put_time, take_back, take_time};
+use super::{Input, Keep, Measured, put_time, take_back, take_time};
 use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
 use crate::schema::{AggregateKind, AggregateSpec, Measure};
@@ -224,20 +224,33 @@ impl Keep for DistinctWindows {
     }
 
     fn peek(
-        reader: &mut Reader<'_>,
-        measure: Measure,
+        reader: Reader<'_>,
+        measures: impl Iterator<Item = Measure>,
         now: Timestamp,
         spec: &AggregateSpec,
-    ) -> Result<Peeked, DecodeError> {
+        mut tell: impl FnMut(Option<Measured>, Timestamp),
+    ) -> Result<(), DecodeError> {
         let mut ahead = reader.clone();
         let latest = take_time(&mut ahead, "distinct values")?;
-        if let Measure::DistinctWindow { window_ms } = measure
-            && let Some(found) = peek_recent(&mut ahead, latest, now.plus_millis(-window_ms), now)?
-        {
-            return Ok((Some(found), latest));
+        let mut decoded = None;
+        for measure in measures {
+            let found = match measure {
+                Measure::DistinctWindow { window_ms } => {
+                    peek_recent(&mut ahead.clone(), latest, now.plus_millis(-window_ms), now)?
+                }
+                _ => None,
+            };
+            if found.is_some() {
+                tell(found, latest);
+                continue;
+            }
+            let windows = match &mut decoded {
+                Some(windows) => windows,
+                none => none.insert(Self::decode(&mut reader.clone(), spec)?),
+            };
+            tell(windows.measure(measure, now, spec), latest);
         }
-        let windows = Self::decode(reader, spec)?;
-        Ok((windows.measure(measure, now, spec), latest))
+        Ok(())
     }
 
     fn latest(&self) -> Timestamp {

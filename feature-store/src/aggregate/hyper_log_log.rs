@@ -48,6 +48,29 @@ impl Histogram {
         }
     }
 
+    /// The histogram of the registers that were encoded here.
+    pub(super) fn take(reader: &mut Reader<'_>, precision: u8) -> Result<Self, DecodeError> {
+        const FIELD: &str = "registers";
+        let mut histogram = Self::new();
+        let touched = reader.count(FIELD, 1)?;
+        let registers = 1_usize << precision.min(16);
+        let longest = 65_u8.saturating_sub(precision);
+        let dense = is_dense(touched, registers);
+        for _ in 0..if dense { registers } else { touched } {
+            if !dense {
+                reader.unsigned(FIELD)?;
+            }
+            let rank = reader.byte(FIELD)?;
+            if rank > longest {
+                return Err(DecodeError::Invalid { field: FIELD });
+            }
+            if rank > 0 {
+                histogram.count(rank);
+            }
+        }
+        Ok(histogram)
+    }
+
     /// Ertl's algorithm 6.
     pub(super) fn estimate(&self, precision: u8) -> f64 {
         if self.touched == 0 {
@@ -96,6 +119,11 @@ fn tau(x: f64) -> f64 {
     }
 }
 
+/// Whether all registers are written, not the touched ones each with its number.
+const fn is_dense(touched: usize, registers: usize) -> bool {
+    touched * 2 >= registers
+}
+
 /// All registers of one sketch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Registers {
@@ -121,12 +149,17 @@ impl Registers {
         }
     }
 
-    pub(super) fn estimate(&self) -> f64 {
+    pub(super) fn histogram(&self) -> Histogram {
         let mut histogram = Histogram::new();
         for &rank in self.ranks.iter().filter(|rank| **rank > 0) {
             histogram.count(rank);
         }
-        histogram.estimate(self.precision)
+        histogram
+    }
+
+    #[cfg(test)]
+    fn estimate(&self) -> f64 {
+        self.histogram().estimate(self.precision)
     }
 
     /// The touched registers when they are fewer than half, else all.
@@ -146,7 +179,7 @@ impl Registers {
     }
 
     const fn is_dense(&self, touched: usize) -> bool {
-        touched * 2 >= self.ranks.len()
+        is_dense(touched, self.ranks.len())
     }
 
     pub(super) fn decode(reader: &mut Reader<'_>, precision: u8) -> Result<Self, DecodeError> {

@@ -116,20 +116,19 @@ trait Keep: Sized {
     /// Appends a body that is never empty.
     fn encode(&self, spec: &AggregateSpec, out: &mut Vec<u8>);
     fn decode(reader: &mut Reader<'_>, spec: &AggregateSpec) -> Result<Self, DecodeError>;
-    /// `measure` and `latest` straight from the body, where that is faster.
+    /// Tells what `measure` and `latest` say, for each measure in turn, straight from the body where that is faster.
     fn peek(
-        reader: &mut Reader<'_>,
-        measure: Measure,
+        mut reader: Reader<'_>,
+        measures: impl Iterator<Item = Measure>,
         now: Timestamp,
         spec: &AggregateSpec,
-    ) -> Result<Peeked, DecodeError> {
-        let kept = Self::decode(reader, spec)?;
-        Ok((kept.measure(measure, now, spec), kept.latest()))
+        mut tell: impl FnMut(Option<Measured>, Timestamp),
+    ) -> Result<(), DecodeError> {
+        let kept = Self::decode(&mut reader, spec)?;
+        measures.for_each(|measure| tell(kept.measure(measure, now, spec), kept.latest()));
+        Ok(())
     }
 }
-
-/// What a read found, and the latest event that counts.
-type Peeked = (Option<Measured>, Timestamp);
 
 /// The state of one declaration for one user.
 #[derive(Debug, Clone, PartialEq)]
@@ -324,20 +323,22 @@ impl Aggregate {
     }
 }
 
-/// What [`Aggregate::measure`] and [`Aggregate::latest`] would say of the aggregate with this body, in bodies that were written
-/// for this `spec`. Looks at no more than it needs, so it may also answer where [`Aggregate::decode`] would refuse.
+/// Tells what [`Aggregate::measure`] and [`Aggregate::latest`] would say of the aggregate with this body, for each measure
+/// in turn, in bodies that were written for this `spec`. Looks at no more than it needs, so it may also answer where
+/// [`Aggregate::decode`] would refuse.
 pub(crate) fn measure_body(
     body: &[u8],
-    measure: Measure,
+    measures: impl Iterator<Item = Measure>,
     now: Timestamp,
     spec: &AggregateSpec,
-) -> Result<(Option<Measured>, Option<Timestamp>), DecodeError> {
+    mut tell: impl FnMut(Option<Measured>, Option<Timestamp>),
+) -> Result<(), DecodeError> {
     if body.is_empty() {
-        return Ok((of_nothing(measure, now, spec), None));
+        measures.for_each(|measure| tell(of_nothing(measure, now, spec), None));
+        return Ok(());
     }
-    let mut reader = Reader::of(body);
-    let (measured, latest) = by_kind!(spec, Kept => Kept::peek(&mut reader, measure, now, spec)?);
-    Ok((measured, Some(latest)))
+    let tell = |measured, latest| tell(measured, Some(latest));
+    by_kind!(spec, Kept => Kept::peek(Reader::of(body), measures, now, spec, tell))
 }
 
 /// Whether the event has what the aggregate is about.
@@ -435,6 +436,16 @@ fn put_value(out: &mut Vec<u8>, value: &Value) {
             out.push(TEXT);
             bytes::put_text(out, text);
         }
+    }
+}
+
+/// Passes by what [`take_value`] would take.
+fn pass_value(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+    const FIELD: &str = "kept value";
+    match reader.byte(FIELD)? {
+        NUMBER => reader.skip(size_of::<f64>(), FIELD),
+        TEXT => reader.bytes(FIELD).map(drop),
+        _ => Ok(()),
     }
 }
 

@@ -15,7 +15,8 @@ use proptest::prelude::*;
 use super::testing::at;
 use super::{Aggregate, Measured, MeasuredValue, measure_body};
 use crate::bytes::Reader;
-use crate::schema::{AggregateKind, Measure, WindowStatistic};
+use crate::error::DecodeError;
+use crate::schema::{AggregateKind, AggregateSpec, Measure, WindowStatistic};
 
 use cases::{Case, GAP_MS, Happened, RINGS, cases};
 use plain::plain;
@@ -278,9 +279,13 @@ proptest! {
             prop_assert!(reader.finish().is_ok());
             let body = Reader::of(&bytes).bytes("body").unwrap();
             for now in instants(&events).into_iter().chain([events[0].at]) {
-                for &measure in &case.measures {
+                // In any order, and all of them twice.
+                let measures: Vec<Measure> =
+                    case.measures.iter().chain(case.measures.iter().rev()).copied().collect();
+                let found = measured_in(body, &measures, now, &case.spec).unwrap();
+                prop_assert_eq!(found.len(), measures.len());
+                for (measure, found) in measures.into_iter().zip(found) {
                     let expected = (state.measure(measure, now, &case.spec), state.latest());
-                    let found = measure_body(body, measure, now, &case.spec).unwrap();
                     prop_assert_eq!(found, expected, "{} {:?}", case.name, measure);
                 }
             }
@@ -304,11 +309,10 @@ proptest! {
             let mut prefixed = Vec::new();
             crate::bytes::put_bytes(&mut prefixed, &junk);
             for record in [&damaged, &damaged[..cut.index(damaged.len())].to_vec(), &junk, &prefixed] {
-                for &measure in &case.measures {
-                    if let Ok((Some(measured), _)) = measure_body(record, measure, events[0].at, &case.spec)
-                        && let MeasuredValue::Number(number) = measured.value
-                    {
-                        prop_assert!(number.is_finite(), "{} {:?}", case.name, measure);
+                let found = measured_in(record, &case.measures, events[0].at, &case.spec).unwrap_or_default();
+                for measured in found.into_iter().filter_map(|(measured, _)| measured) {
+                    if let MeasuredValue::Number(number) = measured.value {
+                        prop_assert!(number.is_finite(), "{}", case.name);
                     }
                 }
                 let Ok(mut state) = Aggregate::decode(&mut Reader::of(record), &case.spec) else { continue };
@@ -324,6 +328,21 @@ proptest! {
             }
         }
     }
+}
+
+/// What is told of a body, and the latest event behind it.
+type Told = Vec<(Option<Measured>, Option<Timestamp>)>;
+
+fn measured_in(
+    body: &[u8],
+    measures: &[Measure],
+    now: Timestamp,
+    spec: &AggregateSpec,
+) -> Result<Told, DecodeError> {
+    let mut told = Vec::new();
+    let tell = |measured, latest| told.push((measured, latest));
+    measure_body(body, measures.iter().copied(), now, spec, tell)?;
+    Ok(told)
 }
 
 /// Six events in three quarters of an hour, out of order.

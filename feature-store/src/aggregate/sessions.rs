@@ -10,7 +10,7 @@
 
 use augur_domain::Timestamp;
 
-use super::{Input, Keep, Measured, Peeked, put_time, seconds, take_back, take_time};
+use super::{Input, Keep, Measured, put_time, seconds, take_back, take_time};
 use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
 use crate::schema::{AggregateKind, AggregateSpec, Measure};
@@ -275,19 +275,21 @@ impl Keep for Sessions {
     }
 
     fn peek(
-        reader: &mut Reader<'_>,
-        measure: Measure,
+        mut reader: Reader<'_>,
+        measures: impl Iterator<Item = Measure>,
         now: Timestamp,
         _spec: &AggregateSpec,
-    ) -> Result<Peeked, DecodeError> {
+        mut tell: impl FnMut(Option<Measured>, Timestamp),
+    ) -> Result<(), DecodeError> {
         const FIELD: &str = "sessions";
-        let end = take_time(reader, FIELD)?;
-        let totals = take_totals(reader)?;
+        let end = take_time(&mut reader, FIELD)?;
+        let totals = take_totals(&mut reader)?;
         // How many are kept, and how far the latest is behind itself.
         reader.unsigned(FIELD)?;
         reader.unsigned(FIELD)?;
-        let latest = take_session(reader, end)?;
-        Ok((measure_of(&totals, &latest, measure, now), end))
+        let latest = take_session(&mut reader, end)?;
+        measures.for_each(|measure| tell(measure_of(&totals, &latest, measure, now), end));
+        Ok(())
     }
 
     fn latest(&self) -> Timestamp {

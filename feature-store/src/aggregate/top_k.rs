@@ -10,11 +10,12 @@ use std::cmp::Ordering;
 
 use augur_domain::{Timestamp, Value, math};
 
-use super::{Input, Keep, Measured, add_bounded, put_time, put_value, take_time, take_value};
+use super::{Input, Keep, Measured, add_bounded, pass_value, put_time, put_value, take_time, take_value};
 use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
 use crate::schema::{AggregateKind, AggregateSpec, Measure};
 
+const FIELD: &str = "top values";
 /// Most values that a declaration may ask to count.
 pub(crate) const MAX_CAPACITY: u32 = 1_024;
 
@@ -126,6 +127,80 @@ fn parts(spec: &AggregateSpec) -> (usize, Option<i64>) {
     }
 }
 
+/// What is known of all values together.
+struct Summary {
+    latest: Timestamp,
+    total: f64,
+    missed: f64,
+}
+
+impl Summary {
+    fn take(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let latest = take_time(reader, FIELD)?;
+        Ok(Self { latest, total: reader.finite(FIELD)?, missed: reader.finite(FIELD)? })
+    }
+
+    /// Whether one value can have this count.
+    fn holds(&self, count: f64) -> bool {
+        count >= 0.0 && count <= self.total * (1.0 + 1e-9)
+    }
+
+    /// The share or the count of an entry; `None` when its value is asked for.
+    fn measure(
+        &self,
+        count: f64,
+        measure: Measure,
+        now: Timestamp,
+        spec: &AggregateSpec,
+    ) -> Option<Measured> {
+        let weight = |half_life_ms| math::decay(now.millis_since(self.latest), half_life_ms);
+        match measure {
+            Measure::TopShare { .. } => Some(Measured::number(count / self.total)),
+            Measure::TopCount { .. } => Some(Measured::number(count * parts(spec).1.map_or(1.0, weight))),
+            _ => None,
+        }
+    }
+
+    /// Relative to the count of an entry that may be so much too great.
+    fn error(&self, count: f64, error: f64) -> Option<f64> {
+        (self.missed > 0.0).then_some(self.missed.max(error) / count)
+    }
+}
+
+/// An entry in a record.
+struct Packed<'a> {
+    count: f64,
+    error: f64,
+    /// Where its value begins.
+    value: Reader<'a>,
+}
+
+/// The most frequent values of a record, as many as the declaration has ranks.
+fn take_ranked<'a>(
+    reader: &mut Reader<'a>,
+    summary: &Summary,
+    spec: &AggregateSpec,
+) -> Result<Vec<Packed<'a>>, DecodeError> {
+    let AggregateKind::TopK { k, .. } = spec.kind else { return Ok(Vec::new()) };
+    let ranks = k as usize;
+    let mut ranked: Vec<Packed<'a>> = Vec::with_capacity(ranks.saturating_add(1));
+    for _ in 0..reader.count(FIELD, 9)? {
+        let value = reader.clone();
+        pass_value(reader)?;
+        let count = reader.finite(FIELD)?;
+        let error = if summary.missed > 0.0 { reader.finite(FIELD)? } else { 0.0 };
+        if !summary.holds(count) || error < 0.0 {
+            return Err(DecodeError::Invalid { field: FIELD });
+        }
+        // Entries come by value, which is how equal counts are ranked.
+        let place = ranked.partition_point(|kept| kept.count >= count);
+        if count > 0.0 && place < ranks {
+            ranked.insert(place, Packed { count, error, value });
+            ranked.truncate(ranks);
+        }
+    }
+    Ok(ranked)
+}
 impl Keep for TopK {
     fn begin(at: Timestamp, _spec: &AggregateSpec) -> Self {
         Self { latest: at, total: 0.0, missed: 0.0, entries: Vec::new() }
@@ -179,17 +254,43 @@ impl Keep for TopK {
             return None;
         };
         let entry = self.at_rank(rank)?;
-        let weight = parts(spec)
-            .1
-            .map_or(1.0, |half_life_ms| math::decay(now.millis_since(self.latest), half_life_ms));
-        let measured = match measure {
-            Measure::TopShare { .. } => Measured::number(entry.count / self.total),
-            Measure::TopCount { .. } => Measured::number(entry.count * weight),
-            _ => Measured::value(&entry.value),
-        };
-        let error = self.missed.max(entry.error) / entry.count;
-        let approximation_error = (self.missed > 0.0).then_some(error);
+        let Self { latest, total, missed, .. } = *self;
+        let summary = Summary { latest, total, missed };
+        let measured = summary.measure(entry.count, measure, now, spec);
+        let measured = measured.unwrap_or_else(|| Measured::value(&entry.value));
+        let approximation_error = summary.error(entry.count, entry.error);
         Some(Measured { approximation_error, ..measured })
+    }
+
+    /// Keeps the ranks that can be asked for, and unpacks no value but those that are.
+    fn peek(
+        mut reader: Reader<'_>,
+        measures: impl Iterator<Item = Measure>,
+        now: Timestamp,
+        spec: &AggregateSpec,
+        mut tell: impl FnMut(Option<Measured>, Timestamp),
+    ) -> Result<(), DecodeError> {
+        let summary = Summary::take(&mut reader)?;
+        let ranked = take_ranked(&mut reader, &summary, spec)?;
+        for measure in measures {
+            let (Measure::TopValue { rank } | Measure::TopShare { rank } | Measure::TopCount { rank }) =
+                measure
+            else {
+                tell(None, summary.latest);
+                continue;
+            };
+            let Some(entry) = ranked.get(rank as usize) else {
+                tell(None, summary.latest);
+                continue;
+            };
+            let measured = match summary.measure(entry.count, measure, now, spec) {
+                Some(measured) => measured,
+                None => Measured::value(&take_value(&mut entry.value.clone())?),
+            };
+            let approximation_error = summary.error(entry.count, entry.error);
+            tell(Some(Measured { approximation_error, ..measured }), summary.latest);
+        }
+        Ok(())
     }
 
     fn latest(&self) -> Timestamp {
@@ -211,10 +312,9 @@ impl Keep for TopK {
     }
 
     fn decode(reader: &mut Reader<'_>, spec: &AggregateSpec) -> Result<Self, DecodeError> {
-        const FIELD: &str = "top values";
         let invalid = DecodeError::Invalid { field: FIELD };
-        let latest = take_time(reader, FIELD)?;
-        let (total, missed) = (reader.finite(FIELD)?, reader.finite(FIELD)?);
+        let summary = Summary::take(reader)?;
+        let Summary { latest, total, missed } = summary;
         let count = reader.count(FIELD, 9)?;
         let mut entries: Vec<Entry> = Vec::with_capacity(count);
         for _ in 0..count {
@@ -222,7 +322,7 @@ impl Keep for TopK {
             let count = reader.finite(FIELD)?;
             let error = if missed > 0.0 { reader.finite(FIELD)? } else { 0.0 };
             let ordered = entries.last().is_none_or(|last| order(&last.value, &value).is_lt());
-            if !ordered || count < 0.0 || error < 0.0 || count > total * (1.0 + 1e-9) {
+            if !ordered || error < 0.0 || !summary.holds(count) {
                 return Err(invalid);
             }
             entries.push(Entry { value, count, error });

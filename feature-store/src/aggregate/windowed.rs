@@ -8,7 +8,7 @@ use augur_domain::Timestamp;
 
 use super::cell::{self, Cell};
 use super::recent::Recent;
-use super::{Input, Keep, Measured, Peeked, put_time, take_time};
+use super::{Input, Keep, Measured, put_time, take_time};
 use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
 use crate::schema::{AggregateKind, AggregateSpec, Measure, RingSpec, WindowStatistic};
@@ -162,36 +162,34 @@ impl<C: Cell> Keep for Windowed<C> {
     }
 
     fn peek(
-        reader: &mut Reader<'_>,
-        measure: Measure,
+        mut reader: Reader<'_>,
+        measures: impl Iterator<Item = Measure>,
         now: Timestamp,
         spec: &AggregateSpec,
-    ) -> Result<Peeked, DecodeError> {
-        let Measure::Window { ring, window_ms, hop_ms, what } = measure else {
-            return Ok((None, take_time(reader, "window latest time")?));
-        };
+        mut tell: impl FnMut(Option<Measured>, Timestamp),
+    ) -> Result<(), DecodeError> {
         if parts(spec).1 > 0 {
-            let windowed = Self::decode(reader, spec)?;
-            return Ok((windowed.measure(measure, now, spec), windowed.latest));
+            let windowed = Self::decode(&mut reader, spec)?;
+            measures.for_each(|measure| tell(windowed.measure(measure, now, spec), windowed.latest));
+            return Ok(());
         }
-        let latest = take_time(reader, "window latest time")?;
-        for _ in 0..ring {
-            reader.bytes("tiles")?;
+        let latest = take_time(&mut reader, "window latest time")?;
+        let mut walk: Option<Walk<'_, C>> = None;
+        for measure in measures {
+            let Measure::Window { ring, window_ms, hop_ms, what } = measure else {
+                tell(None, latest);
+                continue;
+            };
+            let first = first_tile(now, window_ms, hop_ms);
+            // A longer window goes on where a shorter one of the same tiles ended.
+            let walk = match &mut walk {
+                Some(walk) if walk.ring == ring && first <= walk.first => walk,
+                other => other.insert(Walk::begin(reader.clone(), ring, latest, hop_ms)?),
+            };
+            walk.go_back_to(first, now.unix_ms().div_euclid(hop_ms))?;
+            tell(told(walk.merged.clone(), what, border(first, hop_ms)), latest);
         }
-        let (first, last) = (first_tile(now, window_ms, hop_ms), now.unix_ms().div_euclid(hop_ms));
-        let mut tiles = Tiles::of(reader.bytes("tiles")?, latest, hop_ms);
-        let mut merged: Option<C> = None;
-        while let Some((number, cell)) = tiles.take::<C>()? {
-            if number < first {
-                break;
-            }
-            match &mut merged {
-                _ if number > last => {}
-                Some(merged) => merged.merge(&cell),
-                None => merged = Some(cell),
-            }
-        }
-        Ok((told(merged, what, border(first, hop_ms)), latest))
+        Ok(())
     }
 
     fn latest(&self) -> Timestamp {
@@ -235,9 +233,11 @@ fn take_ring<C: Cell>(
     latest: Timestamp,
     spec: RingSpec,
 ) -> Result<Vec<Tile<C>>, DecodeError> {
-    let mut tiles = Tiles::of(reader.bytes("tiles")?, latest, spec.hop_ms);
+    let body = reader.bytes("tiles")?;
+    let mut tiles = Tiles::of(body, latest, spec.hop_ms);
     let oldest = first_tile(latest, spec.longest_window_ms, spec.hop_ms);
-    let mut ring: Vec<Tile<C>> = Vec::new();
+    // A tile takes two bytes or more; most rings are short.
+    let mut ring: Vec<Tile<C>> = Vec::with_capacity((body.len() / 2).min(16));
     while let Some((number, cell)) = tiles.take()? {
         let is_older = ring.last().is_none_or(|newer| newer.number > number);
         if number < oldest || C::is_void(&cell) || !is_older {
@@ -247,6 +247,51 @@ fn take_ring<C: Cell>(
     }
     ring.reverse();
     Ok(ring)
+}
+
+/// A way back over the tiles of one ring in a record.
+struct Walk<'a, C> {
+    ring: usize,
+    tiles: Tiles<'a>,
+    /// How far back it came.
+    first: i64,
+    /// A tile that lies before that.
+    next: Option<(i64, C)>,
+    /// All tiles since.
+    merged: Option<C>,
+}
+
+impl<'a, C: Cell> Walk<'a, C> {
+    fn begin(
+        mut rings: Reader<'a>,
+        ring: usize,
+        latest: Timestamp,
+        hop_ms: i64,
+    ) -> Result<Self, DecodeError> {
+        for _ in 0..ring {
+            rings.bytes("tiles")?;
+        }
+        let mut tiles = Tiles::of(rings.bytes("tiles")?, latest, hop_ms);
+        Ok(Self { ring, first: i64::MAX, next: tiles.take()?, tiles, merged: None })
+    }
+
+    /// Takes in the tiles from where it is back to `first`, but for those behind `last`.
+    fn go_back_to(&mut self, first: i64, last: i64) -> Result<(), DecodeError> {
+        self.first = first;
+        while let Some((number, cell)) = self.next.take() {
+            if number < first {
+                self.next = Some((number, cell));
+                break;
+            }
+            match &mut self.merged {
+                _ if number > last => {}
+                Some(merged) => merged.merge(&cell),
+                None => self.merged = Some(cell),
+            }
+            self.next = self.tiles.take()?;
+        }
+        Ok(())
+    }
 }
 
 /// The tiles of one ring in a record, from the newest back.
@@ -260,6 +305,7 @@ impl<'a> Tiles<'a> {
         Self { reader: Reader::of(body), newer: latest.unix_ms().div_euclid(hop_ms) }
     }
 
+    #[inline]
     fn take<C: Cell>(&mut self) -> Result<Option<(i64, C)>, DecodeError> {
         const INVALID: DecodeError = DecodeError::Invalid { field: "tile number" };
         if self.reader.is_empty() {

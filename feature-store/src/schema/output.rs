@@ -32,6 +32,25 @@ pub(crate) enum Source {
 }
 
 impl Output {
+    /// The aggregate that it is measured from.
+    pub(crate) const fn aggregate(&self) -> Option<usize> {
+        match self.source {
+            Source::Aggregate { index, .. } => Some(index),
+            Source::Computed => None,
+        }
+    }
+
+    pub(crate) fn is_of_same_aggregate(&self, other: &Self) -> bool {
+        self.aggregate() == other.aggregate()
+    }
+
+    pub(crate) const fn measure(&self) -> Option<Measure> {
+        match self.source {
+            Source::Aggregate { measure, .. } => Some(measure),
+            Source::Computed => None,
+        }
+    }
+
     /// The value with its status, given the number that was measured (of a text: 0) and the latest event behind it.
     pub(crate) fn settle(
         &self,

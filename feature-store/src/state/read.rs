@@ -33,7 +33,7 @@ impl UserState {
     /// What is computed from `context` has a value for a user without events, too.
     pub fn read(&self, now: Timestamp, schema: &FeatureSchema, context: &dyn Context) -> FeatureVector {
         let mut reading = Reading::of(self.watermark, schema);
-        for (slot, output) in schema.outputs().iter().enumerate() {
+        for output in schema.outputs() {
             let Source::Aggregate { index, measure } = output.source else {
                 reading.leave_open();
                 continue;
@@ -41,7 +41,7 @@ impl UserState {
             let kept = self.aggregates.get(index).zip(schema.aggregates().get(index));
             let measured = kept.and_then(|(aggregate, spec)| aggregate.measure(measure, now, spec));
             let latest = kept.and_then(|(aggregate, _)| aggregate.latest());
-            reading.put(slot, output, (measured, latest), now);
+            reading.put(output, (measured, latest), now);
         }
         reading.finish(now, schema, context)
     }
@@ -90,18 +90,24 @@ fn read_bodies(
         return Ok(reading.finish(now, schema, context));
     }
     let mut bodies = Bodies::new(bodies);
-    for (slot, output) in schema.outputs().iter().enumerate() {
-        let Source::Aggregate { index, measure } = output.source else {
-            reading.leave_open();
-            note(Accuracy::default());
+    for outputs in schema.outputs().chunk_by(Output::is_of_same_aggregate) {
+        let aggregate = outputs.first().and_then(Output::aggregate);
+        let Some((index, spec)) = aggregate.and_then(|index| Some((index, schema.aggregates().get(index)?)))
+        else {
+            for _ in outputs {
+                reading.leave_open();
+                note(Accuracy::default());
+            }
             continue;
         };
-        let found = match schema.aggregates().get(index) {
-            Some(spec) => measure_body(bodies.at(index)?, measure, now, spec)?,
-            None => (None, None),
-        };
-        note(accuracy(found.0.as_ref()));
-        reading.put(slot, output, found, now);
+        let mut next = outputs.iter();
+        let measures = outputs.iter().filter_map(Output::measure);
+        measure_body(bodies.at(index)?, measures, now, spec, |measured, latest| {
+            note(accuracy(measured.as_ref()));
+            if let Some(output) = next.next() {
+                reading.put(output, (measured, latest), now);
+            }
+        })?;
     }
     Ok(reading.finish(now, schema, context))
 }
@@ -166,9 +172,9 @@ impl Reading {
         }
     }
 
+    /// The value of the next slot.
     fn put(
         &mut self,
-        slot: usize,
         output: &Output,
         (measured, latest): (Option<Measured>, Option<Timestamp>),
         now: Timestamp,
@@ -183,7 +189,8 @@ impl Reading {
         };
         let value = output.settle(number, latest, now);
         let text = output.settle_text(value.status, text);
-        self.vector.texts.extend(text.map(|text| (slot as u32, text)));
+        let slot = self.vector.values.len() as u32;
+        self.vector.texts.extend(text.map(|text| (slot, text)));
         self.vector.values.push(value);
     }
 

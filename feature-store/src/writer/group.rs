@@ -161,7 +161,7 @@ impl<'a> Group<'a> {
         self.seen.insert((event.user, event.message_key));
         if let Some(loaded) = self.users.get_mut(&event.user) {
             loaded.states.apply(event, self.live);
-            let mut record = Vec::new();
+            let mut record = Vec::with_capacity(event_record::approximate_bytes(event));
             event_record::encode(event, origin, visible_from, &mut record);
             let (user, message_key) = (event.user, event.message_key);
             self.events.push(NewEvent { user, sequence: loaded.states.watermark(), message_key, record });
