@@ -34,6 +34,8 @@ pub struct Config {
     pub sync: bool,
     /// Bounds and policies of links between ids.
     pub identity: crate::IdentityConfig,
+    /// How long events are kept.
+    pub retention: crate::Retention,
 }
 
 impl Config {
@@ -52,6 +54,7 @@ impl Config {
             retractable: None,
             sync: true,
             identity: crate::IdentityConfig::default(),
+            retention: crate::Retention::default(),
         }
     }
 
@@ -84,6 +87,7 @@ impl Config {
         if self.quarantine_entries == 0 {
             return invalid("quarantine_entries", 0, "at least 1");
         }
+        self.retention.check()?;
         self.identity.check()
     }
 }
@@ -132,4 +136,12 @@ pub struct Stats {
     pub failed_links: u64,
     /// Events moved by links and by their undoing, since the start.
     pub moved_events: u64,
+    /// Events removed because they were kept long enough, since the start.
+    pub retention_events_removed: u64,
+    /// Dedup marks removed likewise.
+    pub retention_marks_removed: u64,
+    /// Times that something of a user was removed.
+    pub retention_users_removed: u64,
+    /// Users looked at for it.
+    pub retention_users_visited: u64,
 }

@@ -112,6 +112,14 @@ pub enum Error {
     /// A link was asked for that must not be made or undone.
     #[error("{}: {}", .0.field, .0.detail)]
     LinkRefused(Quarantine),
+    /// A link cannot be undone, because events that came by the id are not kept any more.
+    #[error(
+        "old events of {id} were removed, so its history cannot be told apart from the person's; keep the link, or erase the person"
+    )]
+    HistoryRemoved {
+        /// The linked id.
+        id: UserKey,
+    },
     /// The events that a link would move are too large to be moved in one step.
     #[error("the events to be moved take more than {limit} bytes; leave the two ids apart")]
     MoveTooLarge {

@@ -31,7 +31,7 @@ const TEXT: u8 = 3;
 /// An event with its place among the events of its user.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredEvent {
-    /// Counted from 1 per user, without gaps, in the order of arrival.
+    /// Counted from 1 per user in the order of arrival, without gaps but for events that were kept long enough.
     pub sequence: u64,
     /// The event as it was accepted, with every property.
     pub event: Event,

@@ -45,6 +45,8 @@ pub struct ExportOptions {
 pub struct Exported {
     /// Rows in the file.
     pub rows: u64,
+    /// Those of them that lack events which are not kept any more, see [`TrainingRow::before_history`].
+    pub rows_before_history: u64,
     /// Its size.
     pub bytes: u64,
 }
@@ -67,16 +69,20 @@ pub fn export_parquet(
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = Path::new(&partial);
+    let mut rows_before_history = 0;
+    let rows = rows.into_iter().inspect(|row| {
+        rows_before_history += u64::from(row.as_ref().is_ok_and(|row| row.before_history));
+    });
     let result = write_rows(partial, features, rows, options, progress).and_then(|rows| {
         let failed = |error: std::io::Error| file_error("finishing", path, &error);
         std::fs::rename(partial, path).map_err(failed)?;
-        Ok(Exported { rows, bytes: std::fs::metadata(path).map_err(failed)?.len() })
+        Ok(Exported { rows, rows_before_history: 0, bytes: std::fs::metadata(path).map_err(failed)?.len() })
     });
     if result.is_err() {
         // The error that matters is on its way already; a file that cannot be removed is only in the way.
         drop(std::fs::remove_file(partial));
     }
-    result
+    result.map(|exported| Exported { rows_before_history, ..exported })
 }
 
 fn file_error(action: &'static str, path: &Path, error: &dyn std::fmt::Display) -> Error {

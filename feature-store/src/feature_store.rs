@@ -22,6 +22,7 @@ use crate::{
 };
 
 pub use erasure::ErasureReceipt;
+pub use retention::Swept;
 
 /// Events in, features out; synchronous, with one writer thread per shard of users.
 ///
@@ -36,6 +37,7 @@ pub struct FeatureStore {
     changing: Mutex<()>,
     identity: Arc<Identity>,
     quarantine_entries: u64,
+    sweeps: retention::Sweeps,
 }
 
 impl std::fmt::Debug for FeatureStore {
@@ -107,12 +109,16 @@ impl FeatureStore {
     ) -> Result<Self, Error> {
         let generations = Arc::new(generations);
         let identity = Arc::new(Identity::open(&store, &config.identity)?);
+        // Before any writer goes by the policy.
+        let retention = Arc::new(config.retention.clone());
+        let progress = crate::retention::Progress::open(&*store, &retention)?;
+        let sweeps = retention::Sweeps::new(Arc::clone(&retention), progress);
         let writers = Arc::new(Writers::start(&store, &generations, &identity, config)?);
         let builder = Builder::default();
         builder.start(&store, &generations, &writers)?;
         let quarantine_entries = config.quarantine_entries;
         let changing = Mutex::new(());
-        Ok(Self { builder, writers, store, generations, changing, identity, quarantine_entries })
+        Ok(Self { builder, writers, store, generations, changing, identity, quarantine_entries, sweeps })
     }
 
     /// The definitions in force, with the generation that holds their states.
@@ -396,7 +402,7 @@ impl FeatureStore {
     pub fn training_rows(&self, labels: &[Label]) -> Result<TrainingRows<'_>, Error> {
         let of_person = |label: &Label| Ok(Label { user: self.identity.person(label.user)?, ..*label });
         let labels = labels.iter().map(of_person).collect::<Result<_, Error>>()?;
-        TrainingRows::new(&*self.store, self.schema(), labels)
+        TrainingRows::new(&*self.store, self.definitions(), labels)
     }
 
     /// Takes labels in any number; what is beyond an eighth of `options.memory_bytes` is sorted through files in `dir`.
@@ -422,7 +428,7 @@ impl FeatureStore {
         labels: crate::SortedLabels,
         options: crate::TrainingOptions,
     ) -> Result<TrainingRows<'_>, Error> {
-        TrainingRows::of_sorted(&*self.store, self.schema(), Box::new(labels), options)
+        TrainingRows::of_sorted(&*self.store, self.definitions(), Box::new(labels), options)
     }
 
     /// Recomputes the user's state from the event log and compares its bytes with what is served.
@@ -457,7 +463,7 @@ impl FeatureStore {
     pub fn stats(&self) -> Stats {
         let (tally, usage) = (self.writers.tally(), self.store.usage());
         let links = &self.identity.tally;
-        Stats {
+        let mut stats = Stats {
             events_total: tally.events_total.load(Ordering::Relaxed),
             users_total: tally.users_total.load(Ordering::Relaxed),
             duplicates: tally.duplicates.load(Ordering::Relaxed),
@@ -473,7 +479,10 @@ impl FeatureStore {
             links_undone: links.unlinked.load(Ordering::Relaxed),
             failed_links: links.failed.load(Ordering::Relaxed),
             moved_events: links.moved_events.load(Ordering::Relaxed),
-        }
+            ..Stats::default()
+        };
+        self.sweeps.tell(&mut stats);
+        stats
     }
 
     /// Makes everything committed so far durable and moves it out of memory buffers.
@@ -502,6 +511,7 @@ fn decoded_exposures(record: Option<Vec<u8>>, user: UserKey) -> Result<Vec<Expos
 
 mod erasure;
 mod linking;
+mod retention;
 #[cfg(test)]
 mod tests;
 mod versions;

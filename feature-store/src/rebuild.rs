@@ -4,24 +4,50 @@
 
 use augur_domain::UserKey;
 
+use crate::retention::Base;
 use crate::state::UserState;
 use crate::store::{EventRecord, Read, Store};
-use crate::{DecodeError, Error, FeatureSchema, StoredEvent, event_record};
+use crate::{DecodeError, Definitions, Error, FeatureSchema, StoredEvent, event_record};
+
+/// Where the user's log begins: the state of the events that were removed and of those before them, and the last
+/// sequence in it; an empty one and 0 while all are there. Under definitions for which no such state was kept, what is
+/// left of those events makes it.
+pub(crate) fn beginning(
+    store: &(impl Read + ?Sized),
+    definitions: &Definitions,
+    user: UserKey,
+) -> Result<(UserState, u64), Error> {
+    let schema = definitions.schema();
+    let Some(base) = Base::of(store, user)? else { return Ok((UserState::new(schema), 0)) };
+    if let Some(state) = base.state(definitions) {
+        return Ok((state, base.sequence));
+    }
+    let mut state = UserState::new(schema);
+    for record in store.events(user)? {
+        let record = record?;
+        if record.sequence > base.sequence {
+            break;
+        }
+        apply_record(&mut state, record, schema)?;
+    }
+    state.stand_at(base.sequence);
+    Ok((state, base.sequence))
+}
 
 /// The user's state by the first `events` events of the log.
 pub(crate) fn state_of(
     store: &dyn Read,
-    schema: &FeatureSchema,
+    definitions: &Definitions,
     user: UserKey,
     events: u64,
 ) -> Result<UserState, Error> {
-    let mut state = UserState::new(schema);
-    for record in store.events(user)? {
+    let (mut state, after) = beginning(store, definitions, user)?;
+    for record in store.events_after(user, after)? {
         let record = record?;
         if record.sequence > events {
             break;
         }
-        apply_record(&mut state, record, schema)?;
+        apply_record(&mut state, record, definitions.schema())?;
     }
     Ok(state)
 }
@@ -30,15 +56,15 @@ pub(crate) fn state_of(
 ///
 /// # Errors
 /// [`Error::Corrupted`] also for a log with a gap: an event applied behind it would take the place of a stored one.
-pub(crate) fn heal(store: &dyn Store, schema: &FeatureSchema, user: UserKey) -> Result<UserState, Error> {
-    let mut state = UserState::new(schema);
-    for record in store.events(user)? {
+pub(crate) fn heal(store: &dyn Store, definitions: &Definitions, user: UserKey) -> Result<UserState, Error> {
+    let (mut state, after) = beginning(store, definitions, user)?;
+    for record in store.events_after(user, after)? {
         let record = record?;
         if record.sequence != state.watermark().saturating_add(1) {
             let source = DecodeError::Invalid { field: "sequence" };
             return Err(Error::corrupted(format!("event log of user {user}"), source));
         }
-        apply_record(&mut state, record, schema)?;
+        apply_record(&mut state, record, definitions.schema())?;
     }
     Ok(state)
 }

@@ -17,8 +17,10 @@ use std::sync::Arc;
 
 use augur_domain::{FeatureVector, Timestamp, UserKey, Value};
 
+use crate::retention::Base;
+use crate::state::UserState;
 use crate::store::Store;
-use crate::{Error, FeatureSchema};
+use crate::{Definitions, Error, FeatureSchema, rebuild};
 use log::{EventLog, UserLog};
 use past::Past;
 #[cfg(feature = "export")]
@@ -109,6 +111,8 @@ pub struct TrainingRow {
     pub outcome: Option<f64>,
     /// What a read at `at` would have said; all `NOT_FOUND` before the user's first event.
     pub features: FeatureVector,
+    /// Whether the features lack events that are not kept any more: `at` lies before the user's history begins.
+    pub before_history: bool,
 }
 
 /// Labels in the order of the rows: by user, ascending in time.
@@ -117,16 +121,26 @@ type Labels<'a> = Box<dyn Iterator<Item = Result<NumberedLabel, Error>> + 'a>;
 /// Rows grouped by user in key order, ascending in time within a user. One pass over the event log, in which users
 /// without labels are jumped over. Of a user with many events only some are in memory at a time.
 pub struct TrainingRows<'a> {
+    store: &'a dyn Store,
+    definitions: Arc<Definitions>,
     schema: Arc<FeatureSchema>,
     labels: Peekable<Labels<'a>>,
     events: EventLog<'a>,
     options: TrainingOptions,
     /// The user being worked on.
-    past: Option<(UserKey, Past)>,
+    past: Option<PastOf>,
     /// Labels of that user that are taken, and not answered.
     waiting: VecDeque<NumberedLabel>,
     ready: VecDeque<TrainingRow>,
     failed: bool,
+}
+
+/// The user being worked on.
+struct PastOf {
+    user: UserKey,
+    past: Past,
+    /// Where the history begins of a user of whom events were removed; `None` once that is passed.
+    from: Option<Timestamp>,
 }
 
 impl std::fmt::Debug for TrainingRows<'_> {
@@ -139,7 +153,7 @@ impl<'a> TrainingRows<'a> {
     /// Rows of labels that are sorted here, in memory.
     pub(crate) fn new(
         store: &'a dyn Store,
-        schema: Arc<FeatureSchema>,
+        definitions: Arc<Definitions>,
         labels: Vec<Label>,
     ) -> Result<Self, Error> {
         if let Some(label) = labels.iter().position(|label| label.outcome.is_some_and(|it| !it.is_finite())) {
@@ -151,19 +165,21 @@ impl<'a> TrainingRows<'a> {
             let label = *labels.get(index)?;
             Some(Ok(NumberedLabel { index: index as u64, label, context: Vec::new() }))
         });
-        Self::of_sorted(store, schema, Box::new(numbered), TrainingOptions::default())
+        Self::of_sorted(store, definitions, Box::new(numbered), TrainingOptions::default())
     }
 
     /// Rows of labels that come in the order of the rows.
     pub(crate) fn of_sorted(
         store: &'a dyn Store,
-        schema: Arc<FeatureSchema>,
+        definitions: Arc<Definitions>,
         labels: Labels<'a>,
         options: TrainingOptions,
     ) -> Result<Self, Error> {
         options.check()?;
         Ok(Self {
-            schema,
+            store,
+            schema: Arc::clone(definitions.schema()),
+            definitions,
             labels: labels.peekable(),
             events: EventLog::open(store, options.memory_bytes / 8)?,
             options,
@@ -195,21 +211,36 @@ impl<'a> TrainingRows<'a> {
 
     fn make_rows(&mut self) -> Result<(), Error> {
         let Some(user) = self.waiting.front().map(|waiting| waiting.label.user) else { return Ok(()) };
-        if self.past.as_ref().is_none_or(|(known, _)| *known != user) {
+        if self.past.as_ref().is_none_or(|past| past.user != user) {
             // The events of the user before are given up before new ones are read.
             self.past = None;
-            let log = UserLog::open(&mut self.events, user)?;
-            self.past = Some((user, Past::open(log, &self.schema)));
+            let from = Base::of(self.store, user)?.map(|base| base.visible_at);
+            let log = UserLog::open(&mut self.events, user, 0)?;
+            let past = Past::open(log, UserState::new(&self.schema));
+            self.past = Some(PastOf { user, past, from });
         }
-        let Some((_, past)) = &mut self.past else { return Ok(()) };
+        let Some(PastOf { past, from, .. }) = &mut self.past else { return Ok(()) };
+        let mut labels = &*self.waiting.make_contiguous();
         let (reach_ms, state_bytes) = (i64::from(self.options.inclusive), self.options.memory_bytes / 8);
-        let read =
-            past.read(&mut self.events, self.waiting.make_contiguous(), reach_ms, &self.schema, state_bytes)?;
+        let mut before_history = false;
+        if let Some(at) = *from {
+            let early = labels.partition_point(|waiting| waiting.label.at.plus_millis(reach_ms) <= at);
+            if early == 0 {
+                // From here on all labels see all that is gone, so the log begins behind it.
+                let (state, after) = rebuild::beginning(self.store, &self.definitions, user)?;
+                *past = Past::open(UserLog::open(&mut self.events, user, after)?, state);
+                *from = None;
+            } else {
+                labels = labels.get(..early).unwrap_or_default();
+                before_history = true;
+            }
+        }
+        let read = past.read(&mut self.events, labels, reach_ms, &self.schema, state_bytes)?;
         for features in read {
             let Some(NumberedLabel { index, label, .. }) = self.waiting.pop_front() else { break };
             let Label { user, at, outcome } = label;
             let label = usize::try_from(index).unwrap_or(usize::MAX);
-            self.ready.push_back(TrainingRow { label, user, at, outcome, features });
+            self.ready.push_back(TrainingRow { label, user, at, outcome, features, before_history });
         }
         Ok(())
     }

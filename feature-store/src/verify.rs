@@ -57,7 +57,7 @@ pub enum DifferenceKind {
 pub(crate) fn verify(view: &dyn Read, definitions: &Definitions, user: UserKey) -> Result<Verdict, Error> {
     let schema = definitions.schema();
     let Some(record) = view.state(definitions.generation(), user)? else {
-        let logged = rebuild::state_of(view, schema, user, u64::MAX)?;
+        let logged = rebuild::state_of(view, definitions, user, u64::MAX)?;
         return Ok(if logged.watermark() == 0 {
             Verdict::Unknown
         } else {
@@ -65,11 +65,11 @@ pub(crate) fn verify(view: &dyn Read, definitions: &Definitions, user: UserKey) 
         });
     };
     let Ok(stored) = UserState::decode(&record, schema) else {
-        let logged = rebuild::state_of(view, schema, user, u64::MAX)?;
+        let logged = rebuild::state_of(view, definitions, user, u64::MAX)?;
         return Ok(different(&UserState::new(schema), &logged, schema));
     };
     // The first `watermark` events of the log are those that the state has seen.
-    let logged = rebuild::state_of(view, schema, user, stored.watermark())?;
+    let logged = rebuild::state_of(view, definitions, user, stored.watermark())?;
     Ok(if rebuild::encoded(&logged, schema) == record {
         Verdict::Identical { events: stored.watermark() }
     } else {

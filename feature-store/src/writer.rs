@@ -26,7 +26,7 @@ use crate::exposure::spread;
 use crate::generation::Generations;
 use crate::identity::{Claimed, Identity, Routes};
 use crate::store::{Counters, Store};
-use crate::{Config, Error, Incoming};
+use crate::{Config, Error, Incoming, Retention};
 use group::Group;
 use lanes::{Lane, Lanes, Step};
 use linking::Tell;
@@ -95,6 +95,7 @@ impl Writers {
         tally.events_total.store(sum(|counters| counters.events), Ordering::Relaxed);
         let erased = sum(|counters| counters.erased_users);
         tally.users_total.store(sum(|counters| counters.users).saturating_sub(erased), Ordering::Relaxed);
+        let retention = Arc::new(config.retention.clone());
         let (mut shards, mut threads) = (Vec::new(), Vec::new());
         for number in 0..config.shards as u32 {
             // Bounded by `room`.
@@ -111,6 +112,7 @@ impl Writers {
                 recount: false,
                 batch_events: config.batch_events,
                 retractable: config.retractable.clone().map(Into::into),
+                retention: Arc::clone(&retention),
             };
             let thread = std::thread::Builder::new().name(format!("features-{number}"));
             let thread = thread.spawn(move || writer.run()).map_err(|error| Error::Storage {
@@ -349,6 +351,7 @@ struct Writer {
     batch_events: usize,
     /// See [`Config::retractable`].
     retractable: Option<Arc<[Arc<str>]>>,
+    retention: Arc<Retention>,
 }
 
 impl Writer {
@@ -393,6 +396,7 @@ impl Writer {
         let mut turn = Turn {
             store: &*self.store,
             generations: &self.generations,
+            retention: &self.retention,
             shard: self.shard,
             counters: &mut self.counters,
             tally: &self.tally,
@@ -424,8 +428,9 @@ impl Writer {
     fn store_group(&mut self, parts: &[Part]) -> Vec<Result<Vec<EventOutcome>, Error>> {
         let (store, live) = (Arc::clone(&self.store), self.generations.live());
         let retractable = self.retractable.clone();
-        let identity = Arc::clone(&self.identity);
-        let mut group = Group::new(&*store, &live, &identity).with_retractable(retractable.as_deref());
+        let (identity, retention) = (Arc::clone(&self.identity), Arc::clone(&self.retention));
+        let group = Group::new(&*store, &live, &identity, &retention);
+        let mut group = group.with_retractable(retractable.as_deref());
         let answers: Vec<_> = parts.iter().map(|part| group.add(&part.share.events)).collect();
         match self.commit(group) {
             Ok(()) => answers,

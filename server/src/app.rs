@@ -12,7 +12,7 @@ use augur_domain::ids::{Pseudonymiser, Subject};
 use augur_domain::{FeatureSet, ModelRef, UserKey};
 use augur_feature_store::store::Store;
 use augur_feature_store::taxonomy::Taxonomy;
-use augur_feature_store::{FeatureSchema, FeatureStore, GenerationStatus, Opening, Progress};
+use augur_feature_store::{FeatureSchema, FeatureStore, GenerationStatus, Opening, Progress, Retention};
 use augur_models::{Registry, Scorer};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -90,6 +90,7 @@ impl App {
         engine: Option<Arc<dyn Store>>,
     ) -> Result<Self, Error> {
         let taxonomy = taxonomy(&config)?;
+        let retention = crate::retention::resolve(&config, &taxonomy)?;
         let mut features_source = active::source_file(&config.data.features)?;
         let schema = FeatureSchema::parse_with(&features_source.name, &features_source.text, &taxonomy)
             .map_err(Error::Diagnostics)
@@ -102,7 +103,7 @@ impl App {
         let metrics = Arc::new(Metrics::new()?);
         let registry = Registry::open(layout.models())?;
 
-        let begun = begin_store(&config, &layout, Arc::clone(&schema), taxonomy.retractable(), engine);
+        let begun = begin_store(&config, &layout, Arc::clone(&schema), &taxonomy, retention, engine);
         let opening = match begun {
             Ok(opening) => opening,
             Err(error) => {
@@ -245,6 +246,9 @@ impl App {
             (names::LINKS_UNDONE, store.links_undone),
             (names::FAILED_LINKS, store.failed_links),
             (names::MOVED_EVENTS, store.moved_events),
+            (names::RETENTION_EVENTS, store.retention_events_removed),
+            (names::RETENTION_MARKS, store.retention_marks_removed),
+            (names::RETENTION_USERS, store.retention_users_removed),
             (names::LOG_WRITTEN_SEQUENCE, log.written_sequence),
             (names::LOG_SYNCED_SEQUENCE, log.synced_sequence),
             (names::LOG_QUEUED_BYTES, log.queued_bytes as u64),
@@ -268,7 +272,8 @@ fn begin_store(
     config: &Config,
     layout: &Layout,
     schema: Arc<FeatureSchema>,
-    retractable: Option<Vec<Arc<str>>>,
+    taxonomy: &Taxonomy,
+    retention: Retention,
     engine: Option<Arc<dyn Store>>,
 ) -> Result<Opening, Error> {
     let store = augur_feature_store::Config {
@@ -280,7 +285,8 @@ fn begin_store(
         block_cache_bytes: config.data.block_cache_bytes,
         write_buffer_bytes: config.data.write_buffer_bytes,
         quarantine_entries: config.ingest.quarantine_entries,
-        retractable,
+        retractable: taxonomy.retractable(),
+        retention,
         sync: true,
         identity: augur_feature_store::IdentityConfig {
             shared_device: config.identity.shared_device,

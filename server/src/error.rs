@@ -178,9 +178,12 @@ fn answer_to(error: &Error) -> Answer {
         }
         Error::NotFound { .. } | Error::Models(Models::UnknownVersion { .. }) => Answer::Told(Code::NotFound),
         Error::NotNow { .. }
-        | Error::Store(Store::Generation { .. } | Store::LinkRefused(_) | Store::MoveTooLarge { .. }) => {
-            Answer::Told(Code::FailedPrecondition)
-        }
+        | Error::Store(
+            Store::Generation { .. }
+            | Store::LinkRefused(_)
+            | Store::MoveTooLarge { .. }
+            | Store::HistoryRemoved { .. },
+        ) => Answer::Told(Code::FailedPrecondition),
         Error::Models(
             Models::WrongModel { .. } | Models::NothingToRollBack { .. } | Models::FeatureMismatch { .. },
         ) => Answer::Told(Code::FailedPrecondition),

@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod offline;
 mod quarantine;
 mod read;
+mod retention;
 mod serve;
 mod services;
 mod storage_threads;

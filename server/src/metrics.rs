@@ -70,6 +70,12 @@ pub const LINKS_UNDONE: &str = "augur_identity_links_undone";
 pub const FAILED_LINKS: &str = "augur_identity_links_failed";
 /// Events moved by links and their undoing, since the start.
 pub const MOVED_EVENTS: &str = "augur_identity_moved_events";
+/// Events removed because they were kept long enough, since the start.
+pub const RETENTION_EVENTS: &str = "augur_retention_events_removed";
+/// Dedup marks removed likewise.
+pub const RETENTION_MARKS: &str = "augur_retention_marks_removed";
+/// Times that something of a user was removed likewise.
+pub const RETENTION_USERS: &str = "augur_retention_users_removed";
 /// Last sequence written to the decision log.
 pub const LOG_WRITTEN_SEQUENCE: &str = "augur_log_written_sequence";
 /// Last sequence synced to disk.

@@ -21,6 +21,7 @@ use crate::clock::SystemClock;
 use crate::connection::accept;
 use crate::http::{self, Pages};
 use crate::layers::GuardLayer;
+use crate::retention::Sweeper;
 use crate::verifier::Verifier;
 use crate::worker::Stop;
 use crate::{App, Config, Error, services, worker};
@@ -80,7 +81,7 @@ pub async fn serve_app(app: App, shutdown: CancellationToken) -> Result<Running,
     let http = http_listener.map(|listener| tokio::spawn(http::serve(listener, pages, shutdown.clone())));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&app), health.clone(), Arc::clone(&ready), shutdown.clone()));
 
-    let verifier = Verifier::start(&app)?;
+    let (verifier, sweeper) = (Verifier::start(&app)?, Sweeper::start(&app)?);
     let stop = Stop { accepting: shutdown.clone(), cut: CancellationToken::new() };
     let layer = GuardLayer::new(app.clock(), app.metrics(), &server);
     let mut connections = Vec::new();
@@ -104,6 +105,9 @@ pub async fn serve_app(app: App, shutdown: CancellationToken) -> Result<Running,
         }
         if let Some(verifier) = verifier {
             let _ = tokio::task::spawn_blocking(move || verifier.end()).await;
+        }
+        if let Some(sweeper) = sweeper {
+            let _ = tokio::task::spawn_blocking(move || sweeper.end()).await;
         }
         let closed = ending.close().await;
         served.and(closed)

@@ -4,6 +4,7 @@
 //! Layout of a tombstone, version 1, inside the seal of [`crate::bytes`]: when the user was erased. Not here: the
 //! decision log, which is another room's, and the tables (`store`).
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, mpsc};
 
 use augur_domain::{Timestamp, UserKey};
@@ -13,7 +14,7 @@ use crate::bytes;
 use crate::error::DecodeError;
 use crate::store::{Erased, Erasure, Store};
 use crate::writer::Turn;
-use crate::{Error, quarantine};
+use crate::{Error, quarantine, rebuild};
 
 const MAGIC: u8 = b'T';
 const VERSION: u8 = 1;
@@ -158,7 +159,14 @@ fn erase(
     let mut counters = turn.counters();
     let had_state = turn.store.state(turn.generations.serving().generation(), user)?.is_some();
     counters.erased_users = counters.erased_users.saturating_add(u64::from(had_state));
-    let erasure = Erasure { user, tombstone: encode(erased_at), quarantined, shard: turn.shard, counters };
+    let mut due = BTreeSet::new();
+    for record in turn.store.events(user)? {
+        // One that cannot be read goes, too, and its day finds nobody.
+        due.extend(rebuild::decode(record?).iter().flat_map(|stored| turn.retention.days(&stored.event)));
+    }
+    let due = due.into_iter().collect();
+    let (shard, tombstone) = (turn.shard, encode(erased_at));
+    let erasure = Erasure { user, tombstone, due, quarantined, shard, counters };
     let erased = turn.store.erase(&erasure)?;
     turn.stored_counters(counters);
     Ok((erased_at, erased))

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::plan::{Changed, Plan};
 use super::{Definitions, Generations, stored_state};
+use crate::retention::Base;
 use crate::store::Store;
 use crate::writer::{Turn, Writers};
 use crate::{Error, rebuild};
@@ -257,13 +258,14 @@ fn install(
     }
     let (store, serving) = (turn.store, turn.generations.serving());
     let (mut installed, mut states) = (Vec::with_capacity(users.len()), Vec::with_capacity(users.len()));
+    let mut bases = Vec::new();
     for (user, mut changed) in users {
         if store.state(to.generation(), user)?.is_some() {
             installed.push(Installed::Current);
             continue;
         }
         let old = match stored_state(store, &serving, user) {
-            Err(Error::Corrupted { .. }) => Some(rebuild::heal(store, serving.schema(), user)?),
+            Err(Error::Corrupted { .. }) => Some(rebuild::heal(store, &serving, user)?),
             read => read?,
         };
         // Erased, or moved to another user: there is nothing left to build.
@@ -280,11 +282,17 @@ fn install(
                 plan.apply(&mut changed, &rebuild::decode(stored?)?);
             }
         }
+        if let Some(mut base) = Base::of(store, user)? {
+            plan.stand_at(&mut changed, base.sequence);
+            plan.extend_base(&mut base, store, user, (Some(&serving), to))?;
+            bases.push((user, base.encoded()));
+        }
         let state = plan.finish(user, changed, &old)?;
         states.push((user, rebuild::encoded(&state, to.schema())));
         installed.push(Installed::Current);
     }
-    // Not synced by itself: the next commit is, and takes it along.
+    // Not synced by itself: the next commit is, and takes it along. What states are verified by goes first.
+    store.replace_bases(&bases)?;
     store.replace_states(to.generation(), &states)?;
     Ok(installed)
 }

@@ -7,6 +7,7 @@ use augur_domain::UserKey;
 use super::plan::Plan;
 use super::{Definitions, Entry, GenerationStatus, Record, stored_state};
 use crate::config::Progress;
+use crate::retention::Base;
 use crate::state::UserState;
 use crate::store::Store;
 use crate::{Error, FeatureSchema, rebuild};
@@ -16,7 +17,7 @@ const STATES_PER_WRITE: usize = 1_000;
 /// Writes between two notes of how far the build has come.
 const WRITES_PER_NOTE: usize = 20;
 
-/// Encoded states.
+/// Encoded records.
 type States = Vec<(UserKey, Vec<u8>)>;
 
 /// What a build goes from and to.
@@ -55,6 +56,7 @@ impl<'a> Build<'a> {
             let users: Vec<UserKey> = users.collect::<Result<_, _>>()?;
             let Some(last) = users.last().copied() else { break };
             let (states, events) = self.states(&users)?;
+            self.store.replace_bases(&self.bases(&users)?)?;
             self.store.replace_states(self.to.generation(), &states)?;
             if let Some(entry) = record.entry_mut(self.to.generation()) {
                 entry.advance(last, users.len() as u64, events);
@@ -87,6 +89,19 @@ impl<'a> Build<'a> {
         Ok((states, events))
     }
 
+    /// The bases of those among some users of whom events were removed, with the new generation.
+    fn bases(&self, users: &[UserKey]) -> Result<States, Error> {
+        let mut bases = Vec::new();
+        for user in users {
+            if let Some(mut base) = Base::of(self.store, *user)? {
+                let between = (self.from.1.as_ref(), self.to);
+                self.plan.extend_base(&mut base, self.store, *user, between)?;
+                bases.push((*user, base.encoded()));
+            }
+        }
+        Ok(bases)
+    }
+
     /// One user's state, and how many events were applied for it.
     fn state(&self, user: UserKey) -> Result<(UserState, u64), Error> {
         let old = match &self.from.1 {
@@ -98,7 +113,7 @@ impl<'a> Build<'a> {
             },
         };
         let Some(old) = old else {
-            let state = rebuild::heal(self.store, self.to.schema(), user)?;
+            let state = rebuild::heal(self.store, self.to, user)?;
             let events = state.watermark();
             return Ok((state, events));
         };
@@ -112,6 +127,9 @@ impl<'a> Build<'a> {
                 self.plan.apply(&mut changed, &stored);
                 events += 1;
             }
+        }
+        if let Some(base) = Base::of(self.store, user)? {
+            self.plan.stand_at(&mut changed, base.sequence);
         }
         Ok((self.plan.finish(user, changed, &old)?, events))
     }

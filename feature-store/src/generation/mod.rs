@@ -134,6 +134,11 @@ impl Generations {
         Arc::clone(&self.live.read().serving)
     }
 
+    /// Whether a new generation is being built from the users' logs.
+    pub(crate) fn is_building(&self) -> bool {
+        self.record.lock().with_status(GenerationStatus::Building).is_some()
+    }
+
     /// Held, on the user's writer, by whoever stores another event log for a user than the old one with more behind it.
     pub(crate) const fn rewriting(&self) -> Rewriting<'_> {
         Rewriting { rewrites: &self.rewrites }

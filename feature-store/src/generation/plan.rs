@@ -5,9 +5,11 @@
 
 use augur_domain::UserKey;
 
-use crate::FeatureSchema;
+use super::Definitions;
+use crate::retention::Base;
 use crate::state::UserState;
-use crate::{DecodeError, Error, StoredEvent};
+use crate::store::Store;
+use crate::{DecodeError, Error, FeatureSchema, StoredEvent, rebuild};
 
 /// The changed aggregates of a user, as of some event of the log.
 #[derive(Debug)]
@@ -68,6 +70,39 @@ impl Plan {
     pub(crate) fn apply(&self, changed: &mut Changed, stored: &StoredEvent) {
         changed.state.take_in(&stored.event, &self.changed);
         changed.sequence = stored.sequence;
+    }
+
+    /// Counts events that were removed as read, up to this place in the log.
+    pub(crate) fn stand_at(&self, changed: &mut Changed, sequence: u64) {
+        changed.sequence = changed.sequence.max(sequence);
+    }
+
+    /// Adds to `base` the state of the new definitions: what is left of its events makes the changed aggregates, the
+    /// others are those under `from`; without, all are made so.
+    pub(crate) fn extend_base(
+        &self,
+        base: &mut Base,
+        store: &dyn Store,
+        user: UserKey,
+        (from, to): (Option<&Definitions>, &Definitions),
+    ) -> Result<(), Error> {
+        let state = match from {
+            None => rebuild::beginning(store, to, user)?.0,
+            Some(from) => {
+                let mut changed = self.start();
+                for record in store.events(user)? {
+                    let record = record?;
+                    if record.sequence > base.sequence {
+                        break;
+                    }
+                    self.apply(&mut changed, &rebuild::decode(record)?);
+                }
+                self.stand_at(&mut changed, base.sequence);
+                self.finish(user, changed, &rebuild::beginning(store, from, user)?.0)?
+            }
+        };
+        base.put_state(to.generation(), rebuild::encoded(&state, to.schema()));
+        Ok(())
     }
 
     /// The whole state: the changed aggregates as they are, the others from the old state, which has seen as many

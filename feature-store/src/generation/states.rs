@@ -38,7 +38,7 @@ impl LiveStates {
                     let generation = definitions.generation().number();
                     tracing::error!(%user, generation, "rebuilding a damaged state from the event log");
                     loaded.healed = true;
-                    Some(rebuild::heal(store, definitions.schema(), user)?)
+                    Some(rebuild::heal(store, definitions, user)?)
                 }
                 Err(error) => return Err(error),
             };
@@ -47,14 +47,9 @@ impl LiveStates {
         Ok(loaded)
     }
 
-    /// The states by the event log alone, in every generation that has or is to have one: for whoever rewrites a
-    /// user's log, see [`super::Generations::rewriting`].
-    pub(crate) fn of_events<'a>(
-        store: &dyn Store,
-        live: &Live,
-        user: UserKey,
-        events: impl Iterator<Item = &'a Event> + Clone,
-    ) -> Result<Self, Error> {
+    /// The states with which the user's log begins (see [`rebuild::beginning`]), in every generation that has or is to
+    /// have one: for whoever rewrites a user's log, see [`super::Generations::rewriting`].
+    pub(crate) fn beginning(store: &dyn Store, live: &Live, user: UserKey) -> Result<Self, Error> {
         let mut states = Vec::new();
         for definitions in live.all() {
             let is_serving = states.is_empty();
@@ -63,13 +58,20 @@ impl LiveStates {
                 states.push(None);
                 continue;
             }
-            let mut state = UserState::new(definitions.schema());
-            for event in events.clone() {
-                state.take_in(event, definitions.schema());
-            }
-            states.push(Some(state));
+            states.push(Some(rebuild::beginning(store, definitions, user)?.0));
         }
         Ok(Self { states, healed: false })
+    }
+
+    /// Takes in what the other states took in, where both are there.
+    pub(crate) fn merge(&mut self, other: &Self, live: &Live) {
+        for ((own, other), definitions) in self.states.iter_mut().zip(&other.states).zip(live.all()) {
+            match (own.as_mut(), other) {
+                (Some(own), Some(other)) => own.merge(other, definitions.schema()),
+                // The builder comes to the person as to one whose log is new.
+                _ => *own = None,
+            }
+        }
     }
 
     fn serving(&self) -> Option<&UserState> {

@@ -4,7 +4,7 @@
 //! log goes on with the events of the other one, and a split one is applied anew. Not here: whether a change is allowed
 //! (`routing`), or when a writer carries it out (`writer`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,9 +15,10 @@ use augur_domain::{Event, Timestamp, UserKey};
 use super::routing::subtree;
 use super::{Change, Identity, Link, Operation, link_of, links_to};
 use crate::generation::{Live, LiveStates};
-use crate::store::{Commit, Counters, Generation, NewEvent, NewLink, Relocation, Store};
+use crate::retention::Base;
+use crate::store::{Commit, Counters, Due, Generation, MovedMark, NewEvent, NewLink, Relocation, Store};
 use crate::writer::{Turn, retraction};
-use crate::{Error, StoredEvent, event_record, exposure, rebuild};
+use crate::{Error, Retention, StoredEvent, event_record, exposure, rebuild};
 
 /// Changes that move logs with more events than this wait for each other, whichever writers carry them out.
 const LARGE_MOVE_EVENTS: u64 = 1_000;
@@ -41,8 +42,9 @@ impl Identity {
         let _decisions = self.decisions.lock_all(&both);
         let _exposures = self.exposure_writes.lock_all(&both);
         self.plan_exposures(operation, &mut plan)?;
-        let Plan { events, states, relocation, counters, moved, .. } = plan;
-        let commit = Commit { shard: turn.shard, events, states, counters };
+        let Plan { events, states, due, relocation, counters, moved, .. } = plan;
+        let due = due.into_iter().collect();
+        let commit = Commit { shard: turn.shard, events, states, due, counters };
         let _rewriting = turn.generations.rewriting();
         self.store.relocate(&commit, &relocation)?;
         for link in &relocation.links {
@@ -72,6 +74,11 @@ impl Identity {
         let visible_since = beyond.map_or(since, |path| path.since.max(since));
         let mut states = LiveStates::load(&*self.store, &plan.live, to)?;
         let had_events = states.watermark() > 0;
+        let removed = Base::of(&*self.store, from)?;
+        let before = states.watermark();
+        if let Some(removed) = &removed {
+            self.plan_base(operation, removed, visible_since, (&mut states, plan))?;
+        }
         // Retractions of events that are left out, and under which id the person has those.
         let mut of_left_out: HashMap<MessageKey, Option<UserKey>> = HashMap::new();
         for record in self.store.events(from)? {
@@ -82,19 +89,27 @@ impl Identity {
                 of_left_out.insert(message_key.of_retraction(), stored.origin);
                 continue;
             }
+            // The person had it, and it was kept long enough.
+            if had_events && self.store.contains_message(to, message_key)? {
+                continue;
+            }
             let seen_from = stored.visible_at().max(visible_since);
             let visible_from = (seen_from > stored.event.event_time).then_some(seen_from);
             let own = Some(stored.origin.unwrap_or(from));
             let origin = of_left_out.get(&message_key).copied().unwrap_or(own);
             let event = Event { user: to, ..stored.event };
-            plan.append(&mut states, &event, (origin, visible_from))?;
+            if removed.as_ref().is_some_and(|removed| stored.sequence <= removed.sequence) {
+                plan.put(&event, before.saturating_add(stored.sequence), (origin, visible_from))?;
+            } else {
+                plan.append(&mut states, &event, (origin, visible_from))?;
+            }
             plan.moved += 1;
         }
-        if !plan.relocation.events.is_empty() {
+        if removed.is_some() || !plan.relocation.events.is_empty() {
             plan.relocation.users.push(from);
             plan.counters.erased_users += 1;
         }
-        if plan.moved > 0 {
+        if removed.is_some() || plan.moved > 0 {
             plan.counters.users += u64::from(!had_events);
             plan.keep(&states, to);
         }
@@ -115,6 +130,50 @@ impl Identity {
             former: Vec::new(),
         };
         plan.relocation.links.push(NewLink { id: link.id, before: None, after: Some((to, link.encoded())) });
+        Ok(())
+    }
+
+    /// Events of the other log are gone: what they made is merged into the person's states, which become the person's
+    /// base. What is left of them takes the places that it had in the other log, behind the person's own.
+    fn plan_base(
+        &self,
+        operation: &Operation,
+        removed: &Base,
+        visible_since: Timestamp,
+        (states, plan): (&mut LiveStates, &mut Plan),
+    ) -> Result<(), Error> {
+        let Operation { from, to, .. } = *operation;
+        let (own, before) = (Base::of(&*self.store, to)?, states.watermark());
+        let mut base = own.unwrap_or_default();
+        for record in self.store.events(to)? {
+            let stored = rebuild::decode(record?)?;
+            base.visible_at = base.visible_at.max(stored.visible_at());
+            if let Some(origin) = stored.origin {
+                base.put_origin(origin);
+            }
+        }
+        for origin in removed.origins.iter().copied().chain([from]) {
+            base.put_origin(origin);
+        }
+        base.removed = base.removed.saturating_add(removed.removed);
+        base.visible_at = base.visible_at.max(removed.visible_at).max(visible_since);
+        let others = LiveStates::beginning(&*self.store, &plan.live, from)?;
+        states.merge(&others, &plan.live);
+        base.sequence = states.watermark();
+        let mut encoded = Vec::new();
+        states.encode(to, &plan.live, &mut encoded);
+        base.states.clear();
+        for (generation, _, record) in encoded {
+            base.put_state(generation, record);
+        }
+        plan.relocation.bases = vec![(from, None), (to, Some(base.encoded()))];
+        // Marks whose events are gone; the others move with theirs, which are written later.
+        for (message_key, sequence) in self.store.marks(from)? {
+            if sequence <= removed.sequence && !self.store.contains_message(to, message_key)? {
+                let sequence = before.saturating_add(sequence);
+                plan.relocation.marks.push(MovedMark { from, to, message_key, sequence });
+            }
+        }
         Ok(())
     }
 
@@ -139,11 +198,15 @@ impl Identity {
         let ids = subtree(id, &links);
         let back: HashSet<UserKey> = ids.iter().copied().collect();
         let links: HashMap<UserKey, Link> = links.into_iter().map(|link| (link.id, link)).collect();
+        let removed = Base::of(&*self.store, from)?.unwrap_or_default();
+        if removed.origins.iter().any(|origin| back.contains(origin)) {
+            return Err(Error::HistoryRemoved { id });
+        }
         let mut moved_on =
             MovedOn { store: &*self.store, person: from, back: &back, links: &links, goes: HashMap::new() };
-        let mut kept = LiveStates::of_events(&*self.store, &plan.live, from, std::iter::empty())?;
+        let mut kept = LiveStates::beginning(&*self.store, &plan.live, from)?;
         let mut moved = LiveStates::load(&*self.store, &plan.live, id)?;
-        for record in self.store.events(from)? {
+        for record in self.store.events_after(from, removed.sequence)? {
             let stored = rebuild::decode(record?)?;
             let message_key = stored.event.message_key;
             let goes = match stored.origin {
@@ -272,6 +335,8 @@ struct Plan {
     live: Arc<Live>,
     events: Vec<NewEvent>,
     states: Vec<(Generation, UserKey, Vec<u8>)>,
+    retention: Retention,
+    due: BTreeSet<Due>,
     relocation: Relocation,
     counters: Counters,
     bytes: usize,
@@ -284,6 +349,8 @@ impl Plan {
             live: turn.generations.live(),
             events: Vec::new(),
             states: Vec::new(),
+            retention: turn.retention.clone(),
+            due: BTreeSet::new(),
             relocation: Relocation::default(),
             counters: turn.counters(),
             bytes: 0,
@@ -299,6 +366,16 @@ impl Plan {
         (origin, visible_from): (Option<UserKey>, Option<Timestamp>),
     ) -> Result<(), Error> {
         states.apply(event, &self.live);
+        self.put(event, states.watermark(), (origin, visible_from))
+    }
+
+    /// At a place in the log that the states have seen.
+    fn put(
+        &mut self,
+        event: &Event,
+        sequence: u64,
+        (origin, visible_from): (Option<UserKey>, Option<Timestamp>),
+    ) -> Result<(), Error> {
         let mut record = Vec::new();
         event_record::encode(event, origin, visible_from, &mut record);
         self.bytes = self.bytes.saturating_add(record.len());
@@ -306,7 +383,8 @@ impl Plan {
             return Err(Error::MoveTooLarge { limit: MAX_MOVED_BYTES });
         }
         let (user, message_key) = (event.user, event.message_key);
-        self.events.push(NewEvent { user, sequence: states.watermark(), message_key, record });
+        self.due.extend(self.retention.days(event).map(|day| Due { day, user }));
+        self.events.push(NewEvent { user, sequence, message_key, record });
         Ok(())
     }
 

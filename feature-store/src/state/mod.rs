@@ -142,6 +142,15 @@ impl UserState {
         }
     }
 
+    /// Counts as applied what is not there any more, up to this place in the log.
+    pub(crate) fn stand_at(&mut self, sequence: u64) {
+        self.watermark = self.watermark.max(sequence);
+        // The record of a state with events has a span; nobody knows the times of those that are gone.
+        if self.watermark > 0 && self.span.is_none() {
+            self.span = Some((Timestamp::from_unix_ms(0), Timestamp::from_unix_ms(0)));
+        }
+    }
+
     /// How many of the user's events have been applied; also the sequence of the last one.
     pub const fn watermark(&self) -> u64 {
         self.watermark

@@ -36,6 +36,9 @@ fn rocksdb_has_no_key_of_an_erased_user_in_any_table() {
     let config = crate::Config::new(dir.path());
     let store = RocksStore::open(&config).unwrap();
     fill(&store, 1, 5);
+    let (base, due) = (Some(b"base".to_vec()), vec![7]);
+    let (events, marks, done) = (vec![1], Vec::new(), Vec::new());
+    store.prune(&Pruning { user: user(1), events, marks, base, done, due }).unwrap();
     store.put_exposures(user(1), b"record").unwrap();
     store.erase(&erasure(1)).unwrap();
     drop(store);
@@ -72,6 +75,7 @@ fn keeps_the_contract<S: Store>(store: &S) {
     erasure_leaves_only_a_tombstone(store);
     erasure_of_many_events_leaves_the_neighbours(store);
     what_moves_between_users_moves_whole(store);
+    what_was_kept_long_enough_goes_in_one_step(store);
     readers_see_whole_commits(store);
     let _ = store.usage();
 }
@@ -112,7 +116,7 @@ fn a_commit_is_all_there(store: &impl Store) {
     let first = (1..=299).map(|sequence| new_event(2, sequence, sequence.min(250) as u8));
     let events = first.chain([new_event(1, 1, 1)]).collect();
     let states = vec![(FIRST, user(2), b"two".to_vec()), (FIRST, user(1), b"one".to_vec())];
-    store.commit(&Commit { shard: 3, events, states, counters }).unwrap();
+    store.commit(&Commit { shard: 3, events, states, counters, due: Vec::new() }).unwrap();
     assert_eq!(store.state(FIRST, user(1)).unwrap().as_deref(), Some(b"one".as_slice()));
     assert!(store.contains_message(user(1), message(1)).unwrap());
     assert!(!store.contains_message(user(1), message(2)).unwrap(), "messages are remembered per user");
@@ -242,7 +246,14 @@ fn fill(store: &impl Store, who: u8, count: u64) {
 
 fn erasure(who: u8) -> Erasure {
     let counters = Counters { events: 7, users: 1, erased_users: 1 };
-    Erasure { user: user(who), tombstone: b"gone".to_vec(), quarantined: Vec::new(), shard: 3, counters }
+    Erasure {
+        user: user(who),
+        tombstone: b"gone".to_vec(),
+        due: vec![7],
+        quarantined: Vec::new(),
+        shard: 3,
+        counters,
+    }
 }
 
 fn writing_the_same_again_changes_nothing(store: &impl Store) {
@@ -384,16 +395,24 @@ fn what_moves_between_users_moves_whole(store: &impl Store) {
     let counters = Counters { events: 3, users: 2, erased_users: 0 };
     let events = vec![new_event(81, 1, 1), new_event(81, 2, 2), new_event(82, 1, 3)];
     let states = vec![(FIRST, user(81), b"from".to_vec()), (FIRST, user(82), b"to".to_vec())];
-    store.commit(&Commit { shard: 8, events, states, counters }).unwrap();
+    store.commit(&Commit { shard: 8, events, states, counters, due: Vec::new() }).unwrap();
     store.put_exposures(user(81), b"shown").unwrap();
 
     let counters = Counters { events: 3, users: 1, erased_users: 0 };
     let events = vec![new_event(82, 2, 1), new_event(82, 3, 2)];
-    let commit = Commit { shard: 8, events, states: vec![(FIRST, user(82), b"both".to_vec())], counters };
+    let commit = Commit {
+        shard: 8,
+        events,
+        states: vec![(FIRST, user(82), b"both".to_vec())],
+        counters,
+        due: Vec::new(),
+    };
     let link =
         |id, record: &[u8]| NewLink { id: user(id), before: None, after: Some((user(82), record.to_vec())) };
     let relocation = Relocation {
         events: vec![(user(81), 1, message(1)), (user(81), 2, message(2))],
+        marks: vec![MovedMark { from: user(81), to: user(82), message_key: message(9), sequence: 9 }],
+        bases: vec![(user(81), None), (user(82), Some(b"base".to_vec()))],
         users: vec![user(81)],
         exposures: vec![(user(81), None), (user(82), Some(b"shown".to_vec()))],
         links: vec![link(83, b"later"), link(81, b"link")],
@@ -407,6 +426,8 @@ fn what_moves_between_users_moves_whole(store: &impl Store) {
         let moved: Vec<u64> = store.events(user(82)).unwrap().map(|event| event.unwrap().sequence).collect();
         assert_eq!(moved, [1, 2, 3]);
         assert_eq!(store.message_sequence(user(82), message(2)).unwrap(), Some(3));
+        assert_eq!(store.message_sequence(user(82), message(9)).unwrap(), Some(9));
+        assert_eq!(store.base(user(82)).unwrap().as_deref(), Some(b"base".as_slice()));
         assert_eq!(store.exposures(user(82)).unwrap().as_deref(), Some(b"shown".as_slice()));
         assert_eq!(store.link(user(81)).unwrap().as_deref(), Some(b"link".as_slice()));
         assert_eq!(store.linked_ids(user(82)).unwrap(), [user(81), user(83)]);
@@ -425,7 +446,7 @@ fn what_moves_between_users_moves_whole(store: &impl Store) {
     };
     let events = vec![new_event(82, 2, 2), new_event(81, 1, 1)];
     let states = vec![(FIRST, user(81), b"from".to_vec())];
-    store.relocate(&Commit { shard: 8, events, states, counters }, &relocation).unwrap();
+    store.relocate(&Commit { shard: 8, events, states, counters, due: Vec::new() }, &relocation).unwrap();
     assert_eq!(store.events(user(82)).unwrap().count(), 2);
     assert_eq!(store.message_sequence(user(82), message(2)).unwrap(), Some(2));
     assert_eq!(store.message_sequence(user(82), message(1)).unwrap(), None);
@@ -442,4 +463,43 @@ fn what_moves_between_users_moves_whole(store: &impl Store) {
     store.remove_tombstone(user(81)).unwrap();
     store.remove_tombstone(user(82)).unwrap();
     assert!(store.counters().unwrap().len() > before.len());
+}
+
+fn what_was_kept_long_enough_goes_in_one_step(store: &impl Store) {
+    fill(store, 90, 3);
+    let due = |day, who| Due { day, user: user(who) };
+    let days = vec![due(9, 90), due(5, 91), due(7, 90), due(5, 90)];
+    store.commit(&Commit { shard: 3, due: days, ..Commit::default() }).unwrap();
+    assert_eq!(store.due(7, 9).unwrap(), [due(5, 90), due(5, 91), due(7, 90)]);
+    assert_eq!((store.due(7, 1).unwrap(), store.due(4, 9).unwrap()), (vec![due(5, 90)], Vec::new()));
+    let first = MessageKey::from_bytes(1_u128.to_be_bytes());
+    let pruning = Pruning {
+        user: user(90),
+        events: vec![1, 2],
+        marks: vec![first],
+        base: Some(b"base".to_vec()),
+        done: vec![5, 7],
+        due: vec![8],
+    };
+    // Twice: the same again changes nothing.
+    for _ in 0..2 {
+        store.prune(&pruning).unwrap();
+        let left: Vec<u64> = store.events(user(90)).unwrap().map(|event| event.unwrap().sequence).collect();
+        assert_eq!((left, store.last_sequence(user(90)).unwrap()), (vec![3], 3));
+        assert_eq!(store.base(user(90)).unwrap().as_deref(), Some(b"base".as_slice()));
+        assert_eq!(store.marks(user(90)).unwrap().len(), 2);
+        assert!(!store.contains_message(user(90), first).unwrap());
+        assert_eq!(store.due(9, 9).unwrap(), [due(5, 91), due(8, 90), due(9, 90)]);
+    }
+    store.replace_bases(&[(user(90), b"other".to_vec())]).unwrap();
+    let view = store.snapshot().unwrap();
+    assert_eq!(view.base(user(90)).unwrap().as_deref(), Some(b"other".as_slice()));
+    store.put_retention(b"progress").unwrap();
+    assert_eq!(store.retention().unwrap().as_deref(), Some(b"progress".as_slice()));
+    store.erase(&Erasure { due: vec![8, 9], ..erasure(90) }).unwrap();
+    assert_eq!((store.base(user(90)).unwrap(), store.due(9, 9).unwrap()), (None, vec![due(5, 91)]));
+    assert_eq!(view.base(user(90)).unwrap().as_deref(), Some(b"other".as_slice()));
+    store.erase(&Erasure { due: vec![5], ..erasure(91) }).unwrap();
+    store.remove_tombstone(user(90)).unwrap();
+    store.remove_tombstone(user(91)).unwrap();
 }

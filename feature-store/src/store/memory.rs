@@ -12,8 +12,8 @@ use augur_domain::ids::MessageKey;
 use parking_lot::RwLock;
 
 use super::{
-    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecord, EventRecords, Generation, NewLink,
-    QuarantineRecord, Read, Relocation, Store, Usage, Users,
+    Cached, Commit, Counters, Due, Erased, Erasure, EventCursor, EventRecord, EventRecords, Generation,
+    MovedMark, NewLink, Pruning, QuarantineRecord, Read, Relocation, Store, Usage, Users,
 };
 use crate::Error;
 
@@ -31,6 +31,8 @@ struct Tables {
     last_quarantined: u64,
     counters: BTreeMap<u32, Counters>,
     generations: Option<Vec<u8>>,
+    retention: Option<Vec<u8>>,
+    due: BTreeSet<Due>,
 }
 
 type UserTable = BTreeMap<UserKey, Arc<Rows>>;
@@ -43,6 +45,7 @@ struct Rows {
     events: BTreeMap<u64, Vec<u8>>,
     /// The sequence of each message.
     messages: BTreeMap<MessageKey, u64>,
+    base: Option<Vec<u8>>,
     exposures: Option<Vec<u8>>,
     tombstone: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
@@ -72,6 +75,7 @@ impl Tables {
         for (generation, user, record) in &commit.states {
             self.put_state(*generation, *user, record);
         }
+        self.due.extend(&commit.due);
         self.counters.insert(commit.shard, commit.counters);
     }
 
@@ -80,6 +84,13 @@ impl Tables {
             let rows = self.rows(*user);
             rows.events.remove(sequence);
             rows.messages.remove(message_key);
+        }
+        for &MovedMark { from, to, message_key, sequence } in &relocation.marks {
+            self.rows(from).messages.remove(&message_key);
+            self.rows(to).messages.insert(message_key, sequence);
+        }
+        for (user, record) in &relocation.bases {
+            self.rows(*user).base.clone_from(record);
         }
         for user in &relocation.users {
             self.rows(*user).states.clear();
@@ -172,6 +183,15 @@ impl<T: UserRows> Read for T {
         Ok(Box::new(self.with(all).into_iter().map(Ok)))
     }
 
+    fn base(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.row(user, |rows| rows.base.clone()))
+    }
+
+    fn marks(&self, user: UserKey) -> Result<Vec<(MessageKey, u64)>, Error> {
+        let marks = self.row(user, |rows| Some(rows.messages.iter().map(|(key, at)| (*key, *at)).collect()));
+        Ok(marks.unwrap_or_default())
+    }
+
     fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.row(user, |rows| rows.exposures.clone()))
     }
@@ -236,6 +256,51 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn prune(&self, pruning: &Pruning) -> Result<(), Error> {
+        let mut tables = self.tables.write();
+        let user = pruning.user;
+        for day in &pruning.done {
+            tables.due.remove(&Due { day: *day, user });
+        }
+        tables.due.extend(pruning.due.iter().map(|day| Due { day: *day, user }));
+        if pruning.events.is_empty() && pruning.marks.is_empty() && pruning.base.is_none() {
+            return Ok(());
+        }
+        let rows = tables.rows(user);
+        for sequence in &pruning.events {
+            rows.events.remove(sequence);
+        }
+        for message_key in &pruning.marks {
+            rows.messages.remove(message_key);
+        }
+        if pruning.base.is_some() {
+            rows.base.clone_from(&pruning.base);
+        }
+        Ok(())
+    }
+
+    fn replace_bases(&self, bases: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
+        let mut tables = self.tables.write();
+        for (user, record) in bases {
+            tables.rows(*user).base = Some(record.clone());
+        }
+        Ok(())
+    }
+
+    fn due(&self, day: u32, limit: usize) -> Result<Vec<Due>, Error> {
+        let tables = self.tables.read();
+        Ok(tables.due.iter().take_while(|due| due.day <= day).take(limit).copied().collect())
+    }
+
+    fn retention(&self) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.tables.read().retention.clone())
+    }
+
+    fn put_retention(&self, record: &[u8]) -> Result<(), Error> {
+        self.tables.write().retention = Some(record.to_vec());
+        Ok(())
+    }
+
     fn erase(&self, erasure: &Erasure) -> Result<Erased, Error> {
         let mut tables = self.tables.write();
         let tombstone = Some(erasure.tombstone.clone());
@@ -244,6 +309,9 @@ impl Store for MemoryStore {
             let of_id = tables.rows(*id);
             of_id.link = None;
             of_id.tombstone = Some(erasure.tombstone.clone());
+        }
+        for day in &erasure.due {
+            tables.due.remove(&Due { day: *day, user: erasure.user });
         }
         tables.counters.insert(erasure.shard, erasure.counters);
         let quarantined = tables.remove_quarantined(&erasure.quarantined);

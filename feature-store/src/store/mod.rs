@@ -1,19 +1,20 @@
 //! What a storage engine must offer, so that everything above it is written once.
 //!
-//! An engine is a [`Store`]. It keeps six tables under a user's key (states by generation, events, dedup marks, exposures, links,
-//! tombstone) and three that belong to nobody (quarantine, counters, generations). Records are opaque bytes; their layouts belong
-//! to `state`, `event_record`, `exposure`, `identity`, `quarantine` and `generation`. What every engine promises:
+//! An engine is a [`Store`]. It keeps seven tables under a user's key (states by generation, events, dedup marks, bases, exposures,
+//! links, tombstone) and four that belong to nobody (quarantine, counters, generations, days on which something is due). Records are opaque bytes; their layouts belong
+//! to `state`, `event_record`, `exposure`, `identity`, `quarantine`, `generation` and `retention`. What every engine promises:
 //!
 //! - **Order.** Events come by user key and then by sequence, users by key.
 //! - **Atomicity.** Each method that writes takes effect whole or not at all, for readers and after a crash.
-//! - **Durability.** [`Store::commit`], [`Store::relocate`], [`Store::erase`],
+//! - **Durability.** [`Store::commit`], [`Store::relocate`], [`Store::prune`], [`Store::erase`],
 //!   [`Store::put_generations`] and [`Store::append_quarantine`] survive the loss of power once they
 //!   return, when the engine was opened so; the other writes do after the next of these or [`Store::flush`].
 //! - **Idempotence.** Writing the same again changes nothing; so does erasing a user of whom nothing is stored.
 //! - **Reads.** A point read sees every write that returned before it began. An iterator shows what was there at its
 //!   start, and a [`Store::snapshot`] what was there at its own, for all tables of all users, whatever is written
 //!   meanwhile. Readers never wait for writers.
-//! - **Erasure.** Nothing under the user's key is left but the tombstone. Ids that were linked to the user get one, too.
+//! - **Erasure.** Nothing under the user's key is left but the tombstone, and until its day the note that something is due.
+//!   Ids that were linked to the user get a tombstone, too.
 //! - **One writer per user.** Callers see to it; the engine need not.
 //!
 //! The suite `contract` holds every engine to this. Not here: features, threads, locks over several calls.
@@ -21,6 +22,7 @@
 #[cfg(test)]
 mod contract;
 mod memory;
+mod pruning;
 mod relocation;
 #[cfg(feature = "rocksdb")]
 mod rocks;
@@ -35,7 +37,8 @@ use augur_domain::ids::MessageKey;
 use augur_domain::{ContentHash, UserKey};
 
 pub use memory::MemoryStore;
-pub use relocation::{NewLink, Relocation};
+pub use pruning::{Due, Pruning};
+pub use relocation::{MovedMark, NewLink, Relocation};
 #[cfg(feature = "rocksdb")]
 pub use rocks::RocksStore;
 
@@ -75,6 +78,8 @@ pub struct Commit {
     pub events: Vec<NewEvent>,
     /// New states, each user once per generation.
     pub states: Vec<(Generation, UserKey, Vec<u8>)>,
+    /// Days on which something of a user becomes due to be removed.
+    pub due: Vec<Due>,
     /// The writer's counters as they are afterwards.
     pub counters: Counters,
 }
@@ -164,6 +169,8 @@ pub struct Erasure {
     pub user: UserKey,
     /// What is left in its place, see [`Read::tombstone`].
     pub tombstone: Vec<u8>,
+    /// Days under which it is noted that something of the user is due.
+    pub due: Vec<u32>,
     /// Numbers of quarantine entries that are about the user.
     pub quarantined: Vec<u64>,
     /// The writer's number and its counters as they are afterwards.
@@ -216,6 +223,10 @@ pub trait Read {
     /// Every user with a state, in key order.
     /// Every user with a state in a generation, in key order, behind `after` if it is given.
     fn users(&self, generation: Generation, after: Option<UserKey>) -> Result<Users<'_>, Error>;
+    /// What stands for the user's events that were removed, encoded.
+    fn base(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error>;
+    /// The user's dedup marks: message keys with the sequences of their events, by key.
+    fn marks(&self, user: UserKey) -> Result<Vec<(MessageKey, u64)>, Error>;
     /// The user's encoded exposures.
     fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error>;
     /// What an erasure left of the user, if there was one.
@@ -245,6 +256,16 @@ pub trait Store: Read + Send + Sync + 'static {
     fn commit(&self, commit: &Commit) -> Result<(), Error>;
     /// Stores a group in one step with what moves between users.
     fn relocate(&self, commit: &Commit, relocation: &Relocation) -> Result<(), Error>;
+    /// Removes what has been kept long enough of one user, in one step with what stands for it.
+    fn prune(&self, pruning: &Pruning) -> Result<(), Error>;
+    /// Overwrites bases outside a commit, before the states that follow them.
+    fn replace_bases(&self, bases: &[(UserKey, Vec<u8>)]) -> Result<(), Error>;
+    /// At most `limit` of what is due on `day` or before, by day and then by user.
+    fn due(&self, day: u32, limit: usize) -> Result<Vec<Due>, Error>;
+    /// How far retention has come, encoded.
+    fn retention(&self) -> Result<Option<Vec<u8>>, Error>;
+    /// Replaces that record.
+    fn put_retention(&self, record: &[u8]) -> Result<(), Error>;
     /// Removes everything of a user, also the links of other ids to this user, and leaves tombstones under the user's key
     /// and under these ids. What was removed can no longer be read, by any snapshot made later; an engine may take
     /// longer to free its space.

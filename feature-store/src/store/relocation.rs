@@ -11,8 +11,12 @@ use augur_domain::ids::MessageKey;
 pub struct Relocation {
     /// Events removed with their dedup marks: user, sequence and message key.
     pub events: Vec<(UserKey, u64, MessageKey)>,
+    /// Dedup marks whose events are gone already.
+    pub marks: Vec<MovedMark>,
     /// Users who have no event left: their states go.
     pub users: Vec<UserKey>,
+    /// Bases as they are afterwards; `None` removes them.
+    pub bases: Vec<(UserKey, Option<Vec<u8>>)>,
     /// Exposures as they are afterwards; `None` removes them.
     pub exposures: Vec<(UserKey, Option<Vec<u8>>)>,
     /// Links as they are afterwards.
@@ -28,4 +32,17 @@ pub struct NewLink {
     pub before: Option<UserKey>,
     /// The person to whom it is linked from now on, with the encoded link.
     pub after: Option<(UserKey, Vec<u8>)>,
+}
+
+/// A dedup mark that outlived its event, moved to another user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MovedMark {
+    /// Under whom it was.
+    pub from: UserKey,
+    /// Under whom it is from now on.
+    pub to: UserKey,
+    /// By what it recognises the message.
+    pub message_key: MessageKey,
+    /// The place that its event would have there.
+    pub sequence: u64,
 }

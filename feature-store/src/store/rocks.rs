@@ -9,15 +9,15 @@ use augur_domain::{ContentHash, UserKey};
 use parking_lot::Mutex;
 use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, WriteBatch, WriteOptions};
 
-use super::rocks_open::{self, EVENTS, EXPOSURES, IDENTITY, MESSAGES, META, TOMBSTONES};
+use super::rocks_open::{self, BASES, DUE, EVENTS, EXPOSURES, IDENTITY, MESSAGES, META, TOMBSTONES};
 use super::rocks_quarantine::{Bounds, QuarantineTable};
 use super::rocks_read::{
-    Reader, RocksSnapshot, StatePlace, corrupted, event_key, failed, link_key, linked_id_key,
+    Reader, RocksSnapshot, StatePlace, corrupted, due_key, event_key, failed, link_key, linked_id_key,
     linked_ids_prefix, message_key,
 };
 use super::{
-    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecords, Generation, NewEvent, NewLink,
-    QuarantineRecord, Read, Relocation, Store, Usage, Users,
+    Cached, Commit, Counters, Due, Erased, Erasure, EventCursor, EventRecords, Generation, MovedMark,
+    NewEvent, NewLink, Pruning, QuarantineRecord, Read, Relocation, Store, Usage, Users,
 };
 use crate::bytes;
 use crate::error::DecodeError;
@@ -26,6 +26,7 @@ use crate::{Config, Error};
 /// Written by versions that know one generation.
 const FEATURE_SET_KEY: &[u8] = b"feature_set";
 const GENERATIONS_KEY: &[u8] = b"generations";
+const RETENTION_KEY: &[u8] = b"retention";
 const COUNTERS_PREFIX: &[u8] = b"counters/";
 const COUNTERS_MAGIC: u8 = b'C';
 /// Version 1 knew no erased users.
@@ -129,6 +130,9 @@ impl RocksStore {
         for (generation, user, record) in &commit.states {
             self.put_state(batch, *generation, *user, record)?;
         }
+        for due in &commit.due {
+            batch.put_cf(self.family(DUE)?, due_key(*due), []);
+        }
         self.put_counters(batch, commit.shard, commit.counters)
     }
 
@@ -138,6 +142,16 @@ impl RocksStore {
         for (user, sequence, key) in &relocation.events {
             batch.delete_cf(events, event_key(*user, *sequence));
             batch.delete_cf(messages, message_key(*user, *key));
+        }
+        for &MovedMark { from, to, message_key: key, sequence } in &relocation.marks {
+            batch.delete_cf(messages, message_key(from, key));
+            batch.put_cf(messages, message_key(to, key), sequence.to_be_bytes());
+        }
+        for (user, record) in &relocation.bases {
+            match record {
+                Some(record) => batch.put_cf(self.family(BASES)?, user.as_bytes(), record),
+                None => batch.delete_cf(self.family(BASES)?, user.as_bytes()),
+            }
         }
         for user in &relocation.users {
             self.remove_states(batch, *user)?;
@@ -211,6 +225,14 @@ impl Read for RocksStore {
         self.reader().users(generation, after)
     }
 
+    fn base(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.reader().base(user)
+    }
+
+    fn marks(&self, user: UserKey) -> Result<Vec<(MessageKey, u64)>, Error> {
+        self.reader().marks(user)
+    }
+
     fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.reader().exposures(user)
     }
@@ -263,6 +285,49 @@ impl Store for RocksStore {
         self.write(batch, self.sync, "moving events between users")
     }
 
+    fn prune(&self, pruning: &Pruning) -> Result<(), Error> {
+        let (user, mut batch) = (pruning.user, WriteBatch::default());
+        let (events, messages, due) = (self.family(EVENTS)?, self.family(MESSAGES)?, self.family(DUE)?);
+        for sequence in &pruning.events {
+            batch.delete_cf(events, event_key(user, *sequence));
+        }
+        for key in &pruning.marks {
+            batch.delete_cf(messages, message_key(user, *key));
+        }
+        if let Some(record) = &pruning.base {
+            batch.put_cf(self.family(BASES)?, user.as_bytes(), record);
+        }
+        for day in &pruning.done {
+            batch.delete_cf(due, due_key(Due { day: *day, user }));
+        }
+        for day in &pruning.due {
+            batch.put_cf(due, due_key(Due { day: *day, user }), []);
+        }
+        self.write(batch, self.sync, "removing old events")
+    }
+
+    fn replace_bases(&self, bases: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
+        let mut batch = WriteBatch::default();
+        for (user, record) in bases {
+            batch.put_cf(self.family(BASES)?, user.as_bytes(), record);
+        }
+        self.write(batch, false, "replacing bases")
+    }
+
+    fn due(&self, day: u32, limit: usize) -> Result<Vec<Due>, Error> {
+        self.reader().due(day, limit)
+    }
+
+    fn retention(&self) -> Result<Option<Vec<u8>>, Error> {
+        self.reader().get(META, RETENTION_KEY, "reading how far retention is")
+    }
+
+    fn put_retention(&self, record: &[u8]) -> Result<(), Error> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(META)?, RETENTION_KEY, record);
+        self.write(batch, self.sync, "writing how far retention is")
+    }
+
     fn erase(&self, erasure: &Erasure) -> Result<Erased, Error> {
         let user = erasure.user.as_bytes();
         let mut batch = WriteBatch::default();
@@ -274,6 +339,10 @@ impl Store for RocksStore {
             quarantined: 0,
             links: 0,
         };
+        batch.delete_cf(self.family(BASES)?, user);
+        for day in &erasure.due {
+            batch.delete_cf(self.family(DUE)?, due_key(Due { day: *day, user: erasure.user }));
+        }
         let ids = self.linked_ids(erasure.user)?;
         for id in &ids {
             batch.delete_cf(self.family(IDENTITY)?, link_key(*id));

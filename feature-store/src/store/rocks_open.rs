@@ -13,7 +13,7 @@ use rocksdb::{
 use crate::{Config, Error};
 
 /// The directory's format. Raise it with any change that an older version would misread.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 pub(super) const FORMAT_KEY: &[u8] = b"format";
 
 /// Latest state per user, of the first generation.
@@ -24,6 +24,10 @@ pub(super) const LATER_STATES: &str = "later_states";
 pub(super) const EVENTS: &str = "events";
 /// Which messages of a user were stored.
 pub(super) const MESSAGES: &str = "messages";
+/// What stands for removed events, by user.
+pub(super) const BASES: &str = "bases";
+/// On which day something of which user is due.
+pub(super) const DUE: &str = "due";
 /// What users were given.
 pub(super) const EXPOSURES: &str = "exposures";
 /// Events set aside.
@@ -36,8 +40,8 @@ pub(super) const IDENTITY: &str = "identity";
 pub(super) const META: &str = "meta";
 
 /// Every table; each has a column family of its name.
-pub(super) const TABLES: [&str; 9] =
-    [STATES, LATER_STATES, EVENTS, MESSAGES, EXPOSURES, QUARANTINE, TOMBSTONES, IDENTITY, META];
+pub(super) const TABLES: [&str; 11] =
+    [STATES, LATER_STATES, EVENTS, MESSAGES, BASES, DUE, EXPOSURES, QUARANTINE, TOMBSTONES, IDENTITY, META];
 /// The engine's own family, which stays empty.
 const DEFAULT_FAMILY: &str = "default";
 /// Open files cost memory outside the block cache.

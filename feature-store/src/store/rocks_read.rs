@@ -8,8 +8,10 @@ use rocksdb::{
     ColumnFamily, DB, DBRawIterator, Direction, ErrorKind, IteratorMode, ReadOptions, ReadTier, Snapshot,
 };
 
-use super::rocks_open::{EVENTS, EXPOSURES, IDENTITY, LATER_STATES, MESSAGES, STATES, TOMBSTONES};
-use super::{Cached, EventCursor, EventRecord, EventRecords, Generation, Read, Users};
+use super::rocks_open::{
+    BASES, DUE, EVENTS, EXPOSURES, IDENTITY, LATER_STATES, MESSAGES, STATES, TOMBSTONES,
+};
+use super::{Cached, Due, EventCursor, EventRecord, EventRecords, Generation, Read, Users};
 use crate::Error;
 use crate::error::DecodeError;
 
@@ -77,6 +79,15 @@ pub(super) fn event_key(user: UserKey, sequence: u64) -> [u8; 24] {
     let (head, tail) = key.split_at_mut(UserKey::LEN);
     head.copy_from_slice(user.as_bytes());
     tail.copy_from_slice(&sequence.to_be_bytes());
+    key
+}
+
+/// Days ascend as keys do.
+pub(super) fn due_key(due: Due) -> [u8; 20] {
+    let mut key = [0; 20];
+    let (head, tail) = key.split_at_mut(4);
+    head.copy_from_slice(&due.day.to_be_bytes());
+    tail.copy_from_slice(due.user.as_bytes());
     key
 }
 
@@ -279,6 +290,35 @@ impl<'a> Reader<'a> {
         Ok(Box::new(users.skip_while(move |user| user.as_ref().is_ok_and(|user| Some(*user) == after))))
     }
 
+    pub(super) fn base(self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.get(BASES, user.as_bytes(), "reading a base")
+    }
+
+    pub(super) fn marks(self, user: UserKey) -> Result<Vec<(MessageKey, u64)>, Error> {
+        let marks = self.scan(MESSAGES, user.as_bytes(), "listing dedup marks")?.map(|entry| {
+            let (key, sequence) = entry?;
+            let key = key.last_chunk().ok_or_else(|| corrupted("dedup mark", "key"))?;
+            let sequence = sequence.as_ref().try_into().map_err(|_| corrupted("dedup mark", "sequence"))?;
+            Ok((MessageKey::from_bytes(*key), u64::from_be_bytes(sequence)))
+        });
+        marks.collect()
+    }
+
+    pub(super) fn due(self, day: u32, limit: usize) -> Result<Vec<Due>, Error> {
+        let mut due = Vec::new();
+        for entry in self.scan(DUE, &[], "listing what is due")?.take(limit) {
+            let (key, _) = entry?;
+            let (day_of, user) = key.split_first_chunk().ok_or_else(|| corrupted("days", "key"))?;
+            let user = user.try_into().map_err(|_| corrupted("days", "key"))?;
+            let next = Due { day: u32::from_be_bytes(*day_of), user: UserKey::from_bytes(user) };
+            if next.day > day {
+                break;
+            }
+            due.push(next);
+        }
+        Ok(due)
+    }
+
     pub(super) fn exposures(self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.get(EXPOSURES, user.as_bytes(), "reading exposures")
     }
@@ -345,6 +385,14 @@ impl Read for RocksSnapshot<'_> {
 
     fn users(&self, generation: Generation, after: Option<UserKey>) -> Result<Users<'_>, Error> {
         self.reader().users(generation, after)
+    }
+
+    fn base(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.reader().base(user)
+    }
+
+    fn marks(&self, user: UserKey) -> Result<Vec<(MessageKey, u64)>, Error> {
+        self.reader().marks(user)
     }
 
     fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {

@@ -30,7 +30,7 @@ const MAX_SCHEMA_VERSION: u32 = 1_000_000;
 
 const ROOT_KEYS: [&str; 3] = ["version", "policy", "event"];
 const POLICY_KEYS: [&str; 3] = ["unknown_events", "unknown_properties", "sensitive"];
-const EVENT_KEYS: [&str; 8] = [
+const EVENT_KEYS: [&str; 9] = [
     "name",
     "description",
     "aliases",
@@ -38,6 +38,7 @@ const EVENT_KEYS: [&str; 8] = [
     "deprecated",
     "replaced_by",
     "retractable",
+    "retention",
     "property",
 ];
 const PROPERTY_KEYS: [&str; 13] = [
@@ -137,6 +138,7 @@ fn read_event(mut fields: Fields<'_, '_, '_>) -> Option<DeclaredEvent> {
         deprecated,
         replaced_by,
         retractable: fields.boolean("retractable"),
+        retention: fields.text("retention", MAX_UNIT_BYTES).into(),
         properties: Vec::new(),
         name: name.clone().unwrap_or_default(),
     };

@@ -65,6 +65,8 @@ pub struct DeclaredEvent {
     pub replaced_by: Option<Arc<str>>,
     /// Whether it may be taken back.
     pub retractable: bool,
+    /// How long it is kept: a class of the configuration or a length of time; empty as any other event.
+    pub retention: Arc<str>,
     /// By name, ascending.
     pub properties: Vec<Property>,
 }

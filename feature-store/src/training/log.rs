@@ -96,9 +96,12 @@ pub(super) struct UserLog {
 }
 
 impl UserLog {
-    /// Reads the user's log, all of it when it is longer than a block.
-    pub(super) fn open(log: &mut EventLog<'_>, user: UserKey) -> Result<Self, Error> {
-        log.advance_to(user)?;
+    /// Reads the user's log behind `after`, all of it when it is longer than a block.
+    pub(super) fn open(log: &mut EventLog<'_>, user: UserKey, after: u64) -> Result<Self, Error> {
+        match after {
+            0 => log.advance_to(user)?,
+            _ => log.seek(user, after.saturating_add(1))?,
+        }
         let mut this =
             Self { user, blocks: Vec::new(), loaded: 0, events: Vec::new(), visible_from: Vec::new() };
         let mut events = log.block(user)?;

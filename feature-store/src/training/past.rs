@@ -28,8 +28,9 @@ pub(super) struct Past {
 }
 
 impl Past {
-    pub(super) fn open(log: UserLog, schema: &FeatureSchema) -> Self {
-        Self { log, state: UserState::new(schema), place: Place::default() }
+    /// From the state that the events before the log made.
+    pub(super) fn open(log: UserLog, state: UserState) -> Self {
+        Self { log, state, place: Place::default() }
     }
 
     /// The features of the first of `instants`, at least one of them. Instants ascend, from call to call too. An

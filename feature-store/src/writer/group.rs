@@ -3,7 +3,7 @@
 //!
 //! Not here: queues, threads or the write itself.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use augur_domain::event::EventOutcome;
@@ -14,8 +14,8 @@ use super::request::Queued;
 use super::retraction::{self, Retraction};
 use crate::generation::{Live, LiveStates};
 use crate::identity::{Identity, Path};
-use crate::store::{Commit, Counters, NewEvent, Store};
-use crate::{Error, StoredEvent, event_record};
+use crate::store::{Commit, Counters, Due, NewEvent, Store};
+use crate::{Error, Retention, StoredEvent, event_record};
 
 pub(super) struct Group<'a> {
     store: &'a dyn Store,
@@ -32,6 +32,9 @@ pub(super) struct Group<'a> {
     /// Stored events that requests of this group take back.
     originals: HashMap<(UserKey, MessageKey), StoredEvent>,
     retractable: Option<&'a [Arc<str>]>,
+    retention: &'a Retention,
+    /// When something of the events is to be removed.
+    due: BTreeSet<Due>,
 }
 
 struct Loaded {
@@ -43,7 +46,12 @@ struct Loaded {
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn new(store: &'a dyn Store, live: &'a Live, identity: &'a Identity) -> Self {
+    pub(super) fn new(
+        store: &'a dyn Store,
+        live: &'a Live,
+        identity: &'a Identity,
+        retention: &'a Retention,
+    ) -> Self {
         let (users, seen) = (HashMap::new(), HashSet::new());
         Self {
             store,
@@ -57,6 +65,8 @@ impl<'a> Group<'a> {
             suppressed: 0,
             originals: HashMap::new(),
             retractable: None,
+            retention,
+            due: BTreeSet::new(),
         }
     }
 
@@ -164,6 +174,7 @@ impl<'a> Group<'a> {
             let mut record = Vec::with_capacity(event_record::approximate_bytes(event));
             event_record::encode(event, origin, visible_from, &mut record);
             let (user, message_key) = (event.user, event.message_key);
+            self.due.extend(self.retention.days(event).map(|day| Due { day, user }));
             self.events.push(NewEvent { user, sequence: loaded.states.watermark(), message_key, record });
         }
     }
@@ -202,6 +213,7 @@ impl<'a> Group<'a> {
         }
         // Maps have no order; files should not depend on chance.
         states.sort_unstable_by_key(|(generation, user, _)| (*generation, *user));
-        Some(Commit { shard, events: self.events, states, counters })
+        let due = self.due.into_iter().collect();
+        Some(Commit { shard, events: self.events, states, due, counters })
     }
 }

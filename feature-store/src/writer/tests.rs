@@ -8,8 +8,8 @@ use augur_domain::{Event, Value};
 
 use super::*;
 use crate::store::{
-    Cached, Commit, Erased, Erasure, EventCursor, EventRecords, Generation, MemoryStore, NewEvent,
-    QuarantineRecord, Read, Relocation, Usage, Users,
+    Cached, Commit, Due, Erased, Erasure, EventCursor, EventRecords, Generation, MemoryStore, NewEvent,
+    Pruning, QuarantineRecord, Read, Relocation, Usage, Users,
 };
 use crate::testing::{event, schema, user};
 use crate::{FeatureStore, Verdict};
@@ -46,6 +46,12 @@ impl Read for Faulty {
     }
     fn users(&self, generation: Generation, after: Option<UserKey>) -> Result<Users<'_>, Error> {
         self.inner.users(generation, after)
+    }
+    fn base(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.base(user)
+    }
+    fn marks(&self, user: UserKey) -> Result<Vec<(MessageKey, u64)>, Error> {
+        self.inner.marks(user)
     }
     fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.inner.exposures(user)
@@ -94,6 +100,21 @@ impl Store for Faulty {
         self.inner.relocate(commit, relocation)?;
         assert!(!self.panics.load(Ordering::SeqCst), "on purpose");
         Ok(())
+    }
+    fn prune(&self, pruning: &Pruning) -> Result<(), Error> {
+        self.inner.prune(pruning)
+    }
+    fn replace_bases(&self, bases: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
+        self.inner.replace_bases(bases)
+    }
+    fn due(&self, day: u32, limit: usize) -> Result<Vec<Due>, Error> {
+        self.inner.due(day, limit)
+    }
+    fn retention(&self) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.retention()
+    }
+    fn put_retention(&self, record: &[u8]) -> Result<(), Error> {
+        self.inner.put_retention(record)
     }
     fn erase(&self, erasure: &Erasure) -> Result<Erased, Error> {
         self.inner.erase(erasure)

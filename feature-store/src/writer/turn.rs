@@ -6,9 +6,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Tally, panic_message};
-use crate::Error;
 use crate::generation::Generations;
 use crate::store::{Counters, Store};
+use crate::{Error, Retention};
 
 /// Turns that may wait in one shard's queue.
 pub(super) const MAX_WAITING_TURNS: usize = 1_000;
@@ -17,6 +17,7 @@ pub(super) const MAX_WAITING_TURNS: usize = 1_000;
 pub(crate) struct Turn<'a> {
     pub(crate) store: &'a dyn Store,
     pub(crate) generations: &'a Generations,
+    pub(crate) retention: &'a Retention,
     pub(crate) shard: u32,
     pub(super) counters: &'a mut Counters,
     pub(super) tally: &'a Tally,

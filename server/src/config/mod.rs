@@ -33,6 +33,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// `[identity]`
     pub identity: Identity,
+    /// How long events are kept.
+    pub retention: Retention,
     /// `[decision_log]`
     pub decision_log: DecisionLog,
     /// `[telemetry]`
@@ -136,6 +138,19 @@ pub struct Identity {
     pub cached_ids: usize,
 }
 
+/// How long events are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// Events of no class, in milliseconds; `None` for good.
+    pub events_ms: Option<i64>,
+    /// Classes that `events.toml` may name, with their lengths; ascending.
+    pub classes: Vec<(String, Option<i64>)>,
+    /// How long a message is recognised when it is sent again, in milliseconds; `None` for good.
+    pub dedup_marks_ms: Option<i64>,
+    /// Most users looked at per second.
+    pub sweep_users_per_second: u32,
+}
+
 /// How decisions are recorded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecisionLog {
@@ -228,6 +243,12 @@ impl Default for Config {
                 max_links_per_person: 100,
                 max_merge_events: 100_000,
                 cached_ids: 200_000,
+            },
+            retention: Retention {
+                events_ms: None,
+                classes: Vec::new(),
+                dedup_marks_ms: None,
+                sweep_users_per_second: 100,
             },
             decision_log: DecisionLog {
                 segment_bytes: 64 << 20,

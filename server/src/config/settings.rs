@@ -12,15 +12,15 @@ use augur_decision_log::Durability;
 use augur_domain::Diagnostic;
 use augur_domain::event::MAX_BATCH_EVENTS;
 use augur_domain::event_name;
-use augur_domain::time::parse_duration_ms;
-use augur_feature_store::SharedDevice;
+use augur_domain::time::{DAY_MS, format_duration_ms, parse_duration_ms};
+use augur_feature_store::{Retention, SharedDevice};
 use toml::de::{DeTable, DeValue};
 
 use super::{Config, LogFormat, OnUnavailable};
 use crate::suggest::did_you_mean;
 
 /// Sections and their keys, in the order of the shipped file.
-pub(super) const SECTIONS: [(&str, &[&str]); 7] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 8] = [
     (
         "server",
         &[
@@ -68,6 +68,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 7] = [
         ],
     ),
     ("identity", &["link_on", "shared_device", "max_links_per_person", "max_merge_events", "cached_ids"]),
+    ("retention", &["events", "classes", "dedup_marks", "sweep_users_per_second"]),
     ("decision_log", &["segment_bytes", "queue_bytes", "sync_interval", "durability", "on_unavailable"]),
     ("telemetry", &["log_level", "log_format", "otlp_endpoint", "otlp_sample_ratio"]),
 ];
@@ -184,6 +185,7 @@ fn set(
         "features" => set_features(&mut config.features, value),
         "ingest" => set_ingest(&mut config.ingest, key, value),
         "identity" => set_identity(&mut config.identity, key, value),
+        "retention" => set_retention(&mut config.retention, key, value),
         "decision_log" => set_decision_log(&mut config.decision_log, key, value),
         _ => set_telemetry(&mut config.telemetry, key, value),
     }
@@ -273,6 +275,46 @@ fn set_identity(identity: &mut super::Identity, key: &str, value: &Written<'_>) 
         _ => identity.cached_ids = value.size(1, 1_000_000_000)?,
     }
     Ok(())
+}
+
+fn set_retention(retention: &mut super::Retention, key: &str, value: &Written<'_>) -> Result<(), Problem> {
+    // An empty text is for good, as is the word in a class.
+    let length_ms = || match value.text {
+        "" => Ok(None),
+        _ => value.length_ms(DAY_MS, "400d").map(Some),
+    };
+    match key {
+        "events" => retention.events_ms = length_ms()?,
+        "classes" => retention.classes = classes(value)?,
+        "dedup_marks" => retention.dedup_marks_ms = length_ms()?,
+        _ => {
+            let users = value.whole(1, u64::from(Retention::MAX_USERS_PER_SWEEP))?;
+            retention.sweep_users_per_second = u32::try_from(users).unwrap_or(Retention::MAX_USERS_PER_SWEEP);
+        }
+    }
+    Ok(())
+}
+
+fn classes(value: &Written<'_>) -> Result<Vec<(String, Option<i64>)>, Problem> {
+    const EXPECTED: &str = "classes with their lengths from `1d` to `400d` or `forever`, in quotes, like `\"short=30d, audit=forever\"`";
+    let mut classes = Vec::new();
+    for part in value.text(EXPECTED)?.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (name, length) = part.split_once('=').unwrap_or((part, ""));
+        let length_ms = match length.trim() {
+            "forever" => None,
+            length => {
+                let length_ms = parse_duration_ms(length).ok().filter(|ms| *ms >= DAY_MS);
+                Some(length_ms.ok_or_else(|| value.problem("a list of classes", EXPECTED))?)
+            }
+        };
+        let name = name.trim().to_owned();
+        if name.is_empty() || classes.iter().any(|(known, _)| *known == name) {
+            return Err(value.problem("a list of classes", EXPECTED));
+        }
+        classes.push((name, length_ms));
+    }
+    classes.sort_unstable();
+    Ok(classes)
 }
 
 fn set_decision_log(log: &mut super::DecisionLog, key: &str, value: &Written<'_>) -> Result<(), Problem> {
@@ -457,6 +499,35 @@ impl Reading<'_> {
         self.places.get(&key).cloned().unwrap_or(Place::Offset(0))
     }
 
+    /// A message must be recognised for as long as it is taken, and its event must not go before its mark.
+    fn check_retention(&mut self) {
+        let (retention, ingest) = (&self.config.retention, &self.config.ingest);
+        let Some(marks_ms) = retention.dedup_marks_ms else { return };
+        let taken_ms = ingest.max_lateness_ms.saturating_add(ingest.max_future_skew_ms);
+        let classes = retention.classes.iter().filter_map(|(_, length_ms)| *length_ms);
+        let least_ms = classes.chain(retention.events_ms).min().unwrap_or(i64::MAX);
+        let marks = format_duration_ms(marks_ms);
+        let problem = if marks_ms < taken_ms {
+            Problem {
+                message: format!("`dedup_marks` is {marks}, but late events are taken for longer"),
+                expected: format!(
+                    "at least {}, as long as late events are taken",
+                    format_duration_ms(taken_ms)
+                ),
+                hint: "or a smaller `max_lateness` in [ingest]".to_owned(),
+            }
+        } else if marks_ms > least_ms {
+            Problem {
+                message: format!("`dedup_marks` is {marks}, but some events are kept for less"),
+                expected: format!("at most {}, as long as every event is kept", format_duration_ms(least_ms)),
+                hint: String::new(),
+            }
+        } else {
+            return;
+        };
+        self.complain(&self.place("retention", "dedup_marks"), problem);
+    }
+
     /// What no single key can tell.
     fn check(&mut self) {
         let server = self.config.server.clone();
@@ -493,6 +564,7 @@ impl Reading<'_> {
             };
             self.complain(&place, problem);
         }
+        self.check_retention();
         if server.http_listen == Some(server.listen) && server.listen.port() != 0 {
             let problem = Problem {
                 message: format!("`http_listen` is {}, the same as `listen`", server.listen),

@@ -122,6 +122,16 @@ fn every_mistake_is_told_with_place_value_and_expectation() {
         ("[ingest]\nshards = 257\n", &["from 1 to 256"]),
         ("[ingest]\nmax_lateness = \"500d\"\n", &["`500d` is not a length of time", "up to `400d`"]),
         (
+            "[retention]\ndedup_marks = \"30d\"\n",
+            &["2:15: `dedup_marks` is 30d, but late events", "a smaller `max_lateness`"],
+        ),
+        (
+            "[ingest]\nmax_lateness = \"7d\"\n[retention]\nevents = \"10d\"\ndedup_marks = \"30d\"\n",
+            &["5:15: `dedup_marks` is 30d, but some events", "at most 10d"],
+        ),
+        ("[retention]\nclasses = \"short\"\n", &["`short` is not a list of classes"]),
+        ("[retention]\nevents = \"1h\"\n", &["`1h` is not in range for `events`"]),
+        (
             "[decision_log]\ndurability = \"sync\"\n",
             &["`sync` is not a choice here for `durability`", "did you mean `synced`?"],
         ),

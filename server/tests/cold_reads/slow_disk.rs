@@ -8,8 +8,8 @@ use augur_domain::UserKey;
 use augur_domain::ids::MessageKey;
 use augur_feature_store::Error;
 use augur_feature_store::store::{
-    Cached, Commit, Counters, Erased, Erasure, EventCursor, EventRecords, Generation, MemoryStore,
-    QuarantineRecord, Read, Relocation, Store, Usage, Users,
+    Cached, Commit, Counters, Due, Erased, Erasure, EventCursor, EventRecords, Generation, MemoryStore,
+    Pruning, QuarantineRecord, Read, Relocation, Store, Usage, Users,
 };
 use parking_lot::{Condvar, Mutex};
 
@@ -96,6 +96,12 @@ impl Read for SlowDisk {
     fn users(&self, generation: Generation, after: Option<UserKey>) -> Result<Users<'_>, Error> {
         self.inner.users(generation, after)
     }
+    fn base(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.base(user)
+    }
+    fn marks(&self, user: UserKey) -> Result<Vec<(MessageKey, u64)>, Error> {
+        self.inner.marks(user)
+    }
     fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.fetch(Table::Exposures, user);
         self.inner.exposures(user)
@@ -134,6 +140,21 @@ impl Store for SlowDisk {
     }
     fn relocate(&self, commit: &Commit, relocation: &Relocation) -> Result<(), Error> {
         self.inner.relocate(commit, relocation)
+    }
+    fn prune(&self, pruning: &Pruning) -> Result<(), Error> {
+        self.inner.prune(pruning)
+    }
+    fn replace_bases(&self, bases: &[(UserKey, Vec<u8>)]) -> Result<(), Error> {
+        self.inner.replace_bases(bases)
+    }
+    fn due(&self, day: u32, limit: usize) -> Result<Vec<Due>, Error> {
+        self.inner.due(day, limit)
+    }
+    fn retention(&self) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.retention()
+    }
+    fn put_retention(&self, record: &[u8]) -> Result<(), Error> {
+        self.inner.put_retention(record)
     }
     fn erase(&self, erasure: &Erasure) -> Result<Erased, Error> {
         self.inner.erase(erasure)

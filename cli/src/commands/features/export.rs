@@ -73,6 +73,8 @@ pub(crate) struct Args {
 #[derive(Debug, Serialize)]
 struct Exported {
     rows: u64,
+    /// Rows at instants before the user's events are complete.
+    rows_before_history: u64,
     bytes: u64,
     out: PathBuf,
     feature_set: String,
@@ -97,6 +99,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
     let seconds = started.elapsed().as_secs_f64();
     let report = Exported {
         rows: written.rows,
+        rows_before_history: written.rows_before_history,
         bytes: written.bytes,
         out: args.out.clone(),
         feature_set,
@@ -106,7 +109,12 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
     output.report(&report, |report| {
         let (rows, bytes) = (grouped(report.rows), grouped(report.bytes));
         let rate = rounded(report.rows_per_second);
-        format!("{rows} rows, {bytes} bytes in {}; {rate} rows per second", report.out.display())
+        let out = report.out.display();
+        let told = format!("{rows} rows, {bytes} bytes in {out}; {rate} rows per second");
+        match report.rows_before_history {
+            0 => told,
+            early => format!("{told}; {} lie before the history that is kept begins", grouped(early)),
+        }
     })?;
     Ok(Outcome::Fine)
 }
