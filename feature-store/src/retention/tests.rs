@@ -238,7 +238,7 @@ fn links_carry_what_is_gone_and_are_undone_while_nothing_is() {
     assert_eq!(sweep_all(&store, at(4 * DAY_MS)), 3);
     let claim = IdentityClaim { id: user(2), by: ClaimedBy::Device };
     for it in [&store, &kept] {
-        it.link(user(1), claim.clone(), at(4 * DAY_MS)).unwrap();
+        it.link(user(1), claim, at(4 * DAY_MS)).unwrap();
         send(it, &late);
     }
     let now = at(5 * DAY_MS);
