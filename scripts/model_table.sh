@@ -32,11 +32,10 @@ row() {
         start=$(date +%s.%N)
         "$augur" --json train --table "$data/$file" --label label "$@" --family "$family" |
             python3 -c '
-import json, sys
+import json, sys, time
 name, family, start = sys.argv[1:]
-import time
-seconds = time.time() - float(start)
 test = json.load(sys.stdin)["splits"]["test"]
+seconds = time.time() - float(start)
 figures = [test[key] for key in ("roc_auc", "pr_auc", "log_loss", "brier", "ece")]
 print("|", " | ".join([name, family] + [f"{figure:.4f}" for figure in figures] + [f"{seconds:.1f}"]), "|")
 ' "$name" "$family" "$start"

@@ -52,7 +52,7 @@ pub(crate) struct Args {
     /// Which column of the labels is which field.
     #[arg(long, value_name = "FIELD=COLUMN")]
     map: Vec<String>,
-    /// What a request told of a name that the definitions declare in [context], by which column; may be repeated.
+    /// What a request told of a name that the definitions declare in `[context]`, by which column; may be repeated.
     #[arg(long, value_name = "NAME=COLUMN", conflicts_with = "everybody_at")]
     context: Vec<String>,
     /// The Parquet file to write; replaced only when all went well.
