@@ -2,8 +2,8 @@
 //! Retail) and a click stream (JData).
 //!
 //! The data is not part of the repository. `AUGUR_DATA` names its folder; without it, `../shared/data` beside the
-//! workspace is tried; when neither is there, these tests say so and pass. Every eighth user is compared, and everybody
-//! with `AUGUR_GOLDEN=all`. Not here: models, or the same through the binary (`cli/tests/golden_values.rs`).
+//! workspace is tried; when neither is there, these tests say so and pass. Not here: models, or the same through the
+//! binary (`cli/tests/golden_values.rs`).
 
 #![expect(
     clippy::unwrap_used,
@@ -42,12 +42,6 @@ fn open(path: &Path) -> Reader {
     csv::Reader::from_reader(flate2::read::GzDecoder::new(File::open(path).unwrap()))
 }
 
-/// Whether a user is among those compared.
-fn is_compared(id: &str) -> bool {
-    std::env::var_os("AUGUR_GOLDEN").is_some_and(|wanted| wanted == "all")
-        || id.parse::<u64>().unwrap() % 8 == 0
-}
-
 fn user(id: &str) -> UserKey {
     let id: u128 = id.parse().unwrap();
     UserKey::from_bytes(id.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes())
@@ -84,7 +78,7 @@ fn events(path: &Path) -> Vec<Event> {
             properties: item.into_iter().chain(value).collect(),
         }
     };
-    rows.filter(|(_, row)| is_compared(&row[id])).map(event).collect()
+    rows.map(event).collect()
 }
 
 fn store_with(definitions: &str, events: Vec<Event>) -> FeatureStore {
@@ -169,7 +163,7 @@ fn golden(task: &Path) -> Golden {
     let mut reader = open(task);
     let headers: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
     let inclusive = headers[1] == "ts_ms";
-    let rows = reader.records().map(Result::unwrap).filter(|row| is_compared(&row[0]));
+    let rows = reader.records().map(Result::unwrap);
     let rows: Vec<csv::StringRecord> = rows.collect();
     let labels =
         rows.iter().map(|row| Label { user: user(&row[0]), at: at(&row[1]), outcome: None }).collect();
