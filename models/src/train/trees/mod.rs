@@ -3,9 +3,8 @@
 //! one twice.
 //!
 //! Why our own grower: linfa's trees keep only the modal label of a leaf, so they have no probabilities, and look at
-//! every row again for every split (13 s for a tree of depth 12 on 40 000 rows of 20 columns); it has no boosting. The
-//! Rust boosting libraries of today need a nightly compiler or have not been released for years. Not here: calibration,
-//! the report, the artifact.
+//! every row again for every split; it has no boosting, and `perpetual` 2.1 needs a nightly compiler. Not here:
+//! calibration, the report, the artifact.
 
 mod bins;
 mod boost;
