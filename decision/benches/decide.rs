@@ -60,6 +60,7 @@ impl ModelSource for Published {
             scale: 3.0,
             weight: if index.is_multiple_of(3) { -0.2 } else { 0.3 },
             imputation: 1.0,
+            clip: None,
             missing_weight: 0.1,
             definition: None,
         };
@@ -81,6 +82,7 @@ impl ModelSource for Published {
                 code_version: "bench".to_owned(),
             },
             report: String::new(),
+            reference: None,
         })
         .map_err(|error| error.to_string())?;
         let scorer = Scorer::new(&artifact, features).map_err(|error| error.to_string())?;

@@ -39,6 +39,7 @@ fn artifact(transform: Transform) -> Artifact {
         scale: 1.0 + index as f64,
         weight: 0.1 - index as f64 * 0.01,
         imputation: 0.0,
+        clip: None,
         missing_weight: 0.2,
         definition: None,
     };
@@ -57,6 +58,7 @@ fn artifact(transform: Transform) -> Artifact {
             code_version: "0".to_owned(),
         },
         report: String::new(),
+        reference: None,
     })
     .expect("the content keeps its rules")
 }

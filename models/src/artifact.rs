@@ -4,10 +4,13 @@
 //! ([`crate::scorer`]) or storage ([`crate::registry`]).
 
 mod codec;
+mod reference;
 
 use std::collections::BTreeSet;
 
 use augur_domain::{ContentHash, Timestamp, math};
+
+pub use reference::{InputReference, MAX_EDGES, Reference, SCORE_BINS};
 
 use crate::Error;
 use crate::calibrate::Calibrator;
@@ -48,6 +51,8 @@ pub struct Content {
     pub lineage: Lineage,
     /// The training report as JSON text; empty if there is none.
     pub report: String,
+    /// What inputs and scores looked like in training; what is seen later is held against it.
+    pub reference: Option<Reference>,
 }
 
 /// How features make a margin.
@@ -78,13 +83,16 @@ pub struct TreeInput {
     pub definition: Option<ContentHash>,
 }
 
-/// One feature as a linear model reads it: `weight * (transform(value) - mean) / scale`.
+/// One feature as a linear model reads it: `weight * (clip(transform(value)) - mean) / scale`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Input {
     /// Name of the feature in its feature set.
     pub feature: String,
     /// Applied to the value first.
     pub transform: Transform,
+    /// Least and greatest transformed value: what lies outside is taken for the nearer of them (winsorising). Bounds of
+    /// finite numbers, the first not above the second.
+    pub clip: Option<(f64, f64)>,
     /// Of the transformed values in training.
     pub mean: f64,
     /// Standard deviation of the transformed values in training, above 0.
@@ -209,6 +217,9 @@ impl Content {
             }
         }
         self.body.validate()?;
+        if let Some(reference) = &self.reference {
+            reference.validate(self.body.features().len())?;
+        }
         self.calibrator.validate()
     }
 }
@@ -271,6 +282,15 @@ impl Input {
             if !value.is_finite() {
                 return Err(invalid(&field(part), value.to_string(), "a finite number"));
             }
+        }
+        if let Some((low, high)) = self.clip
+            && !(low.is_finite() && high.is_finite() && low <= high)
+        {
+            return Err(invalid(
+                &field("clip"),
+                format!("{low:e} to {high:e}"),
+                "finite bounds in ascending order",
+            ));
         }
         // The reciprocal of a scale within these bounds is finite and above 0.
         if !(1e-300..=1e300).contains(&self.scale) {
@@ -346,6 +366,7 @@ pub(crate) mod tests {
                     Input {
                         feature: "purchases_30d".to_owned(),
                         transform: Transform::SignedLog1p,
+                        clip: None,
                         mean: 0.75,
                         scale: 0.5,
                         weight: -1.25,
@@ -356,6 +377,7 @@ pub(crate) mod tests {
                     Input {
                         feature: "is_member".to_owned(),
                         transform: Transform::Identity,
+                        clip: None,
                         mean: 0.25,
                         scale: 0.4,
                         weight: 0.3,
@@ -374,7 +396,28 @@ pub(crate) mod tests {
                 code_version: "0.1.0".to_owned(),
             },
             report: r#"{"rows":10}"#.to_owned(),
+            reference: None,
         }
+    }
+
+    /// As format version 3 has it: a winsorised input, a reference, and no definitions.
+    pub(crate) fn sample_with_reference() -> Content {
+        let mut content = sample_without_definitions();
+        linear(&mut content).1[0].clip = Some((0.0, 4.5));
+        let mut scores = [0.0; SCORE_BINS];
+        (scores[2], scores[7]) = (0.75, 0.25);
+        let input = |edges: &[f64], shares: &[f64], missing_share| InputReference {
+            edges: edges.to_vec(),
+            shares: shares.to_vec(),
+            missing_share,
+        };
+        content.reference = Some(Reference {
+            inputs: vec![input(&[1.0, 3.0], &[0.5, 0.25, 0.25], 0.125), input(&[], &[1.0], 0.0)],
+            scores,
+            base_rate: 0.25,
+            rows: 10,
+        });
+        content
     }
 
     /// As format version 1 has it.
@@ -387,7 +430,7 @@ pub(crate) mod tests {
     #[test]
     fn broken_rules_name_their_field() {
         type Break = fn(&mut Content);
-        let cases: [(&str, Break); 10] = [
+        let cases: [(&str, Break); 11] = [
             ("name", |c| c.name.clear()),
             ("task", |c| c.task = "x".repeat(257)),
             ("intercept", |c| *linear(c).0 = f64::NAN),
@@ -396,6 +439,7 @@ pub(crate) mod tests {
             ("inputs[0].scale", |c| linear(c).1[0].scale = 0.0),
             ("inputs[1].weight", |c| linear(c).1[1].weight = 1e10),
             ("inputs[0].mean", |c| linear(c).1[0].mean = f64::INFINITY),
+            ("inputs[0].clip", |c| linear(c).1[0].clip = Some((1.0, 0.5))),
             ("inputs[0].definition", |c| linear(c).1[1].definition = None),
             ("calibrator.a", |c| c.calibrator = Calibrator::Platt { a: f64::NAN, b: 0.0 }),
         ];

@@ -40,6 +40,9 @@ enum Kernel {
 struct Term {
     slot: usize,
     transform: Transform,
+    /// Bounds of transformed values; infinite where there are none.
+    low: f64,
+    high: f64,
     mean: f64,
     inverse_scale: f64,
     weight: f64,
@@ -138,9 +141,12 @@ impl Scorer {
 
 impl Term {
     fn new(slot: usize, input: &Input) -> Self {
+        let (low, high) = input.clip.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
         let mut term = Self {
             slot,
             transform: input.transform,
+            low,
+            high,
             mean: input.mean,
             inverse_scale: 1.0 / input.scale,
             weight: input.weight,
@@ -153,7 +159,9 @@ impl Term {
     fn contribution(&self, features: &FeatureVector) -> f64 {
         match features.usable(self.slot) {
             // The vector's contract is finite values; a stray one is treated as missing, not spread.
-            Some(value) if value.is_finite() => self.weigh(self.transform.apply(value)),
+            Some(value) if value.is_finite() => {
+                self.weigh(self.transform.apply(value).clamp(self.low, self.high))
+            }
             _ => self.when_missing,
         }
     }

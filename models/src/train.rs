@@ -163,6 +163,7 @@ pub fn fit_with_progress(
         calibrator,
         lineage: options.lineage(table, learned.family),
         report: String::new(),
+        reference: None,
     };
     let artifact = Artifact::new(content.clone())?;
     let report = assess::measure(table, &design, &artifact, learned, warnings)?;

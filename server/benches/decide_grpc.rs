@@ -56,6 +56,7 @@ fn artifact(name: &str, weight: f64) -> Artifact {
         scale: 1.5,
         weight,
         imputation: 0.0,
+        clip: None,
         missing_weight: 0.1,
         definition: None,
     };
@@ -74,6 +75,7 @@ fn artifact(name: &str, weight: f64) -> Artifact {
             code_version: "bench".to_owned(),
         },
         report: String::new(),
+        reference: None,
     })
     .unwrap()
 }

@@ -105,6 +105,7 @@ impl Recorder {
                 code_version: "golden".to_owned(),
             },
             report: String::new(),
+            reference: None,
         })?;
         let card = Card {
             published_by: "record_golden".to_owned(),
@@ -186,6 +187,7 @@ fn inputs_of(features: &FeatureSet, intercept: f64) -> Vec<Input> {
         scale: 1.1 + slot as f64,
         weight: if slot % 3 == 0 { -0.7 - intercept } else { 0.45 + intercept },
         imputation: 0.2 * slot as f64,
+        clip: None,
         missing_weight: 0.05,
         definition: None,
     };

@@ -53,6 +53,7 @@ pub(crate) fn model(name: &str, feature: &str, features: &FeatureSet) -> (ModelR
         scale: 1.0,
         weight: 1.0,
         imputation: 0.0,
+        clip: None,
         missing_weight: 0.0,
         definition: None,
     };
@@ -72,6 +73,7 @@ pub(crate) fn model(name: &str, feature: &str, features: &FeatureSet) -> (ModelR
         calibrator: Calibrator::Identity,
         lineage,
         report: String::new(),
+        reference: None,
     })
     .unwrap();
     let version = ModelRef { name: name.into(), version: 3, artifact: artifact.id() };

@@ -3,18 +3,22 @@
 //! ```text
 //! magic "AUGURMDL" | format version u16 | kind u8 (1 = linear, 2 = trees)
 //! name, task, positive class: u32 length + UTF-8 | feature set 32 bytes
+//! from version 3 on flags u8 (1 = definitions are told)
 //! linear: intercept f64 | input count u32, each: feature text, transform u8, mean, scale, weight, imputation,
-//!     missing weight: f64, from version 2 on definition hash 32 bytes
-//! trees: input count u32, each: feature text, from version 2 on definition hash 32 bytes
+//!     missing weight: f64, from version 3 on clip u8: 0 none | 1 low, high: f64, definition hash 32 bytes
+//! trees: input count u32, each: feature text, definition hash 32 bytes
 //!     base f64 | link u8 | tree count u32, each: node count u32, each: value f64,
 //!     split u8: 0 leaf | 1 missing goes left | 2 missing goes right, both with input u16, threshold f64, left u32
 //! calibrator u8: 0 identity | 1 Platt a, b: f64 | 2 isotonic: count u32, each margin, probability: f64
 //! data hash 32 bytes | seed u64 | parameters text | created at i64 unix ms | code version text | report text
+//! from version 3 on sections until the CRC, tags ascending, each: tag u8 (1 = reference), length u32, bytes
 //! CRC32C u32 of all bytes before it
 //! ```
+//! Definition hashes are there in version 2, and from version 3 on when the flags say so.
 //! An artifact is written in the lowest version that can hold it, so that one read from old bytes gives them again.
 //! Not here: the rules that the content must keep ([`super::Content`]).
 
+mod reference;
 mod trees;
 
 use augur_domain::{ContentHash, Timestamp};
@@ -26,19 +30,26 @@ use crate::Error;
 use crate::calibrate::{Calibrator, Knot, MAX_KNOTS};
 
 const MAGIC: &[u8; 8] = b"AUGURMDL";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
+/// The last version without clip bounds and sections.
+const WITHOUT_SECTIONS: u16 = 2;
 /// The version that does not tell its inputs' definitions.
 const WITHOUT_DEFINITIONS: u16 = 1;
 const KIND_LINEAR: u8 = 1;
 const KIND_TREES: u8 = 2;
+/// The flag of version 3 that says that definitions are told.
+const FLAG_DEFINED: u8 = 1;
+const SECTION_REFERENCE: u8 = 1;
 const CRC_BYTES: usize = 4;
+/// Longest section.
+const MAX_SECTION_BYTES: usize = 16 * 1024 * 1024;
 
 pub(super) fn encode(content: &Content) -> Vec<u8> {
     let mut out = Vec::with_capacity(4_096 + content.report.len());
     out.extend_from_slice(MAGIC);
     let defined = content.body.features().iter().any(|(_, definition)| definition.is_some());
-    let version = if defined { VERSION } else { WITHOUT_DEFINITIONS };
-    out.extend_from_slice(&version.to_le_bytes());
+    let shape = Shape { version: lowest_version(content, defined), defined };
+    out.extend_from_slice(&shape.version.to_le_bytes());
     out.push(match content.body {
         Body::Linear { .. } => KIND_LINEAR,
         Body::Trees { .. } => KIND_TREES,
@@ -47,8 +58,11 @@ pub(super) fn encode(content: &Content) -> Vec<u8> {
     put_text(&mut out, &content.task);
     put_text(&mut out, &content.positive_class);
     out.extend_from_slice(content.feature_set.as_bytes());
+    if shape.version > WITHOUT_SECTIONS {
+        out.push(if defined { FLAG_DEFINED } else { 0 });
+    }
     match &content.body {
-        Body::Linear { intercept, inputs } => put_linear(&mut out, *intercept, inputs, defined),
+        Body::Linear { intercept, inputs } => put_linear(&mut out, *intercept, inputs, shape),
         Body::Trees { inputs, ensemble } => {
             put_count(&mut out, inputs.len());
             for input in inputs {
@@ -66,19 +80,52 @@ pub(super) fn encode(content: &Content) -> Vec<u8> {
     out.extend_from_slice(&lineage.created_at.unix_ms().to_le_bytes());
     put_text(&mut out, &lineage.code_version);
     put_text(&mut out, &content.report);
+    if let Some(reference) = &content.reference {
+        put_section(&mut out, SECTION_REFERENCE, |out| reference::put(out, reference));
+    }
     let crc = crc32c::crc32c(&out);
     out.extend_from_slice(&crc.to_le_bytes());
     out
 }
 
-fn put_linear(out: &mut Vec<u8>, intercept: f64, inputs: &[Input], defined: bool) {
+/// What the bytes of inputs depend on.
+#[derive(Clone, Copy)]
+struct Shape {
+    version: u16,
+    defined: bool,
+}
+
+fn lowest_version(content: &Content, defined: bool) -> u16 {
+    let inputs = content.body.linear().map_or(&[][..], |(_, inputs)| inputs);
+    if content.reference.is_some() || inputs.iter().any(|input| input.clip.is_some()) {
+        VERSION
+    } else if defined {
+        WITHOUT_SECTIONS
+    } else {
+        WITHOUT_DEFINITIONS
+    }
+}
+
+fn put_section(out: &mut Vec<u8>, tag: u8, put: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = Vec::new();
+    put(&mut bytes);
+    out.push(tag);
+    put_count(out, bytes.len());
+    out.append(&mut bytes);
+}
+
+fn put_linear(out: &mut Vec<u8>, intercept: f64, inputs: &[Input], shape: Shape) {
     put_numbers(out, &[intercept]);
     put_count(out, inputs.len());
     for input in inputs {
         put_text(out, &input.feature);
         out.push(input.transform as u8);
         put_numbers(out, &[input.mean, input.scale, input.weight, input.imputation, input.missing_weight]);
-        put_definition(out, input.definition, defined);
+        if shape.version > WITHOUT_SECTIONS {
+            out.push(u8::from(input.clip.is_some()));
+            put_numbers(out, input.clip.map(|(low, high)| [low, high]).as_ref().map_or(&[], |clip| clip));
+        }
+        put_definition(out, input.definition, shape.defined);
     }
 }
 
@@ -129,7 +176,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Content, Error> {
     }
     let version = u16::from_le_bytes(header.array()?);
     if !(WITHOUT_DEFINITIONS..=VERSION).contains(&version) {
-        return Err(malformed(8, format!("format version {version}"), "format version 1 or 2"));
+        return Err(malformed(8, format!("format version {version}"), "format version 1 to 3"));
     }
     let body_len = bytes.len().saturating_sub(CRC_BYTES);
     let body = bytes.get(..body_len).unwrap_or_default();
@@ -141,7 +188,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Content, Error> {
         return Err(malformed(body_len, problem, "bytes as they were written"));
     }
     let mut cursor = Cursor { bytes: body, offset: header.offset };
-    let content = content(&mut cursor, version > WITHOUT_DEFINITIONS)?;
+    let content = content(&mut cursor, version)?;
     if cursor.offset != body.len() {
         let problem = format!("{} bytes too many", body.len() - cursor.offset);
         return Err(malformed(cursor.offset, problem, "the end"));
@@ -149,22 +196,23 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Content, Error> {
     Ok(content)
 }
 
-fn content(cursor: &mut Cursor<'_>, defined: bool) -> Result<Content, Error> {
+fn content(cursor: &mut Cursor<'_>, version: u16) -> Result<Content, Error> {
     let kind_offset = cursor.offset;
     let [kind] = cursor.array()?;
+    let mut shape = Shape { version, defined: version > WITHOUT_DEFINITIONS };
     // Struct fields are evaluated in the order written, which is the order of the bytes.
-    Ok(Content {
+    let mut content = Content {
         name: cursor.text(MAX_NAME_BYTES)?,
         task: cursor.text(MAX_NAME_BYTES)?,
         positive_class: cursor.text(MAX_NAME_BYTES)?,
         feature_set: ContentHash::from_bytes(cursor.array()?),
-        body: match kind {
-            KIND_LINEAR => Body::Linear {
+        body: match (kind, shape.read_flags(cursor)?) {
+            (KIND_LINEAR, ()) => Body::Linear {
                 intercept: cursor.number()?,
-                inputs: cursor.list(MAX_INPUTS, |cursor| input(cursor, defined))?,
+                inputs: cursor.list(MAX_INPUTS, |cursor| input(cursor, shape))?,
             },
-            KIND_TREES => Body::Trees {
-                inputs: cursor.list(MAX_INPUTS, |cursor| tree_input(cursor, defined))?,
+            (KIND_TREES, ()) => Body::Trees {
+                inputs: cursor.list(MAX_INPUTS, |cursor| tree_input(cursor, shape))?,
                 ensemble: trees::take(cursor)?,
             },
             _ => {
@@ -181,29 +229,77 @@ fn content(cursor: &mut Cursor<'_>, defined: bool) -> Result<Content, Error> {
             code_version: cursor.text(MAX_NAME_BYTES)?,
         },
         report: cursor.text(MAX_REPORT_BYTES)?,
-    })
+        reference: None,
+    };
+    sections(cursor, version, &mut content)?;
+    Ok(content)
 }
 
-fn input(cursor: &mut Cursor<'_>, defined: bool) -> Result<Input, Error> {
+impl Shape {
+    fn read_flags(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Error> {
+        if self.version > WITHOUT_SECTIONS {
+            let offset = cursor.offset;
+            let [flags] = cursor.array()?;
+            if flags & !FLAG_DEFINED != 0 {
+                return Err(malformed(offset, format!("flags {flags:#04x}"), "known flags, 0 or 1"));
+            }
+            self.defined = flags & FLAG_DEFINED != 0;
+        }
+        Ok(())
+    }
+}
+
+/// Whatever follows the report, each part at most once and in the order of its tags.
+fn sections(cursor: &mut Cursor<'_>, version: u16, content: &mut Content) -> Result<(), Error> {
+    let mut last = 0;
+    while version > WITHOUT_SECTIONS && cursor.offset < cursor.bytes.len() {
+        let offset = cursor.offset;
+        let [tag] = cursor.array()?;
+        if tag <= last {
+            return Err(malformed(
+                offset,
+                format!("section {tag} after {last}"),
+                "sections in the order of their tags",
+            ));
+        }
+        last = tag;
+        let length = cursor.count(MAX_SECTION_BYTES)?;
+        let end = cursor.offset.saturating_add(length);
+        match tag {
+            SECTION_REFERENCE => content.reference = Some(reference::take(cursor)?),
+            _ => return Err(malformed(offset, format!("section {tag}"), "a known section, 1")),
+        }
+        if cursor.offset != end {
+            let problem = format!("section {tag} of {length} bytes ends at {}", cursor.offset);
+            return Err(malformed(offset, problem, "a section that ends where its length says"));
+        }
+    }
+    Ok(())
+}
+
+fn input(cursor: &mut Cursor<'_>, shape: Shape) -> Result<Input, Error> {
     let feature = cursor.text(MAX_NAME_BYTES)?;
     let offset = cursor.offset;
     let [number] = cursor.array()?;
     let transform = Transform::from_u8(number)
         .ok_or_else(|| malformed(offset, format!("transform {number}"), "a known transform, 1 or 2"))?;
-    Ok(Input {
-        feature,
-        transform,
-        mean: cursor.number()?,
-        scale: cursor.number()?,
-        weight: cursor.number()?,
-        imputation: cursor.number()?,
-        missing_weight: cursor.number()?,
-        definition: definition(cursor, defined)?,
-    })
+    let [mean, scale, weight, imputation, missing_weight] = cursor.numbers()?;
+    let clip = if shape.version > WITHOUT_SECTIONS { clip(cursor)? } else { None };
+    let definition = definition(cursor, shape.defined)?;
+    Ok(Input { feature, transform, clip, mean, scale, weight, imputation, missing_weight, definition })
 }
 
-fn tree_input(cursor: &mut Cursor<'_>, defined: bool) -> Result<TreeInput, Error> {
-    Ok(TreeInput { feature: cursor.text(MAX_NAME_BYTES)?, definition: definition(cursor, defined)? })
+fn clip(cursor: &mut Cursor<'_>) -> Result<Option<(f64, f64)>, Error> {
+    let offset = cursor.offset;
+    match cursor.array()? {
+        [0] => Ok(None),
+        [1] => Ok(Some((cursor.number()?, cursor.number()?))),
+        [tag] => Err(malformed(offset, format!("clip {tag}"), "0, none, or 1, bounds")),
+    }
+}
+
+fn tree_input(cursor: &mut Cursor<'_>, shape: Shape) -> Result<TreeInput, Error> {
+    Ok(TreeInput { feature: cursor.text(MAX_NAME_BYTES)?, definition: definition(cursor, shape.defined)? })
 }
 
 fn definition(cursor: &mut Cursor<'_>, defined: bool) -> Result<Option<ContentHash>, Error> {
@@ -254,6 +350,14 @@ impl<'a> Cursor<'a> {
         Ok(f64::from_bits(u64::from_le_bytes(self.array()?)))
     }
 
+    fn numbers<const N: usize>(&mut self) -> Result<[f64; N], Error> {
+        let mut numbers = [0.0; N];
+        for number in &mut numbers {
+            *number = self.number()?;
+        }
+        Ok(numbers)
+    }
+
     fn count(&mut self, limit: usize) -> Result<usize, Error> {
         let offset = self.offset;
         let count = u32::from_le_bytes(self.array()?) as usize;
@@ -297,7 +401,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::Artifact;
-    use super::super::tests::{sample, sample_of_trees, sample_without_definitions};
+    use super::super::tests::{sample, sample_of_trees, sample_with_reference, sample_without_definitions};
     use super::*;
 
     /// The bytes of the sample, written when format version 1 was fixed. They must be readable for ever.
@@ -309,8 +413,11 @@ mod tests {
     /// The same for format version 2.
     const GOLDEN_V2: &str = include_str!("../../testdata/artifact-v2.hex");
 
+    /// The same for format version 3.
+    const GOLDEN_V3: &str = include_str!("../../testdata/artifact-v3.hex");
+
     fn golden() -> Vec<u8> {
-        bytes_of(GOLDEN_V2)
+        bytes_of(GOLDEN_V3)
     }
 
     fn bytes_of(hex: &str) -> Vec<u8> {
@@ -327,6 +434,7 @@ mod tests {
             (sample_without_definitions(), GOLDEN_V1),
             (sample(), GOLDEN_V2),
             (sample_of_trees(), GOLDEN_TREES),
+            (sample_with_reference(), GOLDEN_V3),
         ];
         for (content, golden) in samples {
             let artifact = Artifact::new(content).unwrap();
@@ -357,10 +465,10 @@ mod tests {
     #[test]
     fn an_unknown_version_is_named() {
         let mut bytes = golden();
-        bytes[8] = 3;
+        bytes[8] = 4;
         let error = Artifact::decode(&bytes).unwrap_err().to_string();
         assert!(
-            error.contains("format version 3") && error.contains("expected format version 1 or 2"),
+            error.contains("format version 4") && error.contains("expected format version 1 to 3"),
             "{error}"
         );
     }
@@ -376,6 +484,7 @@ mod tests {
             each.map(|(index, (logarithm, [mean, weight, imputation, missing_weight], scale))| Input {
                 feature: format!("feature_{index}"),
                 transform: if logarithm { Transform::SignedLog1p } else { Transform::Identity },
+                clip: (logarithm && mean > 0.0).then_some((mean - scale, mean + scale)),
                 mean,
                 scale,
                 weight,
@@ -425,11 +534,12 @@ mod tests {
         fn arbitrary_bytes_never_panic(
             bytes in prop::collection::vec(any::<u8>(), 0..600),
             with_header in any::<bool>(),
+            version in 1_u16..=3,
         ) {
             let mut bytes = bytes;
             if with_header {
                 // A right header and checksum lead the decoder into the fields themselves.
-                let mut framed = [MAGIC.as_slice(), &VERSION.to_le_bytes(), &[KIND_LINEAR]].concat();
+                let mut framed = [MAGIC.as_slice(), &version.to_le_bytes(), &[KIND_LINEAR]].concat();
                 framed.append(&mut bytes);
                 let crc = crc32c::crc32c(&framed);
                 framed.extend_from_slice(&crc.to_le_bytes());

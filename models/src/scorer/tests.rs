@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::artifact::Content;
-use crate::artifact::tests::{sample, sample_without_definitions};
+use crate::artifact::tests::{linear, sample, sample_without_definitions};
 
 fn feature_set(names: &[(&str, ValueType)]) -> FeatureSet {
     let feature = |(name, value_type): &(&str, ValueType)| FeatureInfo {
@@ -142,4 +142,18 @@ proptest! {
         let sum = out.iter().fold(scorer.expectation(), |sum, (_, part)| sum + part);
         prop_assert_eq!(sum.to_bits(), scorer.score(&features).margin.to_bits());
     }
+}
+
+#[test]
+fn values_outside_the_clip_score_as_its_bounds() {
+    let mut content = sample();
+    linear(&mut content).1[0].clip = Some((0.5, 2.0));
+    let (clipped, free) = (scorer(content), scorer(sample()));
+    let margin =
+        |scorer: &Scorer, value: f64| scorer.score(&vector(&[None, None, Some(value)])).margin.to_bits();
+    // What lies between the bounds is read as without them, to the bit.
+    assert_eq!(margin(&clipped, 1.0), margin(&free, 1.0));
+    assert_eq!(margin(&clipped, 1e6), margin(&clipped, 1e7));
+    assert_eq!(margin(&clipped, -3.0), margin(&clipped, 0.1));
+    assert_ne!(margin(&clipped, 1e6), margin(&free, 1e6));
 }

@@ -98,6 +98,7 @@ impl Design {
                 scale: column.scale,
                 weight: column.value_at.map_or(0.0, weight_at),
                 imputation: column.mean,
+                clip: None,
                 missing_weight,
                 definition: None,
             });

@@ -213,6 +213,7 @@ pub(crate) fn artifact(name: &str, feature: &str, weight: f64) -> Artifact {
         scale: 1.0,
         weight,
         imputation: 0.0,
+        clip: None,
         missing_weight: 0.0,
         definition: None,
     };
@@ -232,6 +233,7 @@ pub(crate) fn artifact(name: &str, feature: &str, weight: f64) -> Artifact {
         calibrator: Calibrator::Identity,
         lineage,
         report: String::new(),
+        reference: None,
     })
     .unwrap()
 }

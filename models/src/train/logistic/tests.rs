@@ -45,6 +45,7 @@ fn scored(design: &Design, coefficients: &Coefficients, table: &TrainingTable) -
         calibrator: Calibrator::Identity,
         lineage: options().lineage(table, Family::Logistic),
         report: String::new(),
+        reference: None,
     };
     let artifact = Artifact::new(content).unwrap();
     predictions(&artifact, table, Split::Train).unwrap().iter().map(|(score, _)| score.raw).collect()
