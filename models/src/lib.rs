@@ -23,6 +23,7 @@ mod error;
 pub mod metrics;
 pub mod registry;
 pub mod scorer;
+pub mod task;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod trees;
@@ -32,3 +33,4 @@ pub use calibrate::Calibrator;
 pub use error::Error;
 pub use registry::Registry;
 pub use scorer::Scorer;
+pub use task::{TaskDefinition, TaskKind};

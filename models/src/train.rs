@@ -27,7 +27,7 @@ pub use trees::{Boosting, Growing};
 pub use table::{MAX_COLUMNS, MAX_ROWS, Row, Split, TrainingTable};
 
 use crate::artifact::{Artifact, Content, Lineage, Transform};
-use crate::{Error, Scorer};
+use crate::{Error, Scorer, TaskDefinition};
 use design::Design;
 
 /// How to calibrate the margins.
@@ -50,6 +50,8 @@ pub struct Options {
     pub task: String,
     /// In words, what a label of `true` means.
     pub positive_class: String,
+    /// What the labels were made by; `None` for a table's own labels.
+    pub task_definition: Option<TaskDefinition>,
     /// The definitions behind the table's columns.
     pub feature_set: ContentHash,
     /// Of the table's columns that are features, the hash of each one's own definition, by name; the artifact tells them
@@ -96,6 +98,7 @@ impl Options {
             name: name.to_owned(),
             task: name.to_owned(),
             positive_class: positive_class.to_owned(),
+            task_definition: None,
             feature_set,
             definitions: Vec::new(),
             family: Some(Family::Logistic),
@@ -286,6 +289,8 @@ impl Options {
             folds: usize,
             minimum_rows: usize,
             minimum_per_class: usize,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            task: Option<&'a TaskDefinition>,
         }
         let parameters = Parameters {
             family: family.as_str(),
@@ -301,6 +306,7 @@ impl Options {
             folds: self.folds,
             minimum_rows: self.minimum_rows,
             minimum_per_class: self.minimum_per_class,
+            task: self.task_definition.as_ref(),
         };
         Lineage {
             data: table.hash(),

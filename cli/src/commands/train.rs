@@ -258,6 +258,7 @@ pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
     let positive_class = task.positive_class();
     let mut options = Options::new(name, &positive_class, feature_set, app.clock().now());
     options.definitions = set.columns.into_iter().zip(set.definitions).collect();
+    options.task_definition = Some(task.definition());
     options.family = *family;
     options.positive_weight = *positive_weight;
     options.seed = *seed;

@@ -7,6 +7,7 @@
 use augur_domain::time::format_duration_ms;
 use augur_domain::{Event, Timestamp};
 use augur_feature_store::Label;
+use augur_models::{TaskDefinition, TaskKind};
 
 use crate::{App, Error};
 
@@ -44,6 +45,21 @@ impl Task {
             Self::Conversion { event, .. } => format!("{event} within {horizon}"),
             Self::Churn { event: Some(event), .. } => format!("no {event} within {horizon}"),
             Self::Churn { event: None, .. } => format!("no event within {horizon}"),
+        }
+    }
+
+    /// As a model's artifact tells it.
+    pub fn definition(&self) -> TaskDefinition {
+        let kind = match self {
+            Self::Conversion { .. } => TaskKind::Conversion,
+            Self::Churn { .. } => TaskKind::Churn,
+        };
+        TaskDefinition {
+            kind,
+            event: self.event().map(str::to_owned),
+            condition: None,
+            horizon_ms: self.horizon_ms(),
+            declaration: String::new(),
         }
     }
 
