@@ -109,6 +109,11 @@ impl Model {
         &self.alias
     }
 
+    /// What scores, if a version is loaded.
+    pub fn scorer(&self) -> Option<&Arc<Scorer>> {
+        self.loaded.as_ref().map(|(_, scorer)| scorer)
+    }
+
     /// The exact version, if one is loaded.
     pub fn version(&self) -> Option<&ModelRef> {
         self.loaded.as_ref().map(|(version, _)| version)

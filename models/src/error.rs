@@ -70,6 +70,17 @@ pub enum Error {
         /// The newest version, 0 if there is none.
         newest: u32,
     },
+    /// An alias that never pointed at anything.
+    #[error(
+        "model `{name}` has no alias `{}`; name a version, or an alias that `augur models list` shows",
+        shortened(alias)
+    )]
+    UnknownAlias {
+        /// The model.
+        name: String,
+        /// The alias.
+        alias: String,
+    },
     /// A rollback of an alias without an earlier version.
     #[error(
         "alias `{alias}` of model `{name}` has no earlier version to return to; set it to a version instead"
@@ -200,4 +211,8 @@ impl Error {
 
 fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn shortened(name: &str) -> String {
+    name.chars().take(64).collect()
 }

@@ -10,7 +10,10 @@
 //! when are arguments), caching, or deciding which version deserves an alias.
 
 mod card;
+mod describe;
+mod difference;
 mod files;
+mod gates;
 mod history;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +22,9 @@ use std::sync::Arc;
 use augur_domain::{ContentHash, ModelRef, Timestamp};
 
 pub use card::{Card, PublishedCard};
+pub use describe::{AliasMove, Description, InputDescription, Origin};
+pub use difference::{Difference, Figures, InputChange, InputDifference, Setting};
+pub use gates::{GateOutcome, Gates};
 pub use history::{AliasChange, ChangeKind};
 
 use crate::artifact::Artifact;
@@ -123,20 +129,58 @@ impl Registry {
         why: &str,
         at: Timestamp,
     ) -> Result<ModelRef, Error> {
+        self.rollback_if(name, alias, who, why, at, |target| self.load(target).map(drop))
+    }
+
+    /// [`Self::rollback`], once `usable` has no objection to the version returned to. Reads the history and no
+    /// artifact, so that whoever still holds the version needs none of its files.
+    ///
+    /// # Errors
+    /// As [`Self::rollback`], and whatever `usable` says; then nothing moved.
+    pub fn rollback_if<Refusal: From<Error>>(
+        &self,
+        name: &str,
+        alias: &str,
+        who: &str,
+        why: &str,
+        at: Timestamp,
+        usable: impl FnOnce(&ModelRef) -> Result<(), Refusal>,
+    ) -> Result<ModelRef, Refusal> {
         check_name("model name", name)?;
         check_name("alias", alias)?;
         let nothing = || Error::NothingToRollBack { name: name.to_owned(), alias: alias.to_owned() };
         if !self.model_dir(name).exists() {
-            return Err(nothing());
+            return Err(nothing().into());
         }
         let _lock = files::Lock::take(&self.model_dir(name).join("lock"))?;
-        let changes = history::read(&self.history_path(name))?;
-        let standing = history::standing(&changes, alias);
-        let [.., previous, _] = standing.as_slice() else { return Err(nothing()) };
-        let target = self.version(name, previous.version)?;
-        self.load(&target)?;
+        let target = self.previous(name, alias)?.into_iter().next().ok_or_else(nothing)?;
+        usable(&target)?;
         self.append_change(name, ChangeKind::Rollback, alias, &target, who, why, at)?;
         Ok(target)
+    }
+
+    /// What rollbacks of `alias` would return to, one after the other: the versions before the one that stands,
+    /// latest first.
+    ///
+    /// # Errors
+    /// As [`Self::history`].
+    pub fn previous(&self, name: &str, alias: &str) -> Result<Vec<ModelRef>, Error> {
+        let changes = self.history(name)?;
+        let standing = history::standing(&changes, alias);
+        let earlier = standing.iter().rev().skip(1);
+        Ok(earlier.map(|change| change.target(name)).collect())
+    }
+
+    /// The version that `selector` names: a number, or an alias.
+    ///
+    /// # Errors
+    /// [`Error::UnknownVersion`], [`Error::UnknownAlias`], and as [`Self::resolve`].
+    pub fn find(&self, name: &str, selector: &str) -> Result<ModelRef, Error> {
+        if let Ok(version) = selector.parse() {
+            return self.version(name, version);
+        }
+        let unknown = || Error::UnknownAlias { name: name.to_owned(), alias: selector.to_owned() };
+        self.resolve(name, selector)?.ok_or_else(unknown)
     }
 
     /// The version that `alias` points at; `None` when the model or the alias does not exist yet.
@@ -148,11 +192,7 @@ impl Registry {
         check_name("alias", alias)?;
         let changes = history::read(&self.history_path(name))?;
         let last = changes.iter().rev().find(|change| change.alias == alias);
-        Ok(last.map(|change| ModelRef {
-            name: Arc::from(name),
-            version: change.version,
-            artifact: change.artifact,
-        }))
+        Ok(last.map(|change| change.target(name)))
     }
 
     /// Reads the artifact that `model` names.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use augur_decision::{DefinitionsSeal, ModelSource, PolicySnapshot, SourceFile};
+use augur_decision::{DefinitionsSeal, Model, ModelSource, PolicySnapshot, SourceFile};
 use augur_domain::decision::{Availability, Rung};
 use augur_domain::{ContentHash, FeatureSet, ModelRef};
 use augur_feature_store::{Definitions, FeatureSchema};
@@ -39,8 +39,13 @@ pub(crate) struct Loaded {
     source: SourceFile,
     availability: Vec<(Arc<str>, Availability)>,
     models: Vec<(Arc<str>, ModelRef)>,
+    /// Versions that aliases of the policy pointed at before, ready to decide again.
+    prior: Vec<(ModelRef, Arc<Scorer>)>,
     notes: Notes,
 }
+
+/// Versions kept loaded per alias of the policy, beside the one in use, so that a rollback needs no file.
+pub(crate) const PRIOR_VERSIONS: usize = 2;
 
 impl Loaded {
     /// Loads the policy in `source`, with the models that `registered` finds now.
@@ -59,7 +64,9 @@ impl Loaded {
             let available = if loaded { Availability::Available } else { Availability::NotLoaded };
             (Arc::clone(model.name()), available)
         });
+        let prior = policy.declared_models().iter().flat_map(|model| registered.prior(model, features));
         Ok(Self {
+            prior: prior.collect(),
             availability: availability.collect(),
             models: policy.models().to_vec(),
             notes: registered.notes.into_inner(),
@@ -103,6 +110,17 @@ impl Loaded {
     /// The exact version behind each alias that has one.
     pub(crate) fn models(&self) -> &[(Arc<str>, ModelRef)] {
         &self.models
+    }
+
+    /// What scores by this very version over `features`, if it is in use or kept.
+    pub(crate) fn scorer(&self, version: &ModelRef, features: &FeatureSet) -> Option<Arc<Scorer>> {
+        if self.policy.features().hash() != features.hash() {
+            return None;
+        }
+        let in_use = self.policy.declared_models().iter();
+        let in_use = in_use.filter_map(|model| Some((model.version()?, model.scorer()?)));
+        let prior = self.prior.iter().map(|(version, scorer)| (version, scorer));
+        in_use.chain(prior).find(|(known, _)| *known == version).map(|(_, scorer)| Arc::clone(scorer))
     }
 
     /// Models that are published and cannot be used.
@@ -183,13 +201,24 @@ pub(crate) struct Registered<'a> {
     strict: bool,
     /// An alias as if it had moved already.
     moved: Option<(&'a str, &'a str, &'a ModelRef)>,
+    /// What is loaded already.
+    kept: Option<&'a Loaded>,
+    /// Whether versions in use are taken from there, too, and not read again.
+    from_memory: bool,
     notes: RefCell<Notes>,
 }
 
 impl<'a> Registered<'a> {
     /// For a policy that somebody hands in: a model that cannot be used is told as a fault.
     pub(crate) fn strict(registry: &'a Registry) -> Self {
-        Self { registry, strict: true, moved: None, notes: RefCell::default() }
+        Self {
+            registry,
+            strict: true,
+            moved: None,
+            kept: None,
+            from_memory: false,
+            notes: RefCell::default(),
+        }
     }
 
     /// For a policy that is in use: it decides on without a model that cannot be used.
@@ -200,6 +229,40 @@ impl<'a> Registered<'a> {
     /// As if `alias` of `model` pointed at `target`.
     pub(crate) fn with(self, model: &'a str, alias: &'a str, target: &'a ModelRef) -> Self {
         Self { moved: Some((model, alias, target)), ..self }
+    }
+
+    /// Prior versions that `loaded` keeps are taken from it.
+    pub(crate) fn beside(self, loaded: &'a Loaded) -> Self {
+        Self { kept: Some(loaded), ..self }
+    }
+
+    /// Everything that `loaded` holds is taken from it, and no file is read for it.
+    pub(crate) fn from_memory(self, loaded: &'a Loaded) -> Self {
+        Self { from_memory: true, ..self.beside(loaded) }
+    }
+
+    /// The versions that the alias of `model` had before, as far as they can be used: the ones that rollbacks return to.
+    fn prior(&self, model: &Model, features: &FeatureSet) -> Vec<(ModelRef, Arc<Scorer>)> {
+        let (name, alias) = (model.registered_name(), model.alias());
+        let Some(in_use) = model.version() else { return Vec::new() };
+        // An alias that is about to move still has what it is leaving.
+        let present = self.registry.resolve(name, alias).ok().flatten();
+        let earlier = self.registry.previous(name, alias).unwrap_or_default();
+        let mut versions: Vec<ModelRef> = Vec::with_capacity(PRIOR_VERSIONS);
+        for version in present.into_iter().chain(earlier) {
+            if version != *in_use && !versions.contains(&version) && versions.len() < PRIOR_VERSIONS {
+                versions.push(version);
+            }
+        }
+        let load = |version: ModelRef| {
+            let scorer = self.kept.and_then(|kept| kept.scorer(&version, features)).map_or_else(
+                || Ok(Arc::new(Scorer::new(&self.registry.load(&version)?, features)?)),
+                Ok::<_, augur_models::Error>,
+            );
+            // One that cannot be used now cannot be rolled back to; the rollback says so.
+            Some((version, scorer.ok()?))
+        };
+        versions.into_iter().filter_map(load).collect()
     }
 
     fn find(
@@ -214,11 +277,15 @@ impl<'a> Registered<'a> {
             None => self.registry.resolve(name, alias)?,
         };
         let Some(model) = target else { return Ok(None) };
-        let scorer = Scorer::new(&self.registry.load(&model)?, features)?;
+        let kept = self.kept.filter(|_| self.from_memory).and_then(|kept| kept.scorer(&model, features));
+        let scorer = match kept {
+            Some(scorer) => scorer,
+            None => Arc::new(Scorer::new(&self.registry.load(&model)?, features)?),
+        };
         if !scorer.definitions_match() {
             self.notes.borrow_mut().of_other_definitions.push(model.clone());
         }
-        Ok(Some((model, Arc::new(scorer))))
+        Ok(Some((model, scorer)))
     }
 }
 

@@ -73,13 +73,24 @@ impl App {
         why: &str,
     ) -> Result<u32, Error> {
         let _one_at_a_time = self.admin.lock();
+        self.move_alias(model, alias, version, who, why)
+    }
+
+    /// [`Self::set_alias`]; the caller holds the lock.
+    pub(crate) fn move_alias(
+        &self,
+        model: &str,
+        alias: &str,
+        version: u32,
+        who: &str,
+        why: &str,
+    ) -> Result<u32, Error> {
         let versions = self.registry.versions(model)?;
         if versions.is_empty() {
-            let names = self.registry.names()?;
-            let hint = did_you_mean(model, names.iter().map(String::as_str));
-            return Err(Error::NotFound { kind: "model", name: model.chars().take(100).collect(), hint });
+            return Err(self.unknown_model(model)?);
         }
-        let mut registered = Registered::lenient(&self.registry);
+        let active = self.active();
+        let mut registered = Registered::lenient(&self.registry).beside(active.loaded());
         if let Some(target) = versions.iter().find(|known| known.version == version) {
             self.check_usable(model, alias, target)?;
             registered = registered.with(model, alias, target);
@@ -91,6 +102,13 @@ impl App {
         self.begin(next);
         tracing::info!(model, alias, version, previous, "alias moved");
         Ok(previous)
+    }
+
+    /// A model that was never published, with the nearest name that was.
+    pub(crate) fn unknown_model(&self, model: &str) -> Result<Error, Error> {
+        let names = self.registry.names()?;
+        let hint = did_you_mean(model, names.iter().map(String::as_str));
+        Ok(Error::NotFound { kind: "model", name: model.chars().take(100).collect(), hint })
     }
 
     /// Adds a version to the registry. It decides nothing before an alias points at it.
@@ -109,7 +127,8 @@ impl App {
     /// [`Error::NotNow`] when an alias with a model would lose it; the old ones stay in use.
     pub fn reload_models(&self) -> Result<Reloaded, Error> {
         let _one_at_a_time = self.admin.lock();
-        let next = self.reloaded(Registered::lenient(&self.registry))?;
+        let active = self.active();
+        let next = self.reloaded(Registered::lenient(&self.registry).beside(active.loaded()))?;
         let has_model = |name: &Arc<str>| next.models().iter().any(|(loaded, _)| loaded == name);
         let names = next.availability().iter().map(|(name, _)| Arc::clone(name));
         let (loaded, missing) = names.partition(has_model);
@@ -150,7 +169,7 @@ impl App {
     }
 
     /// Decides by `next` from now on, with the definitions that serve.
-    fn begin(&self, next: Loaded) {
+    pub(crate) fn begin(&self, next: Loaded) {
         let definitions = Arc::clone(self.active().definitions());
         self.active.store(Arc::new(next.begun(definitions, &self.metrics)));
     }
@@ -165,7 +184,7 @@ impl App {
 
     /// The active policy with the models of `registered`. A model that was missing may stay missing; one that is in
     /// use may not get lost.
-    fn reloaded(&self, registered: Registered<'_>) -> Result<Loaded, Error> {
+    pub(crate) fn reloaded(&self, registered: Registered<'_>) -> Result<Loaded, Error> {
         let now = self.active();
         let next = Loaded::load(now.source().clone(), &self.feature_set(), registered)?;
         let in_use = |lost: &&Unusable| {
@@ -192,11 +211,16 @@ impl App {
         })
     }
 
-    /// Refuses a version that the active policy would ask and cannot.
-    fn check_usable(&self, model: &str, alias: &str, target: &ModelRef) -> Result<(), Error> {
+    /// Whether the active policy asks this alias.
+    pub(crate) fn is_asked(&self, model: &str, alias: &str) -> bool {
         let active = self.active();
         let mut asked = active.policy().declared_models().iter();
-        if !asked.any(|known| **known.registered_name() == *model && **known.alias() == *alias) {
+        asked.any(|known| **known.registered_name() == *model && **known.alias() == *alias)
+    }
+
+    /// Refuses a version that the active policy would ask and cannot.
+    pub(crate) fn check_usable(&self, model: &str, alias: &str, target: &ModelRef) -> Result<(), Error> {
+        if !self.is_asked(model, alias) {
             return Ok(());
         }
         match Scorer::new(&self.registry.load(target)?, &self.feature_set()) {

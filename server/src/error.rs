@@ -176,7 +176,10 @@ fn answer_to(error: &Error) -> Answer {
         | Error::Models(Models::InvalidName { .. } | Models::TooLarge { .. }) => {
             Answer::Told(Code::InvalidArgument)
         }
-        Error::NotFound { .. } | Error::Models(Models::UnknownVersion { .. }) => Answer::Told(Code::NotFound),
+        Error::NotFound { .. }
+        | Error::Models(Models::UnknownVersion { .. } | Models::UnknownAlias { .. }) => {
+            Answer::Told(Code::NotFound)
+        }
         Error::NotNow { .. }
         | Error::Store(
             Store::Generation { .. }

@@ -3,8 +3,9 @@
 //! A line counts once its newline is on disk. Not here: what an alias is allowed to point at.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use augur_domain::{ContentHash, Timestamp};
+use augur_domain::{ContentHash, ModelRef, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_FILE_BYTES, files, too_large};
@@ -34,6 +35,13 @@ pub struct AliasChange {
     pub why: String,
 }
 
+impl AliasChange {
+    /// The exact version moved to, of model `name`.
+    pub fn target(&self, name: &str) -> ModelRef {
+        ModelRef { name: Arc::from(name), version: self.version, artifact: self.artifact }
+    }
+}
+
 /// How an alias came to move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -42,6 +50,16 @@ pub enum ChangeKind {
     Set,
     /// Someone asked for the version before.
     Rollback,
+}
+
+impl ChangeKind {
+    /// The word used in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Set => "set",
+            Self::Rollback => "rollback",
+        }
+    }
 }
 
 /// The line as written. Fields may be added, never renamed or removed.

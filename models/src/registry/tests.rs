@@ -246,3 +246,80 @@ fn many_writers_and_readers_at_once() {
     assert_eq!(hashes.len(), 13);
     assert_eq!(registry.history("churn").unwrap().len(), 13);
 }
+
+#[test]
+fn versions_are_found_by_number_and_by_alias() {
+    let (_dir, registry) = published(2);
+    registry.set_alias("churn", "champion", 2, "ada", "go", at(1)).unwrap();
+    assert_eq!(registry.find("churn", "1").unwrap().version, 1);
+    assert_eq!(registry.find("churn", "champion").unwrap().version, 2);
+    let error = registry.find("churn", "shadow").unwrap_err();
+    assert!(error.to_string().contains("has no alias `shadow`"), "{error}");
+    assert!(matches!(registry.find("churn", "9"), Err(Error::UnknownVersion { newest: 2, .. })));
+}
+
+#[test]
+fn a_rollback_that_is_objected_to_moves_nothing() {
+    let (dir, registry) = published(3);
+    for version in 1..=3 {
+        registry.set_alias("churn", "champion", version, "ada", "go", at(version.into())).unwrap();
+    }
+    let before: Vec<u32> =
+        registry.previous("churn", "champion").unwrap().iter().map(|model| model.version).collect();
+    assert_eq!(before, [2, 1]);
+    let refused: Result<ModelRef, Error> =
+        registry.rollback_if("churn", "champion", "ada", "back", at(9), |target| {
+            Err(Error::NothingToRollBack { name: target.name.to_string(), alias: String::new() })
+        });
+    assert!(refused.is_err());
+    assert_eq!(registry.resolve("churn", "champion").unwrap().unwrap().version, 3);
+    // Whoever holds the version needs none of its files.
+    fs::remove_file(dir.path().join("deep/models/churn/versions/000002.model")).unwrap();
+    assert!(registry.rollback("churn", "champion", "ada", "back", at(9)).is_err());
+    let back: Result<ModelRef, Error> =
+        registry.rollback_if("churn", "champion", "ada", "back", at(10), |_| Ok(()));
+    assert_eq!(back.unwrap().version, 2);
+    assert_eq!(registry.history("churn").unwrap().len(), 4);
+}
+
+#[test]
+fn a_version_is_described_and_compared() {
+    let (_dir, registry) = registry();
+    registry.publish("churn", &artifact(1), &card()).unwrap();
+    let mut content = sample();
+    {
+        let (_, inputs) = crate::artifact::tests::linear(&mut content);
+        inputs[0].definition = Some(ContentHash::from_bytes([5; 32]));
+        inputs[1].feature = "sessions".to_owned();
+    }
+    content.lineage.parameters = r#"{"alpha":2.0}"#.to_owned();
+    content.report =
+        r#"{"out_of_time":{"roc_auc":0.8},"features":[{"feature":"sessions","importance":0.4}]}"#.to_owned();
+    registry.publish("churn", &Artifact::new(content).unwrap(), &card()).unwrap();
+    registry.set_alias("churn", "champion", 2, "ada", "better", at(1)).unwrap();
+
+    let (first, second) = (registry.describe("churn", 1).unwrap(), registry.describe("churn", 2).unwrap());
+    assert_eq!(second.aliases, ["champion"]);
+    assert_eq!((&*second.moves[0].why, &*second.form), ("better", "linear"));
+    assert_eq!(second.inputs[1].importance, Some(0.4));
+    assert_eq!(first.inputs[0].weight, Some(-1.25));
+    let told = serde_json::to_string(&second).unwrap();
+    assert_eq!(serde_json::from_str::<Description>(&told).unwrap(), second);
+
+    let difference = Difference::between(&first, &second);
+    let changes: Vec<(&str, InputChange)> =
+        difference.inputs.iter().map(|input| (input.feature.as_str(), input.change)).collect();
+    assert_eq!(
+        changes,
+        [
+            ("purchases_30d", InputChange::Redefined),
+            ("is_member", InputChange::Removed),
+            ("sessions", InputChange::Added)
+        ]
+    );
+    assert_eq!(difference.metrics[0].values, (None, Some(0.8)));
+    let names: Vec<&str> = difference.settings.iter().map(|setting| setting.name.as_str()).collect();
+    assert_eq!(names, ["lineage.seed", "parameters.alpha"]);
+    let same = Difference::between(&first, &first);
+    assert!(same.same_artifact && same.settings.is_empty());
+}

@@ -47,7 +47,7 @@ pub(crate) const NAMES: [&str; 8] = [
 /// The service that cannot serve when the decision log has failed.
 pub(crate) const DECISIONS: &str = Decisions::NAME;
 /// Every method, for metrics.
-pub(crate) const METHODS: [&str; 29] = [
+pub(crate) const METHODS: [&str; 33] = [
     "/augur.v1.DecisionService/Decide",
     "/augur.v1.DecisionService/Explain",
     "/augur.v1.EventService/Ingest",
@@ -69,6 +69,10 @@ pub(crate) const METHODS: [&str; 29] = [
     "/augur.v1.LogService/TailDecisions",
     "/augur.v1.ModelService/ListModels",
     "/augur.v1.ModelService/SetAlias",
+    "/augur.v1.ModelService/GetModel",
+    "/augur.v1.ModelService/DiffModels",
+    "/augur.v1.ModelService/PromoteModel",
+    "/augur.v1.ModelService/RollbackAlias",
     "/augur.v1.ModelService/ReloadModels",
     "/augur.v1.PolicyService/GetPolicy",
     "/augur.v1.PolicyService/CheckPolicy",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use augur_models::registry::PublishedCard;
+use augur_models::registry::{Gates, PublishedCard};
 use augur_proto::convert::timestamp_to_wire;
 use augur_proto::v1;
 use augur_proto::v1::model_service_server::ModelService;
@@ -39,15 +39,66 @@ impl ModelService for Models {
         request: Request<v1::SetAliasRequest>,
     ) -> Result<Response<v1::SetAliasResponse>, Status> {
         let v1::SetAliasRequest { model, alias, version, reason, moved_by } = request.into_inner();
-        for (field, text) in [("reason", &reason), ("moved_by", &moved_by)] {
-            if text.trim().is_empty() {
-                return Err(Error::field(field, "it is empty", "a few words for the alias's history").into());
-            }
-        }
+        require_remarks(&reason, &moved_by)?;
         let previous_version =
             blocking(&self.app, move |app| app.set_alias(&model, &alias, version, &moved_by, &reason))
                 .await?;
         Ok(Response::new(v1::SetAliasResponse { previous_version }))
+    }
+
+    async fn get_model(
+        &self,
+        request: Request<v1::GetModelRequest>,
+    ) -> Result<Response<v1::GetModelResponse>, Status> {
+        let v1::GetModelRequest { model, version_or_alias } = request.into_inner();
+        let selector = or_champion(version_or_alias);
+        let description = blocking(&self.app, move |app| app.describe_model(&model, &selector)).await?;
+        Ok(Response::new(v1::GetModelResponse { description_json: json(&description)? }))
+    }
+
+    async fn diff_models(
+        &self,
+        request: Request<v1::DiffModelsRequest>,
+    ) -> Result<Response<v1::DiffModelsResponse>, Status> {
+        let v1::DiffModelsRequest { model, first, second } = request.into_inner();
+        let difference = blocking(&self.app, move |app| app.compare_models(&model, &first, &second)).await?;
+        Ok(Response::new(v1::DiffModelsResponse { difference_json: json(&difference)? }))
+    }
+
+    async fn promote_model(
+        &self,
+        request: Request<v1::PromoteModelRequest>,
+    ) -> Result<Response<v1::PromoteModelResponse>, Status> {
+        let asked = request.into_inner();
+        require_remarks(&asked.reason, &asked.moved_by)?;
+        let alias = or_champion(asked.alias);
+        let gates = Gates { min_roc_auc_gain: asked.min_roc_auc_gain, max_ece: asked.max_ece };
+        let (model, version, force) = (asked.model, asked.version, asked.force);
+        let promoted = blocking(&self.app, move |app| {
+            app.promote(&model, &alias, version, gates, force, &asked.moved_by, &asked.reason)
+        })
+        .await?;
+        let gates = promoted.gates.into_iter().map(|outcome| v1::ModelGate {
+            gate: outcome.gate,
+            found: outcome.found,
+            bound: outcome.bound,
+            passed: outcome.passed,
+        });
+        let (moved, previous_version) = (promoted.moved, promoted.previous_version);
+        Ok(Response::new(v1::PromoteModelResponse { previous_version, gates: gates.collect(), moved }))
+    }
+
+    async fn rollback_alias(
+        &self,
+        request: Request<v1::RollbackAliasRequest>,
+    ) -> Result<Response<v1::RollbackAliasResponse>, Status> {
+        let v1::RollbackAliasRequest { model, alias, reason, moved_by } = request.into_inner();
+        require_remarks(&reason, &moved_by)?;
+        let alias = or_champion(alias);
+        let back =
+            blocking(&self.app, move |app| app.rollback_alias(&model, &alias, &moved_by, &reason)).await?;
+        let (previous_version, version) = (back.previous_version, back.target.version);
+        Ok(Response::new(v1::RollbackAliasResponse { previous_version, version }))
     }
 
     async fn reload_models(
@@ -60,6 +111,24 @@ impl ModelService for Models {
             missing: reloaded.missing.iter().map(ToString::to_string).collect(),
         }))
     }
+}
+
+fn require_remarks(reason: &str, moved_by: &str) -> Result<(), Error> {
+    for (field, text) in [("reason", reason), ("moved_by", moved_by)] {
+        if text.trim().is_empty() {
+            return Err(Error::field(field, "it is empty", "a few words for the alias's history"));
+        }
+    }
+    Ok(())
+}
+
+fn or_champion(named: String) -> String {
+    if named.is_empty() { "champion".to_owned() } else { named }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, Status> {
+    // Texts and numbers only: there is nothing that JSON could refuse.
+    serde_json::to_string(value).map_err(|_| Error::Internal.into())
 }
 
 fn listing_to_wire(listing: ModelListing) -> v1::Model {

@@ -19,6 +19,7 @@ mod bad_input;
 mod caps;
 mod identity;
 mod main_path;
+mod models;
 mod past;
 mod privacy;
 mod quarantine;
