@@ -237,7 +237,7 @@ impl<'a> Registered<'a> {
     }
 
     /// Everything that `loaded` holds is taken from it, and no file is read for it.
-    pub(crate) fn from_memory(self, loaded: &'a Loaded) -> Self {
+    pub(crate) fn reusing(self, loaded: &'a Loaded) -> Self {
         Self { from_memory: true, ..self.beside(loaded) }
     }
 

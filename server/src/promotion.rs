@@ -103,9 +103,8 @@ impl App {
                 if active.loaded().scorer(target, &self.feature_set()).is_none() {
                     self.check_usable(model, alias, target)?;
                 }
-                let registered = Registered::lenient(&self.registry)
-                    .from_memory(active.loaded())
-                    .with(model, alias, target);
+                let registered =
+                    Registered::lenient(&self.registry).reusing(active.loaded()).with(model, alias, target);
                 next = Some(self.reloaded(registered)?);
                 return Ok(());
             }
