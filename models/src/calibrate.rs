@@ -268,6 +268,23 @@ pub fn isotonic(pairs: &[(f64, bool)]) -> Result<Calibrator, Error> {
     Ok(calibrator)
 }
 
+/// [`isotonic`], held inside what as many rows can show: no probability below `1 / (negatives + 2)` or above
+/// `(positives + 1) / (positives + 2)`, the targets that [`platt`] pulls to. A step of a few rows of one class would
+/// otherwise be certain of it, and a single later row could cost any log loss.
+///
+/// # Errors
+/// As [`isotonic`].
+pub fn isotonic_within_reason(pairs: &[(f64, bool)]) -> Result<Calibrator, Error> {
+    let targets = Targets::of(pairs)?;
+    let mut calibrator = isotonic(pairs)?;
+    if let Calibrator::Isotonic { knots } = &mut calibrator {
+        for knot in knots {
+            knot.probability = knot.probability.clamp(targets.low, targets.high);
+        }
+    }
+    Ok(calibrator)
+}
+
 /// Consecutive points that share one value.
 struct Block {
     left: f64,

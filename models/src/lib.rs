@@ -20,6 +20,7 @@
 pub mod artifact;
 pub mod calibrate;
 mod error;
+pub mod evaluation;
 pub mod metrics;
 pub mod registry;
 pub mod scorer;

@@ -4,7 +4,9 @@
 //! Not here: where the table comes from (`feature-store` exports it), tuning over many fits, or publishing.
 
 mod assess;
+mod calibration;
 mod design;
+mod evaluate;
 mod family;
 mod folds;
 mod logistic;
@@ -20,6 +22,8 @@ use augur_domain::feature::{FeatureInfo, FeatureStatus};
 use augur_domain::{ContentHash, FeatureSet, FeatureVector, Timestamp, ValueType};
 use serde::Serialize;
 
+pub use calibration::{CalibrationReport, MINIMUM_PER_CLASS_FOR_ISOTONIC, SIMPLER_MARGIN, TriedCalibration};
+pub use evaluate::Evaluating;
 pub use family::{Considered, Family};
 pub use report::{Convergence, FeatureReport, Report};
 pub use trees::{Boosting, Growing};
@@ -33,6 +37,9 @@ use design::Design;
 /// How to calibrate the margins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Calibration {
+    /// Platt's, unless another one is better on people left out by more than [`SIMPLER_MARGIN`]; isotonic only with
+    /// [`MINIMUM_PER_CLASS_FOR_ISOTONIC`] rows of each class.
+    Auto,
     /// Not at all.
     Identity,
     /// A sigmoid over out-of-fold margins: two parameters, safe with few rows.
@@ -79,6 +86,8 @@ pub struct Options {
     pub transforms: Vec<(String, Transform)>,
     /// How to calibrate.
     pub calibration: Calibration,
+    /// How closely to look at what came of it.
+    pub evaluating: Evaluating,
     /// Parts for out-of-fold margins, 2 to 20.
     pub folds: usize,
     /// Fewer training rows are refused.
@@ -111,6 +120,7 @@ impl Options {
             default_transform: Transform::SignedLog1p,
             transforms: Vec::new(),
             calibration: Calibration::Platt,
+            evaluating: Evaluating::default(),
             folds: 5,
             minimum_rows: 100,
             minimum_per_class: 10,
@@ -156,7 +166,9 @@ pub fn fit_with_progress(
     }
     let learned = family::learn(table, &design, options, progress)?;
     let mut warnings = assess::screen(table, &design, &learned);
-    let calibrator = assess::calibrator(&learned.out_of_fold, options.calibration, &mut warnings)?;
+    let groups: Vec<u64> = table.part(Split::Train).map(|row| row.group).collect();
+    let (calibrator, calibration) =
+        calibration::choose(&learned.out_of_fold, &groups, options, &mut warnings)?;
     let mut content = Content {
         name: options.name.clone(),
         task: options.task.clone(),
@@ -169,7 +181,9 @@ pub fn fit_with_progress(
         reference: None,
     };
     let artifact = Artifact::new(content.clone())?;
+    let evaluation = evaluate::evaluation(table, &artifact, &learned.out_of_fold, options)?;
     let report = assess::measure(table, &design, &artifact, learned, warnings)?;
+    let report = Report { calibration: Some(calibration), evaluation, ..report };
     content.report = to_json("report", &report)?;
     Ok(Trained { artifact: Artifact::new(content)?, report })
 }
@@ -265,6 +279,7 @@ impl Options {
                 expected,
             );
         }
+        self.evaluating.validate(table)?;
         if !(2..=20).contains(&self.folds) {
             return invalid("folds", self.folds.to_string(), "2 to 20");
         }
@@ -323,6 +338,7 @@ impl Calibration {
     /// The word used in reports and parameters.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Auto => "auto",
             Self::Identity => "identity",
             Self::Platt => "platt",
             Self::Isotonic => "isotonic",

@@ -158,6 +158,7 @@ fn train_models(config: Config, seed: u64) -> Result<Vec<train::Report>, Error> 
         cutoffs: 6,
         family: Some(Family::Logistic),
         positive_weight: 1.0,
+        quality: train::quality::QualityArgs::default(),
         seed,
         promote: true,
     };

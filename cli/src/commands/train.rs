@@ -2,6 +2,7 @@
 //!
 //! Not here: labels and features as of then (`augur_server::offline`), fitting (`augur_models`).
 
+pub(crate) mod quality;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ Examples:
   augur train --task churn --inactive 30d --no-promote --data data --json
   augur train --table visits.csv.gz --label bought --split part --group user --family auto --out model
   augur train --task churn --family auto --positive-weight 3 --data data
+  augur train --task conversion --calibration isotonic --segment purchases_90d --data data
 
 A row is a user at a cutoff. Cutoffs lie a horizon apart, the last one a horizon before the last stored event; the
 latest third of them is held back and tells how good the model is on time it has not seen. Features are those that a
@@ -123,6 +125,8 @@ pub(crate) struct Args {
     /// What a positive row weighs in the fit, a negative one weighing 1; calibration undoes what it does to probabilities.
     #[arg(long, default_value_t = 1.0, value_name = "WEIGHT")]
     positive_weight: f64,
+    #[command(flatten)]
+    quality: quality::QualityArgs,
     /// Seeds the split into folds, and every draw of rows and columns.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -169,11 +173,14 @@ impl Args {
         options.family = self.family.family();
         options.positive_weight = self.positive_weight;
         options.seed = self.seed;
+        options.calibration = self.quality.calibration.calibration();
+        options.evaluating = self.quality.evaluating();
         table::Order {
             path,
             label,
             split: self.split.as_deref(),
             group: self.group.as_deref(),
+            segment: self.quality.segment.as_deref(),
             ignore: &self.ignore,
             out: self.out.as_deref(),
             options,
@@ -196,6 +203,8 @@ pub(crate) struct Order {
     pub(crate) family: Option<Family>,
     /// What a positive row weighs.
     pub(crate) positive_weight: f64,
+    /// How to calibrate, and how closely to look at what came of it.
+    pub(crate) quality: quality::QualityArgs,
     /// Seeds the split into folds, and every draw of rows and columns.
     pub(crate) seed: u64,
     /// Whether alias `champion` is moved to it.
@@ -230,6 +239,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         cutoffs: usize::from(args.cutoffs),
         family: args.family.family(),
         positive_weight: args.positive_weight,
+        quality: args.quality.clone(),
         seed: args.seed,
         promote: !args.no_promote,
     };
@@ -242,7 +252,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
 
 /// Trains, publishes and, if ordered, promotes.
 pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
-    let Order { name, task, active_ms, cutoffs, family, positive_weight, seed, promote } = order;
+    let Order { name, task, active_ms, cutoffs, family, positive_weight, quality, seed, promote } = order;
     let working = progress::steps(&format!("training {name}"), 4);
     let span = app.span()?;
     let cutoffs = span.map_or_else(Vec::new, |span| offline::cutoffs(span, task.horizon_ms(), *cutoffs));
@@ -252,6 +262,10 @@ pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
     working.inc(1);
     let set = app.training_set(&labels)?;
     let rows = table_of(&set, test_from)?;
+    let segments = match &quality.segment {
+        Some(feature) => Some(quality::by_feature(feature, &set.columns, set.rows().map(|row| row.0))?),
+        None => None,
+    };
     working.inc(1);
 
     let feature_set = app.feature_set().hash();
@@ -261,6 +275,9 @@ pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
     options.task_definition = Some(task.definition());
     options.family = *family;
     options.positive_weight = *positive_weight;
+    options.calibration = quality.calibration.calibration();
+    options.evaluating = quality.evaluating();
+    options.evaluating.segments = segments;
     options.seed = *seed;
     options.minimum_rows = MINIMUM_ROWS;
     options.minimum_per_class = MINIMUM_PER_CLASS;
@@ -350,6 +367,7 @@ impl Report {
             .filter_map(|(name, metrics)| metrics.as_ref().map(|metrics| metrics_row(name, metrics)))
             .collect();
         text.push_str(&table_of_text(&METRICS_HEADER, &rows));
+        text.push_str(&quality::text(report));
         text.push_str(&notes(report));
         text.push_str(&format!("next: augur decide-all --point weekly_email --data {}", data.display()));
         text

@@ -98,4 +98,108 @@ proptest! {
         let text = serde_json::to_string(&metrics).unwrap();
         prop_assert_eq!(serde_json::from_str::<Metrics>(&text).unwrap(), metrics);
     }
+
+    #[test]
+    fn ranking_sees_only_the_order_of_scores(pairs in pairs()) {
+        let moved: Vec<(f64, bool)> = pairs.iter().map(|(score, label)| (score * score * score / 2.0 + 0.25, *label)).collect();
+        let (counts, moved) = (Counts::of(&pairs), Counts::of(&moved));
+        prop_assert_eq!(ranking::roc_auc(&counts), ranking::roc_auc(&moved));
+        prop_assert_eq!(ranking::average_precision(&counts), ranking::average_precision(&moved));
+        prop_assert_eq!(ranking::kolmogorov_smirnov(&counts), ranking::kolmogorov_smirnov(&moved));
+        let lifts = |counts: &Counts| ranking::deciles(counts).iter().map(|decile| decile.lift).collect::<Vec<_>>();
+        prop_assert_eq!(lifts(&counts), lifts(&moved));
+    }
+
+    #[test]
+    fn every_row_twice_changes_no_share(pairs in pairs()) {
+        let twice = [pairs.clone(), pairs.clone()].concat();
+        let (once, twice) = (Metrics::measure(&pairs).unwrap(), Metrics::measure(&twice).unwrap());
+        for (a, b) in [(once.roc_auc, twice.roc_auc), (once.pr_auc, twice.pr_auc), (once.ks, twice.ks), (Some(once.ece), Some(twice.ece))] {
+            prop_assert!(a.zip(b).is_none_or(|(a, b)| (a - b).abs() < 1e-12), "{once:?} {twice:?}");
+        }
+    }
+
+    #[test]
+    fn bins_hold_every_row_once(pairs in pairs(), bins in 1_usize..20) {
+        let counts = Counts::of(&pairs);
+        for binning in [Binning::EqualWidth, Binning::EqualMass] {
+            let table = reliability::table(&counts, binning, bins);
+            prop_assert!(table.len() <= bins);
+            prop_assert_eq!(table.iter().map(|bin| bin.rows).sum::<u64>(), counts.rows());
+            prop_assert_eq!(table.iter().map(|bin| bin.positives).sum::<u64>(), counts.positives());
+            prop_assert!(table.windows(2).all(|pair| pair[0].highest < pair[1].lowest), "{table:?}");
+            prop_assert!(table.iter().all(|bin| bin.observed_interval.low <= bin.observed && bin.observed <= bin.observed_interval.high));
+        }
+    }
+
+    #[test]
+    fn the_parts_of_brier_add_up(pairs in pairs()) {
+        let counts = Counts::of(&pairs);
+        let parts = reliability::brier_parts(&counts, None).unwrap();
+        let sum = parts.reliability - parts.resolution + parts.uncertainty;
+        prop_assert!((sum - reliability::brier(&counts).unwrap()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn curves_rise_to_one_and_stay_short(pairs in pairs()) {
+        let counts = Counts::of(&pairs);
+        let curve = ranking::curve(&counts);
+        prop_assert!(curve.len() <= ranking::MAX_CURVE_POINTS);
+        if let Some(last) = curve.last() {
+            prop_assert_eq!((last.false_positive_rate, last.true_positive_rate), (1.0, 1.0));
+        }
+        prop_assert!(curve.is_sorted_by_key(|point| point.true_positive_rate + point.false_positive_rate));
+        for threshold in ranking::thresholds(&counts) {
+            prop_assert_eq!(threshold, ranking::threshold(&counts, threshold.threshold));
+        }
+        if let Some(last) = ranking::deciles(&counts).last() {
+            prop_assert!((last.gain - 1.0).abs() < 1e-12 && (last.cumulative_lift - 1.0).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn resamples_surround_what_was_measured(pairs in pairs(), seed in any::<u64>()) {
+        let groups: Vec<u64> = (0..pairs.len() as u64).map(|row| row / 3).collect();
+        let found = interval::bootstrap(&pairs, Some(&groups), 60, seed).unwrap();
+        prop_assert_eq!(found, interval::bootstrap(&pairs, Some(&groups), 60, seed).unwrap());
+        prop_assert_eq!((found.resamples, found.groups), (60, pairs.len().div_ceil(3)));
+        for interval in [found.roc_auc, found.pr_auc, found.brier, found.ece, found.ks].into_iter().flatten() {
+            prop_assert!(0.0 <= interval.low && interval.low <= interval.high && interval.high <= 1.0, "{found:?}");
+        }
+    }
+}
+
+/// The spread over fresh samples of a known truth is what an interval claims to be.
+#[test]
+fn intervals_are_as_wide_as_samples_differ() {
+    use augur_domain::rng::{Purpose, Rng};
+    let sample = |seed: u64| -> Vec<(f64, bool)> {
+        let mut rng = Rng::new(seed, Purpose::Simulation);
+        let mut row = || {
+            let score = rng.next_f64();
+            (score, rng.next_f64() < score)
+        };
+        (0..800).map(|_| row()).collect()
+    };
+    let truth = 5.0 / 6.0; // P(positive above negative) where p is uniform
+    let covers = |seed: &u64| {
+        let interval = interval::bootstrap(&sample(*seed), None, 100, 1).unwrap().roc_auc.unwrap();
+        interval.low <= truth && truth <= interval.high
+    };
+    let covered = (0..200).filter(covers).count();
+    assert!((178..=199).contains(&covered), "{covered} of 200 intervals of 95 % hold the truth");
+}
+
+#[test]
+fn people_with_many_rows_widen_intervals() {
+    let one: Vec<(f64, bool)> =
+        (0..200).map(|row| (f64::from(row % 97) / 97.0, (row * 37) % 97 < row % 97)).collect();
+    let ten: Vec<(f64, bool)> = one.iter().flat_map(|pair| [*pair; 10]).collect();
+    let people: Vec<u64> = (0..ten.len() as u64).map(|row| row / 10).collect();
+    let width = |interval: Option<Interval>| interval.map(|interval| interval.high - interval.low).unwrap();
+    let honest = width(interval::bootstrap(&ten, Some(&people), 200, 4).unwrap().roc_auc);
+    let flattering = width(interval::bootstrap(&ten, None, 200, 4).unwrap().roc_auc);
+    let of_one_row_each = width(interval::bootstrap(&one, None, 200, 4).unwrap().roc_auc);
+    assert!(honest > 2.5 * flattering, "{honest} {flattering}");
+    assert!((honest / of_one_row_each - 1.0).abs() < 0.2, "{honest} {of_one_row_each}");
 }

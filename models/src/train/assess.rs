@@ -1,6 +1,7 @@
-//! What there is to say about a fit: what a person should look at, the calibrator, and how good it is on every part.
+//! What there is to say about a fit: what a person should look at, and how good it is on every part.
 //!
-//! Not here: the measures themselves (`metrics`) or fitting (`family`).
+//! Not here: the measures themselves (`metrics`), the calibrator (`calibration`), a closer look (`evaluate`) or fitting
+//! (`family`).
 
 use std::collections::BTreeSet;
 
@@ -8,10 +9,10 @@ use augur_domain::decision::Score;
 
 use super::design::Design;
 use super::family::Learned;
-use super::{Calibration, FeatureReport, Report, Split, TrainingTable, contributions, predictions};
+use super::{FeatureReport, Report, Split, TrainingTable, contributions, predictions};
 use crate::Error;
 use crate::artifact::Artifact;
-use crate::calibrate::{self, Calibrator};
+use crate::calibrate::Calibrator;
 use crate::metrics::Metrics;
 
 /// A feature that ranks this well alone is more often the label in disguise than a discovery.
@@ -50,32 +51,6 @@ pub(super) fn screen(table: &TrainingTable, design: &Design, learned: &Learned) 
     warnings
 }
 
-pub(super) fn calibrator(
-    out_of_fold: &[(f64, bool)],
-    calibration: Calibration,
-    warnings: &mut Vec<String>,
-) -> Result<Calibrator, Error> {
-    if out_of_fold.is_empty() {
-        warnings.push("too few groups for out-of-fold margins; the model is not calibrated".to_owned());
-        return Ok(Calibrator::Identity);
-    }
-    match calibration {
-        Calibration::Identity => Ok(Calibrator::Identity),
-        Calibration::Platt => match calibrate::platt(out_of_fold)? {
-            Calibrator::Platt { a, .. } if a >= 0.0 => {
-                warnings.push(
-                    "out-of-fold margins do not rank the classes, so calibration would turn them round; the model \
-                     is not calibrated and probably useless"
-                        .to_owned(),
-                );
-                Ok(Calibrator::Identity)
-            }
-            fitted => Ok(fitted),
-        },
-        Calibration::Isotonic => calibrate::isotonic(out_of_fold),
-    }
-}
-
 pub(super) fn measure(
     table: &TrainingTable,
     design: &Design,
@@ -107,6 +82,8 @@ pub(super) fn measure(
         train_groups: groups.len(),
         convergence: learned.convergence,
         calibrator: artifact.content().calibrator.as_str().to_owned(),
+        calibration: None,
+        evaluation: None,
         train: calibrated(&train),
         out_of_fold: Metrics::measure(&left_out),
         out_of_time: calibrated(&test),

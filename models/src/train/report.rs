@@ -1,10 +1,12 @@
 //! What a fit has to say about itself: counts, convergence, quality in and out of sample, weights, warnings.
 //!
-//! Not here: per-segment quality or drift, which need decisions and outcomes (`shadow-harness`).
+//! Not here: drift and quality on decisions made, which need outcomes (`shadow-harness`).
 
 use serde::{Deserialize, Serialize};
 
+use super::calibration::CalibrationReport;
 use super::family::Considered;
+use crate::evaluation::Evaluation;
 use crate::metrics::Metrics;
 
 /// The report of one fit. Serialises to the JSON that the artifact and the card hold.
@@ -33,6 +35,9 @@ pub struct Report {
     pub convergence: Option<Convergence>,
     /// Which calibrator the artifact holds.
     pub calibrator: String,
+    /// How it was chosen; absent in older reports.
+    #[serde(default)]
+    pub calibration: Option<CalibrationReport>,
     /// Calibrated probabilities of the rows fitted on: optimistic.
     pub train: Option<Metrics>,
     /// Uncalibrated probabilities of rows left out of their fold's fit.
@@ -41,6 +46,9 @@ pub struct Report {
     pub out_of_time: Option<Metrics>,
     /// Uncalibrated probabilities of the rows held back.
     pub out_of_time_raw: Option<Metrics>,
+    /// A closer look at the rows held back; absent in older reports.
+    #[serde(default)]
+    pub evaluation: Option<Evaluation>,
     /// One per input, in the model's order.
     pub features: Vec<FeatureReport>,
     /// Columns left out because they never vary.

@@ -152,6 +152,11 @@ impl TrainingTable {
         self.rows().zip(&self.splits).filter(move |(_, of)| **of == split).map(|(row, _)| row)
     }
 
+    /// Where the rows of one part stand in the table.
+    pub(super) fn places(&self, split: Split) -> impl Iterator<Item = usize> + '_ {
+        self.splits.iter().enumerate().filter(move |(_, of)| **of == split).map(|(place, _)| place)
+    }
+
     fn rows(&self) -> impl Iterator<Item = StoredRow<'_>> + Clone {
         let width = self.columns.len();
         let cells = self.values.chunks_exact(width).zip(self.missing.chunks_exact(width));

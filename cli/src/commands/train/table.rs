@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use augur_loadtest::domain::{ContentHash, Timestamp};
+use augur_models::evaluation::Segmentation;
 use augur_models::metrics::Metrics;
 use augur_models::train::{self, Options, Row, Split, TrainingTable};
 use serde::Serialize;
@@ -33,6 +34,8 @@ pub(super) struct Order<'a> {
     pub(super) split: Option<&'a str>,
     /// The column that says whom a row is about; without one every row stands for itself.
     pub(super) group: Option<&'a str>,
+    /// The column that names each row's segment, which is no feature.
+    pub(super) segment: Option<&'a str>,
     /// Columns that are no features.
     pub(super) ignore: &'a [String],
     /// Where the model and its measures are written.
@@ -54,9 +57,10 @@ pub(super) struct Report {
     report: train::Report,
 }
 
-/// The table, and the part that each row held back belongs to.
+/// The table, the part that each row held back belongs to, and the segment of every row.
 struct Loaded {
     rows: TrainingTable,
+    segments: Option<Segmentation>,
     held_back: Vec<String>,
 }
 
@@ -64,9 +68,10 @@ pub(super) fn run(order: &Order<'_>, output: Output) -> Result<Outcome, Error> {
     let working = progress::steps("training", 2);
     let loaded = read(order)?;
     working.inc(1);
-    let trained = train::fit_with_progress(&loaded.rows, &order.options, &mut |step| {
-        working.set_message(step.to_owned())
-    })?;
+    let mut options = order.options.clone();
+    options.evaluating.segments = loaded.segments.clone();
+    let trained =
+        train::fit_with_progress(&loaded.rows, &options, &mut |step| working.set_message(step.to_owned()))?;
     working.finish_and_clear();
     let mut splits = BTreeMap::new();
     splits.extend(trained.report.train.map(|metrics| (TRAIN.to_owned(), metrics)));
@@ -100,16 +105,26 @@ fn read(order: &Order<'_>) -> Result<Loaded, Error> {
         problem: "JSON lines have no header that tells the columns".to_owned(),
         expected: "a table as `.csv`, `.csv.gz` or `.parquet`".to_owned(),
     })?;
-    let special: Vec<&str> = [Some(order.label), order.split, order.group].into_iter().flatten().collect();
+    let special: Vec<&str> =
+        [Some(order.label), order.split, order.group, order.segment].into_iter().flatten().collect();
     let mut named = special.clone();
     named.extend(order.ignore.iter().map(String::as_str));
     source::indices(order.path, &header, &named)?;
+    if let Some(segment) =
+        order.segment.filter(|segment| named.iter().filter(|name| name == &segment).count() > 1)
+    {
+        return Err(Error::Usage {
+            problem: format!("--segment names `{segment}`, which has another part to play"),
+            expected: "a column that is neither label, split nor group, and not in `--ignore`",
+        });
+    }
     let features: Vec<&str> =
         header.iter().map(String::as_str).filter(|column| !named.contains(column)).collect();
     let mut rows = TrainingTable::new(features.iter().map(|name| (*name).to_owned()).collect())?;
     let wanted: Vec<&str> = special.iter().chain(&features).copied().collect();
     let mut source = source::open(order.path, format, &wanted)?;
     let mut held_back = Vec::new();
+    let mut segments = order.segment.map(Segmentation::new);
     while let Some(row) = source.next_row()? {
         let row =
             row.map_err(|(number, fault)| at(order, number, &fault.column, &fault.found, &fault.expected))?;
@@ -118,6 +133,9 @@ fn read(order: &Order<'_>) -> Result<Loaded, Error> {
         let label = label(next(), order, row.number)?;
         let part = order.split.map(|_| next().to_text());
         let group = order.group.map_or(row.number, |_| number_of(&next().to_text()));
+        if let Some(segments) = &mut segments {
+            segments.push(&next().to_text());
+        }
         let values = features
             .iter()
             .map(|column| {
@@ -141,7 +159,7 @@ fn read(order: &Order<'_>) -> Result<Loaded, Error> {
         let time = Timestamp::from_unix_ms(i64::from(split == Split::Test));
         rows.push(&Row { values: &values, label, group, time, split })?;
     }
-    Ok(Loaded { rows, held_back })
+    Ok(Loaded { rows, segments, held_back })
 }
 
 fn at(order: &Order<'_>, row: u64, column: &str, found: &str, expected: &str) -> Error {
@@ -208,6 +226,7 @@ impl Report {
         );
         let rows: Vec<_> = self.splits.iter().map(|(part, metrics)| metrics_row(part, metrics)).collect();
         text.push_str(&table(&super::METRICS_HEADER, &rows));
+        text.push_str(&super::quality::text(report));
         text.push_str(&super::notes(report));
         let mut by_weight: Vec<_> = report.features.iter().collect();
         by_weight.sort_by(|a, b| b.importance.total_cmp(&a.importance));
