@@ -6,13 +6,14 @@
 #
 # DATA_DIR (or AUGUR_DATA) holds online_shoppers/design.csv.gz, online_retail/, cdnow/ and jdata_sample/task_*.csv.gz;
 # ../shared/data beside the repository otherwise. AUGUR_BINARY names a binary that is built already. Tables that are not
-# there are skipped, loudly. FAMILIES chooses families.
+# there are skipped, loudly. FAMILIES chooses families, SEARCH how widely their settings are looked for.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 data=${1:-${AUGUR_DATA:-../shared/data}}
 augur=${AUGUR_BINARY:-target/release/augur}
 families=${FAMILIES:-logistic tree forest boosted}
+search=${SEARCH:-quick}
 if [[ -z ${AUGUR_BINARY:-} ]]; then
     cargo build --release --locked --bin augur
 fi
@@ -30,7 +31,7 @@ row() {
     fi
     for family in $families; do
         start=$(date +%s.%N)
-        "$augur" --json train --table "$data/$file" --label label "$@" --family "$family" |
+        "$augur" --json train --table "$data/$file" --label label "$@" --family "$family" --search "$search" |
             python3 -c '
 import json, sys, time
 name, family, start = sys.argv[1:]

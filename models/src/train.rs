@@ -5,15 +5,21 @@
 
 mod assess;
 mod calibration;
+mod curvature;
 mod design;
+mod elastic;
 mod evaluate;
 mod family;
 mod folds;
+mod leak;
 mod logistic;
 mod newton;
 mod report;
+mod search;
+mod shape;
 mod table;
 mod trees;
+mod weight;
 
 use std::sync::Arc;
 
@@ -26,7 +32,9 @@ pub use calibration::{CalibrationReport, MINIMUM_PER_CLASS_FOR_ISOTONIC, SIMPLER
 pub use evaluate::Evaluating;
 pub use family::{Considered, Family};
 pub use report::{Convergence, FeatureReport, Report};
+pub use search::Search;
 pub use trees::{Boosting, Growing};
+pub use weight::PositiveWeight;
 
 pub use table::{MAX_COLUMNS, MAX_ROWS, Row, Split, TrainingTable};
 
@@ -67,9 +75,12 @@ pub struct Options {
     /// Which kind of model; `None` tries logistic regression, a forest and boosted trees and takes the best on rows left
     /// out.
     pub family: Option<Family>,
-    /// What a positive row weighs in the fit, a negative one weighing 1: 1e-3 to 1e3. Calibration undoes what it does to
-    /// probabilities.
-    pub positive_weight: f64,
+    /// What a positive row weighs in the fit, a negative one weighing 1. Calibration undoes what it does to probabilities.
+    pub positive_weight: PositiveWeight,
+    /// How widely the family's settings are looked for on training rows.
+    pub search: Search,
+    /// Of logistic regression, a model whose weights the fit sets out from: fewer steps, the same optimum.
+    pub warm_start: Option<Artifact>,
     /// How to grow a single tree.
     pub tree: Growing,
     /// How to grow a forest.
@@ -78,12 +89,20 @@ pub struct Options {
     pub boosting: Boosting,
     /// Seeds the split into folds, and every draw of rows and columns.
     pub seed: u64,
-    /// L2 penalty: `alpha / 2 * |weights|^2` beside the summed log loss; above 0. The intercept is free.
+    /// Of logistic regression, the penalty beside the summed log loss: `alpha * (l1_ratio * |weights|_1 +
+    /// (1 - l1_ratio) / 2 * |weights|^2)`, 1e-6 to 1e9. The intercept is free.
     pub alpha: f64,
-    /// For every column not in `transforms`.
-    pub default_transform: Transform,
+    /// Share of the penalty that is L1, 0 to 1: more of it sets more weights to 0.
+    pub l1_ratio: f64,
+    /// Share of the training values at either end of each column that logistic regression takes for the least or greatest
+    /// of the others, 0 to 0.1; 0 leaves values as they are.
+    pub winsorise: f64,
+    /// For every column not in `transforms`; `None` takes logarithms of the skewed ones.
+    pub default_transform: Option<Transform>,
     /// Columns that are read otherwise.
     pub transforms: Vec<(String, Transform)>,
+    /// Columns that read the event which defines the label; a warning about one of them says so.
+    pub label_readers: Vec<String>,
     /// How to calibrate.
     pub calibration: Calibration,
     /// How closely to look at what came of it.
@@ -111,14 +130,19 @@ impl Options {
             feature_set,
             definitions: Vec::new(),
             family: Some(Family::Logistic),
-            positive_weight: 1.0,
+            positive_weight: PositiveWeight::EVEN,
+            search: Search::None,
+            warm_start: None,
             tree: Growing::TREE,
             forest: Growing::FOREST,
             boosting: Boosting::default(),
             seed: 0,
             alpha: 1.0,
-            default_transform: Transform::SignedLog1p,
+            l1_ratio: 0.0,
+            winsorise: 0.0,
+            default_transform: Some(Transform::SignedLog1p),
             transforms: Vec::new(),
+            label_readers: Vec::new(),
             calibration: Calibration::Platt,
             evaluating: Evaluating::default(),
             folds: 5,
@@ -160,12 +184,14 @@ pub fn fit_with_progress(
 ) -> Result<Trained, Error> {
     options.validate(table)?;
     check_counts(table, options)?;
-    let design = Design::new(table, options);
+    let design = Design::measure(table, options);
     if design.matrix.width == 0 {
         return Err(Error::NothingToLearn { columns: table.columns().len() });
     }
     let learned = family::learn(table, &design, options, progress)?;
     let mut warnings = assess::screen(table, &design, &learned);
+    progress("looking for features that know the label");
+    warnings.extend(leak::screen(table, &design, options)?);
     let groups: Vec<u64> = table.part(Split::Train).map(|row| row.group).collect();
     let (calibrator, calibration) =
         calibration::choose(&learned.out_of_fold, &groups, options, &mut warnings)?;
@@ -176,7 +202,7 @@ pub fn fit_with_progress(
         feature_set: options.feature_set,
         body: learned.body.clone(),
         calibrator,
-        lineage: options.lineage(table, learned.family),
+        lineage: learned.options.lineage(table, learned.family),
         report: String::new(),
         reference: None,
     };
@@ -246,9 +272,9 @@ fn each_vector(
 }
 
 impl Options {
-    fn transform_of(&self, column: &str) -> Transform {
+    fn transform_of(&self, column: &str) -> Option<Transform> {
         let own = self.transforms.iter().find(|(name, _)| name == column);
-        own.map_or(self.default_transform, |(_, transform)| *transform)
+        own.map_or(self.default_transform, |(_, transform)| Some(*transform))
     }
 
     /// The definitions of these columns; of none when one of them is unknown.
@@ -267,10 +293,14 @@ impl Options {
         if !(1e-6..=1e9).contains(&self.alpha) {
             return invalid("alpha", format!("{:e}", self.alpha), "1e-6 to 1e9");
         }
-        if !(1e-3..=1e3).contains(&self.positive_weight) {
-            return invalid("positive_weight", format!("{:e}", self.positive_weight), "0.001 to 1000");
+        if !(0.0..=1.0).contains(&self.l1_ratio) {
+            return invalid("l1_ratio", format!("{:e}", self.l1_ratio), "0 to 1");
         }
-        if (self.positive_weight - 1.0).abs() > f64::EPSILON && self.calibration == Calibration::Identity {
+        if !(0.0..=0.1).contains(&self.winsorise) {
+            return invalid("winsorise", format!("{:e}", self.winsorise), "0 to 0.1");
+        }
+        self.positive_weight.validate()?;
+        if self.positive_weight != PositiveWeight::EVEN && self.calibration == Calibration::Identity {
             let expected =
                 "a calibration: weights move the probabilities, and only calibration moves them back";
             return invalid(
@@ -296,8 +326,11 @@ impl Options {
         struct Parameters<'a> {
             family: &'a str,
             algorithm: &'a str,
-            positive_weight: f64,
+            positive_weight: String,
             alpha: f64,
+            l1_ratio: f64,
+            winsorise: f64,
+            search: &'a str,
             default_transform: &'a str,
             transforms: Vec<(&'a str, &'a str)>,
             calibration: &'a str,
@@ -306,6 +339,14 @@ impl Options {
             minimum_per_class: usize,
             #[serde(skip_serializing_if = "Option::is_none")]
             task: Option<&'a TaskDefinition>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            tree: Option<Growing>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            forest: Option<Growing>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            boosting: Option<Boosting>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            warm_start: Option<String>,
         }
         let parameters = Parameters {
             family: family.as_str(),
@@ -313,15 +354,22 @@ impl Options {
                 Family::Logistic => "logistic regression, linfa-logistic L-BFGS then Newton",
                 Family::Tree | Family::Forest | Family::Boosted => "trees grown on histograms",
             },
-            positive_weight: self.positive_weight,
+            positive_weight: self.positive_weight.to_string(),
             alpha: self.alpha,
-            default_transform: self.default_transform.as_str(),
+            l1_ratio: self.l1_ratio,
+            winsorise: self.winsorise,
+            search: self.search.as_str(),
+            default_transform: self.default_transform.map_or("by skewness", Transform::as_str),
             transforms: self.transforms.iter().map(|(name, of)| (name.as_str(), of.as_str())).collect(),
             calibration: self.calibration.as_str(),
             folds: self.folds,
             minimum_rows: self.minimum_rows,
             minimum_per_class: self.minimum_per_class,
             task: self.task_definition.as_ref(),
+            tree: (family == Family::Tree).then_some(self.tree),
+            forest: (family == Family::Forest).then_some(self.forest),
+            boosting: (family == Family::Boosted).then_some(self.boosting),
+            warm_start: self.warm_start.as_ref().map(|artifact| artifact.id().to_string()),
         };
         Lineage {
             data: table.hash(),

@@ -75,7 +75,7 @@ fn read(dir: &std::path::Path) -> (TrainingTable, Vec<u64>) {
 fn fit(table: &TrainingTable, transform: Transform) -> Trained {
     let hash = ContentHash::from_bytes([0; 32]);
     let mut options = Options::new("conversion", "the session ends in a purchase", hash, Timestamp::MIN);
-    options.default_transform = transform;
+    options.default_transform = Some(transform);
     options.folds = 2;
     train::fit(table, &options).unwrap()
 }
@@ -149,8 +149,11 @@ fn identity_columns_reach_the_converged_optimum() {
 fn logarithms_are_as_good_as_the_published_baseline() {
     let Some(dir) = data_dir() else { return };
     let report = fit(&read(&dir).0, Transform::SignedLog1p).report;
+    let warned: Vec<&String> =
+        report.warnings.iter().filter(|warning| warning.contains("may know the label")).collect();
+    assert!(matches!(warned.as_slice(), [one] if one.contains("`PageValues`")), "{warned:?}");
     let raw = report.out_of_time_raw.unwrap();
-    close("ROC-AUC", raw.roc_auc.unwrap(), 0.8115, 0.005);
+    close("ROC-AUC", raw.roc_auc.unwrap(), 0.8115, 0.002);
     close("log loss", raw.log_loss, 0.4378, 0.005);
     // Calibration is learned on the past; it must not be worse than the baseline's where the base rate moved.
     assert!(report.out_of_time.unwrap().ece <= 0.0831 + 0.005, "{:?}", report.out_of_time);

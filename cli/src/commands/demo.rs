@@ -13,7 +13,7 @@ use augur_loadtest::domain::time::DAY_MS;
 use augur_loadtest::open_loop::Arrivals;
 use augur_loadtest::v1::value::Kind;
 use augur_loadtest::{Client, Shop, ingest, open_loop, shop, v1};
-use augur_models::train::Family;
+
 use augur_server::offline::Task;
 use augur_server::{App, Clock, Config, Running, SystemClock};
 use tokio_util::sync::CancellationToken;
@@ -156,10 +156,8 @@ fn train_models(config: Config, seed: u64) -> Result<Vec<train::Report>, Error> 
         task,
         active_ms: 30 * DAY_MS,
         cutoffs: 6,
-        family: Some(Family::Logistic),
-        positive_weight: 1.0,
         quality: train::quality::QualityArgs::default(),
-        seed,
+        learning: train::Learning::with_seed(seed),
         promote: true,
     };
     let purchase = Task::Conversion { event: "purchase".to_owned(), horizon_ms: 7 * DAY_MS };

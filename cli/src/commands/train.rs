@@ -2,6 +2,7 @@
 //!
 //! Not here: labels and features as of then (`augur_server::offline`), fitting (`augur_models`).
 
+mod learning;
 pub(crate) mod quality;
 mod table;
 
@@ -14,6 +15,7 @@ use augur_models::train::{self, Family, Options, Row, Split, TrainingTable};
 use augur_server::offline::{self, Population, Span, Task, TrainingSet};
 use augur_server::{App, Clock, SystemClock};
 use clap::ValueEnum;
+pub(crate) use learning::Learning;
 use serde::Serialize;
 
 use crate::data::Directory;
@@ -30,7 +32,9 @@ Examples:
   augur train --task conversion --event add_to_cart --horizon 24h --active 7d --cutoffs 8 --data data
   augur train --task churn --inactive 30d --no-promote --data data --json
   augur train --table visits.csv.gz --label bought --split part --group user --family auto --out model
-  augur train --task churn --family auto --positive-weight 3 --data data
+  augur train --task churn --family auto --positive-weight balanced --data data
+  augur train --task churn --family boosted --search quick --data data
+  augur train --task churn --warm-from churn --alpha 10 --l1-ratio 0.5 --data data
   augur train --task conversion --calibration isotonic --segment purchases_90d --data data
 
 A row is a user at a cutoff. Cutoffs lie a horizon apart, the last one a horizon before the last stored event; the
@@ -118,18 +122,10 @@ pub(crate) struct Args {
     /// How many cutoffs, at least 2.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(2..=365))]
     cutoffs: u16,
-    /// Which kind of model. `auto` tries logistic regression, a forest and boosted trees, and takes the one with the least
-    /// log loss on users left out.
-    #[arg(long, value_enum, default_value_t = FamilyName::Logistic)]
-    family: FamilyName,
-    /// What a positive row weighs in the fit, a negative one weighing 1; calibration undoes what it does to probabilities.
-    #[arg(long, default_value_t = 1.0, value_name = "WEIGHT")]
-    positive_weight: f64,
+    #[command(flatten)]
+    learning: Learning,
     #[command(flatten)]
     quality: quality::QualityArgs,
-    /// Seeds the split into folds, and every draw of rows and columns.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
     /// Publish the version, but leave alias `champion` where it is.
     #[arg(long)]
     no_promote: bool,
@@ -168,14 +164,12 @@ impl Args {
 }
 
 impl Args {
-    fn table_order<'a>(&'a self, path: &'a Path, label: &'a str) -> table::Order<'a> {
+    fn table_order<'a>(&'a self, path: &'a Path, label: &'a str) -> Result<table::Order<'a>, Error> {
         let mut options = Options::new("table", label, ContentHash::default(), SystemClock::new().now());
-        options.family = self.family.family();
-        options.positive_weight = self.positive_weight;
-        options.seed = self.seed;
+        self.learning.apply(&mut options, None)?;
         options.calibration = self.quality.calibration.calibration();
         options.evaluating = self.quality.evaluating();
-        table::Order {
+        Ok(table::Order {
             path,
             label,
             split: self.split.as_deref(),
@@ -184,7 +178,7 @@ impl Args {
             ignore: &self.ignore,
             out: self.out.as_deref(),
             options,
-        }
+        })
     }
 }
 
@@ -199,14 +193,10 @@ pub(crate) struct Order {
     pub(crate) active_ms: i64,
     /// At most so many cutoffs.
     pub(crate) cutoffs: usize,
-    /// Which kind of model; `None` chooses.
-    pub(crate) family: Option<Family>,
-    /// What a positive row weighs.
-    pub(crate) positive_weight: f64,
+    /// How to learn.
+    pub(crate) learning: Learning,
     /// How to calibrate, and how closely to look at what came of it.
     pub(crate) quality: quality::QualityArgs,
-    /// Seeds the split into folds, and every draw of rows and columns.
-    pub(crate) seed: u64,
     /// Whether alias `champion` is moved to it.
     pub(crate) promote: bool,
 }
@@ -228,7 +218,7 @@ pub(crate) struct Report {
 /// Runs the command.
 pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
     if let (Some(path), Some(label)) = (&args.table, &args.label) {
-        return table::run(&args.table_order(path, label), output);
+        return table::run(&args.table_order(path, label)?, output);
     }
     let (name, task) = args.task()?;
     let data = args.data.as_deref().unwrap_or_else(|| Path::new("."));
@@ -237,10 +227,8 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         task,
         active_ms: args.active,
         cutoffs: usize::from(args.cutoffs),
-        family: args.family.family(),
-        positive_weight: args.positive_weight,
+        learning: args.learning.clone(),
         quality: args.quality.clone(),
-        seed: args.seed,
         promote: !args.no_promote,
     };
     let app = App::open(Directory::open(data)?.config()?, SystemClock::new())?;
@@ -252,7 +240,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
 
 /// Trains, publishes and, if ordered, promotes.
 pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
-    let Order { name, task, active_ms, cutoffs, family, positive_weight, quality, seed, promote } = order;
+    let Order { name, task, active_ms, cutoffs, learning, quality, promote } = order;
     let working = progress::steps(&format!("training {name}"), 4);
     let span = app.span()?;
     let cutoffs = span.map_or_else(Vec::new, |span| offline::cutoffs(span, task.horizon_ms(), *cutoffs));
@@ -273,12 +261,10 @@ pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
     let mut options = Options::new(name, &positive_class, feature_set, app.clock().now());
     options.definitions = set.columns.into_iter().zip(set.definitions).collect();
     options.task_definition = Some(task.definition());
-    options.family = *family;
-    options.positive_weight = *positive_weight;
+    learning.apply(&mut options, Some(app.registry()))?;
     options.calibration = quality.calibration.calibration();
     options.evaluating = quality.evaluating();
     options.evaluating.segments = segments;
-    options.seed = *seed;
     options.minimum_rows = MINIMUM_ROWS;
     options.minimum_per_class = MINIMUM_PER_CLASS;
     let trained =
@@ -383,8 +369,11 @@ fn notes(report: &train::Report) -> String {
     for tried in &report.considered {
         let figure = |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{figure:.4}"));
         let (log_loss, roc_auc) = (figure(tried.log_loss), figure(tried.roc_auc));
-        let family = tried.family.as_str();
-        text.push_str(&format!("tried {family}: log loss {log_loss}, ROC-AUC {roc_auc} on rows left out\n"));
+        let mut name = tried.family.as_str().to_owned();
+        if !tried.settings.is_empty() {
+            name.push_str(&format!(" with {}", tried.settings));
+        }
+        text.push_str(&format!("tried {name}: log loss {log_loss}, ROC-AUC {roc_auc} on rows left out\n"));
     }
     if !report.dropped.is_empty() {
         let names = report.dropped.join(", ");

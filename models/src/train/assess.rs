@@ -15,22 +15,11 @@ use crate::artifact::Artifact;
 use crate::calibrate::Calibrator;
 use crate::metrics::Metrics;
 
-/// A feature that ranks this well alone is more often the label in disguise than a discovery.
-const SUSPICIOUS_AUC: f64 = 0.95;
-
 /// What a person should look at before trusting the model.
 pub(super) fn screen(table: &TrainingTable, design: &Design, learned: &Learned) -> Vec<String> {
     let mut warnings = Vec::new();
     for column in &design.dropped {
         warnings.push(format!("column `{column}` never varies in training and was dropped"));
-    }
-    for column in &design.columns {
-        if let Some(auc) = column.auc_alone.filter(|auc| *auc >= SUSPICIOUS_AUC) {
-            let feature = &column.feature;
-            warnings.push(format!(
-                "feature `{feature}` alone has ROC-AUC {auc:.3}; check that it does not read the label's own event"
-            ));
-        }
     }
     if let Some(error) = learned.convergence.as_ref().and_then(|convergence| convergence.lbfgs_error.as_ref())
     {

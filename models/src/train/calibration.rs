@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Calibration, Options, folds};
+use super::{Calibration, Options, PositiveWeight, folds};
 use crate::Error;
 use crate::calibrate::{self, Calibrator};
 use crate::metrics::{Binning, Counts, ECE_EQUAL_MASS_BINS, LOG_LOSS_CLIP, reliability};
@@ -125,7 +125,7 @@ fn refusal(calibration: Calibration, pairs: &[(f64, bool)], options: &Options) -
     let positives = pairs.iter().filter(|(_, label)| *label).count();
     let fewest = positives.min(pairs.len() - positives);
     match calibration {
-        Calibration::Identity if (options.positive_weight - 1.0).abs() > f64::EPSILON => Some(
+        Calibration::Identity if options.positive_weight != PositiveWeight::EVEN => Some(
             "a weight of positive rows moves probabilities, and only calibration moves them back".to_owned(),
         ),
         Calibration::Isotonic if fewest < MINIMUM_PER_CLASS_FOR_ISOTONIC => Some(format!(
@@ -233,7 +233,8 @@ mod tests {
         assert!(
             few.tried.iter().any(|tried| tried.refused.as_ref().is_some_and(|why| why.contains("rarer")))
         );
-        let weighted = chosen(math::sigmoid, 20_000, |options| options.positive_weight = 2.0);
+        let weighted =
+            chosen(math::sigmoid, 20_000, |options| options.positive_weight = PositiveWeight::Fixed(2.0));
         assert_eq!(weighted.chosen, "platt", "{weighted:?}");
         let asked = chosen(math::sigmoid, 20_000, |options| options.calibration = Calibration::Isotonic);
         assert_eq!((asked.requested.as_str(), asked.chosen.as_str()), ("isotonic", "isotonic"));

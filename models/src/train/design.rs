@@ -6,9 +6,9 @@
 
 use augur_domain::math;
 
-use super::Options;
 use super::newton::Coefficients;
 use super::table::{Split, TrainingTable};
+use super::{Options, shape};
 use crate::artifact::{Input, Transform};
 use crate::metrics;
 use crate::scorer::MAX_DEVIATIONS;
@@ -30,6 +30,8 @@ pub(super) struct Column {
     pub(super) index: usize,
     pub(super) feature: String,
     pub(super) transform: Transform,
+    /// Bounds of transformed values.
+    pub(super) clip: Option<(f64, f64)>,
     pub(super) mean: f64,
     /// 1 when the values present never vary and only their absence is informative.
     pub(super) scale: f64,
@@ -57,12 +59,33 @@ pub(super) struct Design {
 }
 
 impl Design {
+    /// The columns and the matrix.
     pub(super) fn new(table: &TrainingTable, options: &Options) -> Self {
+        Self::sample(table, options, 1)
+    }
+
+    /// The columns as all rows have them, and the matrix and the labels of every so many-th row.
+    pub(super) fn sample(table: &TrainingTable, options: &Options, stride: usize) -> Self {
+        let mut design = Self::measure(table, options);
+        let rows = || table.part(Split::Train).step_by(stride.max(1));
+        design.labels = rows().map(|row| row.label).collect();
+        let mut values = Vec::with_capacity(design.labels.len() * design.matrix.width);
+        for row in rows() {
+            for column in &design.columns {
+                column.write(row.value(column.index), &mut values);
+            }
+        }
+        design.matrix.values = values;
+        design
+    }
+
+    /// The columns alone, and the width that a matrix would have.
+    pub(super) fn measure(table: &TrainingTable, options: &Options) -> Self {
         let labels: Vec<bool> = table.part(Split::Train).map(|row| row.label).collect();
         let (mut columns, mut dropped) = (Vec::new(), Vec::new());
         let mut width = 0;
         for (index, feature) in table.columns().iter().enumerate() {
-            match Column::measure(table, index, feature, options.transform_of(feature), width) {
+            match Column::measure(table, index, feature, options, width) {
                 Some(column) => {
                     width += column.width();
                     columns.push(column);
@@ -70,13 +93,35 @@ impl Design {
                 None => dropped.push(feature.clone()),
             }
         }
-        let mut values = Vec::with_capacity(labels.len() * width);
-        for row in table.part(Split::Train) {
-            for column in &columns {
-                column.write(row.value(column.index), &mut values);
+        Self { matrix: Matrix { width, values: Vec::new() }, labels, columns, dropped }
+    }
+
+    /// Where the fit sets out from when an earlier model's weights are known: the same margins as its own wherever it
+    /// reads the same columns in the same way, and nothing for what it does not read.
+    pub(super) fn coefficients_of(&self, intercept: f64, inputs: &[Input]) -> Coefficients {
+        let mut start = Coefficients { intercept, ..Coefficients::zero(self.matrix.width) };
+        for column in &self.columns {
+            let known =
+                |input: &&Input| input.feature == column.feature && input.transform == column.transform;
+            let Some(input) = inputs.iter().find(known) else { continue };
+            let per_unit = input.weight / input.scale;
+            if let Some(weight) = column.value_at.and_then(|at| start.weights.get_mut(at)) {
+                *weight = per_unit * column.scale;
+                start.intercept += per_unit * (column.mean - input.mean);
+            }
+            if let Some(indicator) = &column.indicator
+                && let Some(weight) = start.weights.get_mut(indicator.at)
+            {
+                *weight = input.missing_weight * indicator.scale;
+                start.intercept += input.missing_weight * indicator.mean;
             }
         }
-        Self { matrix: Matrix { width, values }, labels, columns, dropped }
+        start
+    }
+
+    /// Places in the matrix that a column fills.
+    pub(super) fn places(column: &Column) -> Vec<usize> {
+        column.value_at.into_iter().chain(column.indicator.as_ref().map(|indicator| indicator.at)).collect()
     }
 
     /// The artifact's intercept and inputs for these coefficients of the matrix.
@@ -98,7 +143,7 @@ impl Design {
                 scale: column.scale,
                 weight: column.value_at.map_or(0.0, weight_at),
                 imputation: column.mean,
-                clip: None,
+                clip: column.clip,
                 missing_weight,
                 definition: None,
             });
@@ -113,14 +158,21 @@ impl Column {
         table: &TrainingTable,
         index: usize,
         feature: &str,
-        transform: Transform,
+        options: &Options,
         at: usize,
     ) -> Option<Self> {
         let mut rows = 0_usize;
         let mut present: Vec<(f64, bool)> = Vec::new();
         for row in table.part(Split::Train) {
             rows += 1;
-            present.extend(row.value(index).map(|value| (transform.apply(value), row.label)));
+            present.extend(row.value(index).map(|value| (value, row.label)));
+        }
+        let transform = options.transform_of(feature).unwrap_or_else(|| shape::transform(&present));
+        present.iter_mut().for_each(|(value, _)| *value = transform.apply(*value));
+        let auc_alone = metrics::roc_auc(&present).map(|auc| auc.max(1.0 - auc));
+        let clip = shape::clip(&present, options.winsorise);
+        if let Some((low, high)) = clip {
+            present.iter_mut().for_each(|(value, _)| *value = value.clamp(low, high));
         }
         let moments = Moments::of(&present);
         let missing = rows - present.len();
@@ -139,12 +191,13 @@ impl Column {
             index,
             feature: feature.to_owned(),
             transform,
+            clip,
             mean: moments.mean,
             scale: if varies { moments.scale } else { 1.0 },
             value_at: varies.then_some(at),
             indicator,
             missing_share,
-            auc_alone: varies.then(|| metrics::roc_auc(&present).map(|auc| auc.max(1.0 - auc))).flatten(),
+            auc_alone: auc_alone.filter(|_| varies),
         })
     }
 
@@ -154,7 +207,8 @@ impl Column {
 
     fn write(&self, value: Option<f64>, out: &mut Vec<f64>) {
         if self.value_at.is_some() {
-            let transformed = value.map_or(self.mean, |value| self.transform.apply(value));
+            let (low, high) = self.clip.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+            let transformed = value.map_or(self.mean, |value| self.transform.apply(value).clamp(low, high));
             let deviations = (transformed - self.mean) * (1.0 / self.scale);
             out.push(deviations.clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS));
         }

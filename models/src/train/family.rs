@@ -2,6 +2,7 @@
 //!
 //! Not here: the learners themselves (`logistic`, `trees`), calibration and the report (`assess`).
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use super::design::Design;
 use super::report::Convergence;
 use super::table::{Split, StoredRow, TrainingTable};
 use super::trees::{self, Binned, Rows};
-use super::{Options, folds, logistic};
+use super::{Options, folds, logistic, search};
 use crate::Error;
 use crate::artifact::{Body, TreeInput};
 use crate::calibrate::{self, Calibrator};
@@ -46,11 +47,14 @@ impl Family {
     }
 }
 
-/// A family that was tried, and how good it was on rows left out.
+/// A family that was tried with some settings, and how good it was on rows left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Considered {
     /// Which.
     pub family: Family,
+    /// What was set otherwise than by the options, in words; empty for the options as they were.
+    #[serde(default)]
+    pub settings: String,
     /// Log loss of rows that the fit had not seen, after Platt's calibration on them; absent without folds.
     pub log_loss: Option<f64>,
     /// ROC-AUC of the same rows.
@@ -65,51 +69,101 @@ pub(super) struct Learned {
     pub(super) out_of_fold: Vec<(f64, bool)>,
     pub(super) convergence: Option<Convergence>,
     pub(super) trees: Option<usize>,
-    /// Every family that was tried, in their order; empty when one was asked for.
+    /// All that was tried, in its order; empty when nothing was to be chosen.
     pub(super) considered: Vec<Considered>,
+    /// The options with the settings that were chosen.
+    pub(super) options: Options,
 }
 
-/// Fits the family asked for, or every one and takes that with the least log loss on rows left out.
+/// What every fit is made on.
+struct Data<'a> {
+    table: &'a TrainingTable,
+    labels: &'a [bool],
+    folds: Option<Vec<usize>>,
+    /// Cut once, for all trees.
+    binned: OnceCell<Binned>,
+}
+
+/// The best of what was tried so far.
+struct Best {
+    log_loss: f64,
+    learned: Learned,
+}
+
+/// Fits the family asked for, or every one and takes that with the least log loss on rows left out; with the settings
+/// that the options ask to be looked for.
 pub(super) fn learn(
     table: &TrainingTable,
     design: &Design,
     options: &Options,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Learned, Error> {
-    let folds = {
-        let groups: Vec<u64> = table.part(Split::Train).map(|row| row.group).collect();
-        folds::assign(&groups, &design.labels, options.folds, options.seed)
+    let groups: Vec<u64> = table.part(Split::Train).map(|row| row.group).collect();
+    let folds = folds::assign(&groups, &design.labels, options.folds, options.seed);
+    let data = Data { table, labels: &design.labels, folds, binned: OnceCell::new() };
+    let families = match &options.family {
+        Some(family) => std::slice::from_ref(family),
+        None => &[Family::Logistic, Family::Forest, Family::Boosted],
     };
-    let mut fit = |family| {
-        progress(&format!("{}: fitting", Family::as_str(family)));
-        one(family, table, design, folds.as_deref(), options, progress)
-    };
-    if let Some(family) = options.family {
-        return fit(family);
-    }
     let mut considered = Vec::new();
-    let mut best: Option<(f64, Learned)> = None;
-    for family in [Family::Logistic, Family::Forest, Family::Boosted] {
-        let learned = fit(family)?;
-        let quality = quality(&learned);
-        // Without folds nothing can be compared, and the simplest stays.
-        let log_loss = quality.log_loss.unwrap_or(f64::INFINITY);
-        considered.push(quality);
-        if best.as_ref().is_none_or(|(least, _)| log_loss < *least) {
-            best = Some((log_loss, learned));
+    let mut best: Option<Best> = None;
+    for family in families {
+        let found = searched(*family, &data, options, &mut considered, progress)?;
+        if best.as_ref().is_none_or(|best| found.log_loss < best.log_loss) {
+            best = Some(found);
         }
     }
-    let (_, mut learned) = best.ok_or(Error::NothingToLearn { columns: table.columns().len() })?;
-    learned.considered = considered;
+    let mut learned = best.ok_or(Error::NothingToLearn { columns: table.columns().len() })?.learned;
+    if considered.len() > 1 {
+        learned.considered = considered;
+    }
     Ok(learned)
 }
 
-fn quality(learned: &Learned) -> Considered {
+/// The family with the best settings found, each kind of setting from where the last one left off.
+fn searched(
+    family: Family,
+    data: &Data<'_>,
+    options: &Options,
+    considered: &mut Vec<Considered>,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Best, Error> {
+    let mut attempt = |settings: String, options: &Options| -> Result<Best, Error> {
+        let told = if settings.is_empty() { String::new() } else { format!(" with {settings}") };
+        let learned = one(family, data, options, &mut |step| progress(&format!("{step}{told}")))?;
+        let quality = quality(&learned, settings);
+        // Without folds nothing can be compared, and what comes first stays.
+        let log_loss = quality.log_loss.unwrap_or(f64::INFINITY);
+        considered.push(quality);
+        Ok(Best { log_loss, learned })
+    };
+    let mut best = attempt(String::new(), options)?;
+    let mut chosen = String::new();
+    if data.folds.is_none() {
+        return Ok(best);
+    }
+    for kind in search::kinds(options.search, family) {
+        let (from, before) = (best.learned.options.clone(), chosen.clone());
+        for setting in kind {
+            let Some(changed) = setting.applied(family, &from) else { continue };
+            let settings =
+                if before.is_empty() { setting.to_string() } else { format!("{before}, {setting}") };
+            let found = attempt(settings.clone(), &changed)?;
+            if found.log_loss < best.log_loss {
+                (best, chosen) = (found, settings);
+            }
+        }
+    }
+    Ok(best)
+}
+
+fn quality(learned: &Learned, settings: String) -> Considered {
     let calibrator = calibrate::platt(&learned.out_of_fold).unwrap_or(Calibrator::Identity);
     let pairs: Vec<(f64, bool)> =
         learned.out_of_fold.iter().map(|(margin, label)| (calibrator.probability(*margin), *label)).collect();
     Considered {
         family: learned.family,
+        settings,
         log_loss: metrics::log_loss(&pairs, LOG_LOSS_CLIP),
         roc_auc: metrics::roc_auc(&pairs),
     }
@@ -117,27 +171,26 @@ fn quality(learned: &Learned) -> Considered {
 
 fn one(
     family: Family,
-    table: &TrainingTable,
-    design: &Design,
-    folds: Option<&[usize]>,
+    data: &Data<'_>,
     options: &Options,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Learned, Error> {
+    progress(&format!("{}: fitting", family.as_str()));
     if family == Family::Logistic {
-        return linear(design, folds, options);
+        return linear(data, options, progress);
     }
-    let rows: Vec<StoredRow<'_>> = table.part(Split::Train).collect();
-    let weights: Vec<f64> =
-        rows.iter().map(|row| if row.label { options.positive_weight } else { 1.0 }).collect();
-    let binned = Binned::new(table);
-    let data = Rows { binned: &binned, rows: &rows, weights: &weights, folds };
+    let rows: Vec<StoredRow<'_>> = data.table.part(Split::Train).collect();
+    let positive_weight = options.positive_weight.of(data.labels);
+    let weights: Vec<f64> = rows.iter().map(|row| if row.label { positive_weight } else { 1.0 }).collect();
+    let binned = data.binned.get_or_init(|| Binned::new(data.table));
+    let of_rows = Rows { binned, rows: &rows, weights: &weights, folds: data.folds.as_deref() };
     let (ensemble, margins) = match family {
-        Family::Tree => trees::single_tree(&data, &options.tree, options.seed),
-        Family::Forest => trees::forest(&data, &options.forest, options.seed, &mut |done| {
+        Family::Tree => trees::single_tree(&of_rows, &options.tree, options.seed),
+        Family::Forest => trees::forest(&of_rows, &options.forest, options.seed, &mut |done| {
             progress(&format!("forest: {done} of {} trees", options.forest.trees));
         }),
         Family::Boosted | Family::Logistic => {
-            trees::boost(&data, &options.boosting, options.seed, &mut |round, loss| {
+            trees::boost(&of_rows, &options.boosting, options.seed, &mut |round, loss| {
                 let loss =
                     loss.map_or_else(String::new, |loss| format!(", log loss of rows left out {loss:.5}"));
                 progress(&format!("boosted: round {round}{loss}"));
@@ -145,16 +198,27 @@ fn one(
         }
     };
     let trees = Some(ensemble.trees.len());
-    let body = compact(ensemble, table, options);
-    let out_of_fold = margins.into_iter().zip(design.labels.iter().copied()).collect();
-    Ok(Learned { family, body, out_of_fold, convergence: None, trees, considered: Vec::new() })
+    let body = compact(ensemble, data.table, options);
+    let out_of_fold = margins.into_iter().zip(data.labels.iter().copied()).collect();
+    let options = options.clone();
+    Ok(Learned { family, body, out_of_fold, convergence: None, trees, considered: Vec::new(), options })
 }
 
-fn linear(design: &Design, folds: Option<&[usize]>, options: &Options) -> Result<Learned, Error> {
-    let penalty = logistic::Penalty { alpha: options.alpha, positive_weight: options.positive_weight };
-    let (coefficients, convergence) = logistic::fit(design, penalty)?;
-    let margins = match folds {
-        Some(assigned) => folds::out_of_fold_margins(design, assigned, penalty, &coefficients)?,
+fn linear(data: &Data<'_>, options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Learned, Error> {
+    let design = Design::new(data.table, options);
+    let penalty = logistic::Penalty {
+        alpha: options.alpha,
+        l1_ratio: options.l1_ratio,
+        positive_weight: options.positive_weight.of(data.labels),
+    };
+    let earlier = options.warm_start.as_ref().and_then(|artifact| artifact.content().body.linear());
+    let start = earlier.map(|(intercept, inputs)| design.coefficients_of(intercept, inputs));
+    let (coefficients, convergence) = logistic::fit(&design, penalty, start)?;
+    let margins = match &data.folds {
+        Some(assigned) => {
+            progress("logistic: fitting folds");
+            folds::out_of_fold_margins(&design, assigned, penalty, &coefficients, &[])?
+        }
         None => Vec::new(),
     };
     let (intercept, mut inputs) = design.inputs(&coefficients);
@@ -165,10 +229,11 @@ fn linear(design: &Design, folds: Option<&[usize]>, options: &Options) -> Result
     Ok(Learned {
         family: Family::Logistic,
         body: Body::Linear { intercept, inputs },
-        out_of_fold: margins.into_iter().zip(design.labels.iter().copied()).collect(),
+        out_of_fold: margins.into_iter().zip(data.labels.iter().copied()).collect(),
         convergence: Some(convergence),
         trees: None,
         considered: Vec::new(),
+        options: options.clone(),
     })
 }
 

@@ -45,18 +45,19 @@ fn shuffle(order: &mut [(u64, bool)], seed: u64) {
 }
 
 /// The margin of each row by a fit that left its fold out. `start` only saves steps: each fit runs to its own
-/// optimum, and the problem has only one.
+/// optimum, and the problem has only one. The weights of the columns `held` stay at 0, as `start` has them.
 pub(super) fn out_of_fold_margins(
     design: &Design,
     assigned: &[usize],
     penalty: Penalty,
     start: &Coefficients,
+    held: &[usize],
 ) -> Result<Vec<f64>, Error> {
     let folds = assigned.iter().max().map_or(0, |last| last + 1);
     let mut margins = vec![0.0; assigned.len()];
     for fold in 0..folds {
         let without = Some((assigned, fold));
-        let problem = Problem { matrix: &design.matrix, labels: &design.labels, penalty, without };
+        let problem = Problem { matrix: &design.matrix, labels: &design.labels, penalty, without, held };
         let optimum = problem.minimise(start.clone(), "logistic regression of a fold")?;
         for ((margin, row), of) in margins.iter_mut().zip(design.matrix.rows()).zip(assigned) {
             if *of == fold {

@@ -1,4 +1,5 @@
-//! The fit itself: linfa's L-BFGS for the approach, then our own gradient to judge it and Newton steps to finish.
+//! The fit itself: linfa's L-BFGS on some of the rows for the approach, then our own gradient on all of them to judge it
+//! and Newton steps to finish.
 //!
 //! linfa 0.8 names the majority class positive whatever it is called, stops without saying whether it converged,
 //! and gives up with an error on some clean data; this is the one file that knows. Not here: calibration.
@@ -16,32 +17,74 @@ use crate::Error;
 /// What the optimum depends on beside the rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Penalty {
-    /// L2 penalty.
+    /// Of the whole penalty.
     pub(super) alpha: f64,
+    /// Share of it that is L1.
+    pub(super) l1_ratio: f64,
     /// What a positive row weighs, a negative one weighing 1.
     pub(super) positive_weight: f64,
 }
 
-/// Fits the whole training part. linfa knows no weights: with them its answer is only where Newton sets out.
-pub(super) fn fit(design: &Design, penalty: Penalty) -> Result<(Coefficients, Convergence), Error> {
-    let problem = Problem { matrix: &design.matrix, labels: &design.labels, penalty, without: None };
-    let approach = lbfgs(&design.matrix, &design.labels, penalty.alpha);
-    let (lbfgs_gradient_norm, lbfgs_error) = match &approach {
-        Ok(coefficients) => (Some(problem.gradient_norm(coefficients)), None),
-        Err(error) => (None, Some(error.clone())),
+impl Penalty {
+    pub(super) const fn l1(self) -> f64 {
+        self.alpha * self.l1_ratio
+    }
+
+    pub(super) const fn l2(self) -> f64 {
+        self.alpha * (1.0 - self.l1_ratio)
+    }
+}
+
+/// Most rows that linfa sees: near enough to the optimum for Newton, whose steps cost less on all rows.
+const APPROACH_ROWS: usize = 10_000;
+
+/// Fits the whole training part, from `start` if there is one. linfa knows neither weights nor L1: with them its answer
+/// is only where Newton sets out.
+pub(super) fn fit(
+    design: &Design,
+    penalty: Penalty,
+    start: Option<Coefficients>,
+) -> Result<(Coefficients, Convergence), Error> {
+    let problem =
+        Problem { matrix: &design.matrix, labels: &design.labels, penalty, without: None, held: &[] };
+    let warm = start.is_some();
+    let (start, lbfgs_gradient_norm, lbfgs_error) = match start.map_or_else(|| approach(design, penalty), Ok)
+    {
+        Ok(start) => {
+            let norm = (!warm).then(|| problem.gradient_norm(&start));
+            (start, norm, None)
+        }
+        Err(error) => (Coefficients::zero(design.matrix.width), None, Some(error)),
     };
-    let start = approach.unwrap_or_else(|_| Coefficients::zero(design.matrix.width));
     let optimum = problem.minimise(start, "logistic regression")?;
     let Optimum { coefficients, objective, gradient_norm, tolerance, steps } = optimum;
     let convergence = Convergence {
         objective,
         lbfgs_gradient_norm,
         lbfgs_error,
+        warm_start: warm,
         newton_steps: steps,
         gradient_norm,
         tolerance,
     };
     Ok((coefficients, convergence))
+}
+
+/// No weights at all.
+pub(super) fn zero(design: &Design) -> Coefficients {
+    Coefficients::zero(design.matrix.width)
+}
+
+/// linfa's answer on evenly spaced rows, with the penalty's share of them.
+fn approach(design: &Design, penalty: Penalty) -> Result<Coefficients, String> {
+    let stride = design.labels.len().div_ceil(APPROACH_ROWS).max(1);
+    if stride == 1 {
+        return lbfgs(&design.matrix, &design.labels, penalty.alpha);
+    }
+    let labels: Vec<bool> = design.labels.iter().step_by(stride).copied().collect();
+    let values = design.matrix.rows().step_by(stride).flatten().copied().collect();
+    let matrix = Matrix { width: design.matrix.width, values };
+    lbfgs(&matrix, &labels, penalty.alpha * labels.len() as f64 / design.labels.len() as f64)
 }
 
 /// linfa's answer, turned so that the positive class is `true`.

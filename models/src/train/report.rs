@@ -66,6 +66,9 @@ pub struct Convergence {
     pub lbfgs_gradient_norm: Option<f64>,
     /// What linfa's L-BFGS said when it gave an error.
     pub lbfgs_error: Option<String>,
+    /// Whether an earlier model's weights were set out from, and not linfa's.
+    #[serde(default)]
+    pub warm_start: bool,
     /// Newton steps taken after it.
     pub newton_steps: usize,
     /// Largest absolute partial derivative at the end.

@@ -213,3 +213,69 @@ fn a_model_can_be_measured_on_another_table_or_refused() {
         Err(Error::FeatureMismatch { missing, .. }) if missing.len() == 3
     ));
 }
+
+#[test]
+fn calibration_undoes_what_weights_do_to_probabilities() {
+    let table = table(6_000);
+    let rate = |split| {
+        let rows: Vec<bool> = table.part(split).map(|row| row.label).collect();
+        rows.iter().filter(|label| **label).count() as f64 / rows.len() as f64
+    };
+    for positive_weight in [PositiveWeight::Balanced, PositiveWeight::Fixed(12.0), PositiveWeight::Fixed(0.1)]
+    {
+        for family in [Family::Logistic, Family::Boosted] {
+            let mut options = Options { positive_weight, family: Some(family), ..options() };
+            options.boosting.max_rounds = 40;
+            let trained = fit(&table, &options).unwrap();
+            let scored = predictions(&trained.artifact, &table, Split::Test).unwrap();
+            let mean = |of: fn(&Score) -> f64| {
+                scored.iter().map(|(score, _)| of(score)).sum::<f64>() / scored.len() as f64
+            };
+            let calibrated = mean(|score| score.calibrated);
+            assert!(
+                (calibrated - rate(Split::Test)).abs() < 0.03,
+                "{family:?} {positive_weight}: {calibrated}"
+            );
+            if let PositiveWeight::Fixed(weight) = positive_weight {
+                let raw = mean(|score| score.raw);
+                assert_eq!(raw > calibrated, weight > 1.0, "the weight acted: {raw} {calibrated}");
+            }
+            assert!(trained.report.out_of_time.unwrap().ece < 0.06);
+        }
+    }
+}
+
+#[test]
+fn settings_are_looked_for_and_every_one_is_told() {
+    let table = table(2_000);
+    for family in Family::ALL {
+        let mut options = Options { family: Some(family), search: Search::Quick, ..options() };
+        options.forest.trees = 40;
+        options.boosting.max_rounds = 20;
+        let trained = fit(&table, &options).unwrap();
+        let tried = &trained.report.considered;
+        assert!(tried.len() >= 3 && tried[0].settings.is_empty(), "{tried:?}");
+        let best = tried.iter().map(|tried| tried.log_loss.unwrap()).fold(f64::INFINITY, f64::min);
+        let plain = fit(&table, &Options { search: Search::None, ..options.clone() }).unwrap();
+        assert!(best <= tried[0].log_loss.unwrap());
+        // What was chosen is what the lineage tells, and again the same bytes.
+        let is_plain = best == tried[0].log_loss.unwrap();
+        let same_body = trained.artifact.content().body == plain.artifact.content().body;
+        assert_eq!(is_plain, same_body, "{tried:?}");
+        assert_eq!(fit(&table, &options).unwrap().artifact.encode(), trained.artifact.encode());
+    }
+}
+
+#[test]
+fn stray_values_are_held_within_the_training_rows_bounds() {
+    let table = table(3_000);
+    let trained = fit(&table, &Options { winsorise: 0.02, ..options() }).unwrap();
+    let inputs = trained.artifact.content().body.linear().unwrap().1;
+    let (low, high) = inputs[1].clip.unwrap();
+    assert!(low >= 0.0 && high <= math::ln_1p(90.0) && low < high, "{inputs:?}");
+    assert_eq!(Artifact::decode(&trained.artifact.encode()).unwrap(), trained.artifact);
+    // The margins of training rows are those of the scorer: the report's figures rest on it.
+    let plain = fit(&table, &options()).unwrap();
+    assert_ne!(plain.artifact.content().body, trained.artifact.content().body);
+    assert!(trained.report.out_of_time.unwrap().roc_auc.unwrap() > 0.7);
+}

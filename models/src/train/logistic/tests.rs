@@ -11,12 +11,12 @@ use crate::train::{Family, Options, Row, Split, TrainingTable, predictions};
 fn options() -> Options {
     let mut options =
         Options::new("churn", "gone", ContentHash::from_bytes([1; 32]), Timestamp::from_unix_ms(0));
-    options.default_transform = Transform::Identity;
+    options.default_transform = Some(Transform::Identity);
     options
 }
 
 const fn penalty(alpha: f64) -> Penalty {
-    Penalty { alpha, positive_weight: 1.0 }
+    Penalty { alpha, l1_ratio: 0.0, positive_weight: 1.0 }
 }
 
 /// Three informative columns of very different scale, a positive share steered by `offset`.
@@ -85,10 +85,15 @@ fn scorer_and_linfa_agree_at_every_base_rate() {
 fn the_finish_reaches_the_optimum_and_proves_it() {
     let table = table(2_000, -1.0);
     let design = Design::new(&table, &options());
-    let (coefficients, convergence) = fit(&design, penalty(1.0)).unwrap();
+    let (coefficients, convergence) = fit(&design, penalty(1.0), None).unwrap();
     assert!(convergence.gradient_norm <= convergence.tolerance, "{convergence:?}");
-    let problem =
-        Problem { matrix: &design.matrix, labels: &design.labels, penalty: penalty(1.0), without: None };
+    let problem = Problem {
+        matrix: &design.matrix,
+        labels: &design.labels,
+        penalty: penalty(1.0),
+        without: None,
+        held: &[],
+    };
     let best = problem.objective(&coefficients);
     assert_eq!(best, convergence.objective);
     for index in 0..=design.matrix.width {
@@ -107,8 +112,13 @@ fn the_finish_reaches_the_optimum_and_proves_it() {
 fn newton_alone_reaches_the_same_optimum_from_far_away() {
     let table = table(500, 0.0);
     let design = Design::new(&table, &options());
-    let problem =
-        Problem { matrix: &design.matrix, labels: &design.labels, penalty: penalty(0.5), without: None };
+    let problem = Problem {
+        matrix: &design.matrix,
+        labels: &design.labels,
+        penalty: penalty(0.5),
+        without: None,
+        held: &[],
+    };
     let near = problem.minimise(Coefficients::zero(3), "test").unwrap();
     let far = Coefficients { weights: vec![40.0, -35.0, 50.0], intercept: -60.0 };
     let far = problem.minimise(far, "test").unwrap();
@@ -130,7 +140,7 @@ fn separable_and_repeated_columns_still_converge() {
     }
     let design = Design::new(&table, &options());
     for alpha in [1e-6, 1.0, 1e6] {
-        let (coefficients, convergence) = fit(&design, penalty(alpha)).unwrap();
+        let (coefficients, convergence) = fit(&design, penalty(alpha), None).unwrap();
         assert!(convergence.gradient_norm <= convergence.tolerance, "{convergence:?}");
         assert!((coefficients.weights[0] - coefficients.weights[1]).abs() < 1e-3, "{coefficients:?}");
     }
@@ -150,12 +160,109 @@ fn a_weight_acts_like_so_many_copies_of_a_row() {
         }
     }
     let matrix = Matrix { width: design.matrix.width, values };
-    let problem = Problem { matrix: &matrix, labels: &labels, penalty: penalty(1.0), without: None };
+    let problem =
+        Problem { matrix: &matrix, labels: &labels, penalty: penalty(1.0), without: None, held: &[] };
     let expected = problem.minimise(Coefficients::zero(matrix.width), "copies").unwrap().coefficients;
-    let weighted = Penalty { alpha: 1.0, positive_weight: 3.0 };
-    let (found, _) = fit(&design, weighted).unwrap();
+    let weighted = Penalty { positive_weight: 3.0, ..penalty(1.0) };
+    let (found, _) = fit(&design, weighted, None).unwrap();
     for (found, expected) in found.weights.iter().zip(&expected.weights) {
         assert!((found - expected).abs() < 1e-6, "{found} {expected}");
     }
     assert!((found.intercept - expected.intercept).abs() < 1e-6);
+}
+
+/// Two hundred rows that scikit-learn was given too, by arithmetic alone.
+fn arithmetic_table() -> TrainingTable {
+    let names: Vec<String> = (0..5).map(|column| format!("c{column}")).collect();
+    let columns: Vec<Vec<f64>> = (0..5_u64)
+        .map(|c| {
+            (0..200_u64)
+                .map(move |r| ((r * (2 * c + 3) * 7919 + c * 104_729 + r * r * 31) % 1009) as f64 / 1009.0)
+        })
+        .map(Iterator::collect)
+        .collect();
+    let standard = |values: &[f64], row: usize| {
+        let mean = values.iter().sum::<f64>() / 200.0;
+        let variance = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / 200.0;
+        (values[row] - mean) / variance.sqrt()
+    };
+    let mut table = TrainingTable::new(names).unwrap();
+    for r in 0..200 {
+        let [a, b, c] = [0, 1, 2].map(|column: usize| standard(&columns[column], r));
+        let drawn = ((r as u64 * 7877 + (r * r) as u64 * 17) % 997) as f64 / 997.0;
+        let label = drawn < math::sigmoid(1.5 * a - b + 0.1 * c);
+        let values: Vec<Option<f64>> = columns.iter().map(|column| Some(column[r])).collect();
+        let time = Timestamp::from_unix_ms(0);
+        table.push(&Row { values: &values, label, group: r as u64, time, split: Split::Train }).unwrap();
+    }
+    table
+}
+
+/// Made with scikit-learn 1.9.1: `LogisticRegression(C=1/alpha, l1_ratio=l1_ratio, solver="saga", tol=1e-13)` on the
+/// standardised columns.
+#[test]
+fn elastic_net_reaches_the_published_optimum_and_its_zeros() {
+    type Optimum = (f64, f64, [f64; 5], f64, f64);
+    let expected: [Optimum; 3] = [
+        (
+            5.0,
+            0.5,
+            [1.3196572175608967, -0.6342216902760157, 0.09709102038288236, 0.02303259560988564, 0.0],
+            -0.3572595829961924,
+            101.15572189869994,
+        ),
+        (
+            8.0,
+            1.0,
+            [1.197963571592815, -0.5101127942853304, 0.0, 0.0, 0.0],
+            -0.33359949461881316,
+            109.08172842327998,
+        ),
+        (
+            2.0,
+            0.1,
+            [1.4911686088184286, -0.7553738619648968, 0.13144370679173772, 0.09202247086939619, 0.0],
+            -0.38997041773477403,
+            95.08379571644421,
+        ),
+    ];
+    let table = arithmetic_table();
+    let design = Design::new(&table, &options());
+    assert_eq!(design.labels.iter().filter(|label| **label).count(), 88);
+    for (alpha, l1_ratio, weights, intercept, objective) in expected {
+        let (found, convergence) = fit(&design, Penalty { l1_ratio, ..penalty(alpha) }, None).unwrap();
+        assert!((convergence.objective - objective).abs() < 1e-9, "{convergence:?}");
+        assert!((found.intercept - intercept).abs() < 1e-6, "{found:?}");
+        for (found, expected) in found.weights.iter().zip(weights) {
+            assert!((found - expected).abs() < 1e-6, "{found} {expected} at {alpha}");
+            assert_eq!(*found == 0.0, expected == 0.0, "zeros are exact");
+        }
+    }
+}
+
+#[test]
+fn a_warm_start_takes_fewer_steps_to_the_same_optimum() {
+    let (earlier, later) = (table(2_000, -1.0), table(2_400, -1.0));
+    let design = Design::new(&earlier, &options());
+    let (coefficients, _) = fit(&design, penalty(1.0), None).unwrap();
+    let (intercept, inputs) = design.inputs(&coefficients);
+    // On the rows that it was fitted on an earlier model is the optimum already.
+    let again = design.coefficients_of(intercept, &inputs);
+    assert_eq!(fit(&design, penalty(1.0), Some(again)).unwrap().1.newton_steps, 0);
+    let design = Design::new(&later, &options());
+    let problem = Problem {
+        matrix: &design.matrix,
+        labels: &design.labels,
+        penalty: penalty(1.0),
+        without: None,
+        held: &[],
+    };
+    let cold = problem.minimise(Coefficients::zero(3), "cold").unwrap();
+    let (warm, convergence) =
+        fit(&design, penalty(1.0), Some(design.coefficients_of(intercept, &inputs))).unwrap();
+    assert!(convergence.warm_start && convergence.lbfgs_gradient_norm.is_none());
+    assert!(convergence.newton_steps < cold.steps, "{convergence:?} {cold:?}");
+    for (warm, cold) in warm.weights.iter().zip(&cold.coefficients.weights) {
+        assert!((warm - cold).abs() < 1e-6, "{warm} {cold}");
+    }
 }

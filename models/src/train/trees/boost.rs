@@ -6,6 +6,7 @@
 
 use augur_domain::math;
 use augur_domain::rng::{Purpose, Rng};
+use serde::Serialize;
 
 use super::super::table::StoredRow;
 use super::bins::Binned;
@@ -14,7 +15,7 @@ use super::{Fitted, leaf};
 use crate::trees::{Ensemble, Link, Tree};
 
 /// How to boost.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Boosting {
     /// Most rounds, one tree each.
     pub max_rounds: usize,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use augur_domain::math;
 use augur_domain::rng::{Purpose, Rng};
+use serde::Serialize;
 
 use super::super::table::StoredRow;
 use super::boost::Rows;
@@ -15,7 +16,7 @@ use super::{Fitted, leaf};
 use crate::trees::{Ensemble, Link, Tree};
 
 /// How to grow a forest or a tree.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Growing {
     /// Trees of a forest.
     pub trees: usize,
@@ -23,13 +24,16 @@ pub struct Growing {
     pub max_depth: usize,
     /// Least rows of a leaf.
     pub min_rows: usize,
+    /// Share of the columns looked at per split, drawn anew for each; `None` takes the square root of their number in a
+    /// forest and all of them in a single tree.
+    pub columns_per_split: Option<f64>,
 }
 
 impl Growing {
     /// A forest of 300 trees of depth 16 at most with 5 rows a leaf at least.
-    pub const FOREST: Self = Self { trees: 300, max_depth: 16, min_rows: 5 };
+    pub const FOREST: Self = Self { trees: 300, max_depth: 16, min_rows: 5, columns_per_split: None };
     /// A tree of depth 6 at most with 50 rows a leaf at least.
-    pub const TREE: Self = Self { trees: 1, max_depth: 6, min_rows: 50 };
+    pub const TREE: Self = Self { trees: 1, max_depth: 6, min_rows: 50, columns_per_split: None };
 }
 
 /// A forest; `on_tree` is told the number of trees done.
@@ -55,7 +59,10 @@ pub(in crate::train) fn forest(
             .collect();
         let columns = data.binned.columns.len();
         // The square root is the usual number for classification (Breiman 2001).
-        let per_split = math::sqrt(columns as f64) as usize;
+        let per_split = match settings.columns_per_split {
+            Some(share) => (share * columns as f64) as usize,
+            None => math::sqrt(columns as f64) as usize,
+        };
         let tree = one_tree(data, &weights, settings, Some(per_split.max(1)), &mut rng);
         for (row, sum) in unseen.iter_mut().enumerate() {
             if let (Some(0), Some(values)) = (times(row), data.rows.get(row)) {

@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use super::bins::Binned;
 use super::grow::{Limits, Sample, grow};
 use crate::artifact::Body;
-use crate::train::{Boosting, Family, Growing, Options, Row, Split, TrainingTable, fit, predictions};
+use crate::train::{
+    Boosting, Family, Growing, Options, PositiveWeight, Row, Split, TrainingTable, fit, predictions,
+};
 use crate::trees::Tree;
 
 fn options(family: Family) -> Options {
@@ -85,7 +87,8 @@ fn weights_move_margins_and_calibration_moves_probabilities_back() {
     let table = exclusive_or(3_000);
     for family in Family::ALL {
         let plain = fit(&table, &options(family)).unwrap();
-        let weighted = fit(&table, &Options { positive_weight: 8.0, ..options(family) }).unwrap();
+        let weighted =
+            fit(&table, &Options { positive_weight: PositiveWeight::Fixed(8.0), ..options(family) }).unwrap();
         let mean = |trained: &crate::train::Trained, of: fn(&augur_domain::decision::Score) -> f64| {
             let scored = predictions(&trained.artifact, &table, Split::Test).unwrap();
             scored.iter().map(|(score, _)| of(score)).sum::<f64>() / scored.len() as f64
