@@ -69,6 +69,36 @@ pub(crate) fn heal(store: &dyn Store, definitions: &Definitions, user: UserKey) 
     Ok(state)
 }
 
+/// What can still be read of a log of which [`heal`] and [`state_of`] refuse a record: its state stands at the log's
+/// end, and lacks what cannot be read.
+pub(crate) fn salvage(
+    store: &dyn Store,
+    definitions: &Definitions,
+    user: UserKey,
+) -> Result<UserState, Error> {
+    let schema = definitions.schema();
+    let base = or_unreadable(Base::of(store, user))?.flatten();
+    let known = base.and_then(|base| Some((base.state(definitions)?, base.sequence)));
+    let (mut state, after) = known.unwrap_or_else(|| (UserState::new(schema), 0));
+    for record in store.events_after(user, after)? {
+        let record = record?;
+        let sequence = record.sequence;
+        if let Some(stored) = or_unreadable(decode(record))? {
+            state.take_in(&stored.event, schema);
+        }
+        state.stand_at(sequence);
+    }
+    Ok(state)
+}
+
+/// `None` for what is stored and cannot be read.
+fn or_unreadable<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Err(Error::Corrupted { .. }) => Ok(None),
+        read => read.map(Some),
+    }
+}
+
 fn apply_record(state: &mut UserState, record: EventRecord, schema: &FeatureSchema) -> Result<(), Error> {
     let stored = decode(record)?;
     state.take_in(&stored.event, schema);

@@ -259,6 +259,10 @@ impl App {
                 names::FEATURE_VERSIONS,
                 versions.iter().filter(|version| version.status.is_live()).count() as u64,
             ),
+            (
+                names::FEATURE_USERS_SET_ASIDE,
+                versions.iter().filter(|it| it.status.is_live()).map(|it| it.set_aside).sum(),
+            ),
             (names::FEATURE_BUILD_USERS, building.map_or(0, |build| build.users_done)),
             (names::FEATURE_BUILD_FAILED, building.is_some_and(|build| build.problem.is_some()).into()),
         ] {

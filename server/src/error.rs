@@ -126,6 +126,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether stored bytes cannot be read, which no other attempt changes.
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Store(augur_feature_store::Error::Corrupted { .. }))
+    }
+
     /// A field of a request that cannot be used.
     pub(crate) fn field(
         field: impl Into<String>,

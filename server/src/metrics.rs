@@ -95,6 +95,9 @@ pub const FEATURE_BUILD_USERS: &str = "augur_feature_build_users";
 /// Whether a build of features stands still because something failed.
 pub const FEATURE_BUILD_FAILED: &str = "augur_feature_build_failed";
 
+/// Users who were set aside in versions of the definitions whose states are kept current.
+pub const FEATURE_USERS_SET_ASIDE: &str = "augur_feature_users_set_aside";
+
 /// Users whose features were compared with the event log.
 pub const VERIFY_CHECKED: &str = "augur_feature_verify_checked_total";
 /// Values served that differ from what the event log says.

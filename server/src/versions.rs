@@ -28,6 +28,15 @@ pub struct Switched {
     pub previous_version: u32,
 }
 
+/// What a switch may go on in spite of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Accepted {
+    /// Models in use that were trained on other definitions of what they read.
+    pub models: bool,
+    /// Users who were set aside when the version was built, see [`Version::set_aside`].
+    pub set_aside: bool,
+}
+
 impl App {
     /// Begins to build states for the definitions in `text` beside those that serve: the new version. Nothing that
     /// is read changes.
@@ -49,25 +58,27 @@ impl App {
     }
 
     /// Serves a version that is ready, and decides by `policy`, or by the present policy when there is none. Both
-    /// change in one step: every decision is made wholly by the old ones or wholly by the new ones. Models that were
-    /// trained on other definitions of what they read are refused unless `accept_models`.
+    /// change in one step: every decision is made wholly by the old ones or wholly by the new ones.
     ///
     /// # Errors
     /// [`Error::Diagnostics`] when the policy, or a model that it uses, does not fit the definitions;
-    /// [`Error::NotNow`] for models trained on others; [`Error::Store`] for a version that is not ready. Then
+    /// [`Error::NotNow`] for what is not `accepted`; [`Error::Store`] for a version that is not ready. Then
     /// nothing changed.
     pub fn switch_features(
         &self,
         version: u32,
         policy: Option<String>,
-        accept_models: bool,
+        accepted: Accepted,
     ) -> Result<Switched, Error> {
         let _one_at_a_time = self.admin.lock();
         let definitions = self.version(version)?;
+        if !accepted.set_aside {
+            self.refuse_set_aside(&definitions)?;
+        }
         let source = policy.map_or_else(|| self.active().source().clone(), sent);
         let next =
             Loaded::load(source, definitions.schema().feature_set(), Registered::strict(&self.registry))?;
-        if !accept_models {
+        if !accepted.models {
             refuse_other_definitions(next.of_other_definitions())?;
         }
         self.switch_to(definitions, next)
@@ -105,6 +116,22 @@ impl App {
         let _one_at_a_time = self.admin.lock();
         let generation = self.version(version)?.generation();
         Ok(self.store.retire(generation)?)
+    }
+
+    fn refuse_set_aside(&self, definitions: &Definitions) -> Result<(), Error> {
+        let versions = self.store.versions().into_iter();
+        let mut of_these = versions.filter(|version| version.generation == definitions.generation());
+        let set_aside = of_these.next().map_or(0, |version| version.set_aside);
+        if set_aside == 0 {
+            return Ok(());
+        }
+        Err(Error::NotNow {
+            problem: format!("{set_aside} users were set aside, because their events cannot all be read"),
+            next_step:
+                "look at them with `augur features versions`, restore a backup, or go on without what cannot \
+                        be read (--accept-set-aside)"
+                    .to_owned(),
+        })
     }
 
     fn version(&self, version: u32) -> Result<Arc<Definitions>, Error> {

@@ -10,7 +10,7 @@ use augur_domain::{Timestamp, UserKey};
 use parking_lot::Mutex;
 
 use super::FeatureStore;
-use crate::retention::{Progress, Visit, today, visit};
+use crate::retention::{Base, Progress, Visit, today, visit};
 use crate::writer::Turn;
 use crate::{Error, Retention};
 
@@ -58,6 +58,22 @@ impl Sweeps {
 }
 
 impl FeatureStore {
+    /// No event of this instant or later was ever removed because it had been kept long enough; `None` when none at
+    /// all was. Waits for a sweep under way.
+    pub(crate) fn history_from(&self) -> Option<Timestamp> {
+        self.sweeps.progress.lock().history_from
+    }
+
+    /// How many events of the user's person were removed because they had been kept long enough. What they made is
+    /// where verification begins.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] or [`Error::Corrupted`].
+    pub fn removed_events(&self, user: UserKey) -> Result<u64, Error> {
+        let user = self.identity.person(user)?;
+        Ok(Base::of(&*self.store, user)?.map_or(0, |base| base.removed))
+    }
+
     /// Removes events and dedup marks that were kept long enough by `now`, of at most [`Retention::users_per_sweep`]
     /// users of whom something is due. Features stay as they are. After a change of the policy, every user is looked at
     /// once. Does nothing while a new version of the definitions is built, which needs the events. Blocks until done.
@@ -78,12 +94,18 @@ impl FeatureStore {
             for due in due {
                 users.entry(due.user).or_default().push(due.day);
             }
+            if !users.is_empty() {
+                progress.limit_history(&*self.store, &sweeps.retention, today)?;
+            }
             let swept = self.visit_all(users.into_iter().collect(), today)?;
             return Ok(Swept { more: more || swept.more, ..swept });
         }
         let users = self.store.users(self.definitions().generation(), progress.after)?.take(most);
         let users = users.map(|user| Ok((user?, Vec::new()))).collect::<Result<Vec<_>, Error>>()?;
         let last = users.last().map(|(user, _)| *user);
+        if last.is_some() {
+            progress.limit_history(&*self.store, &sweeps.retention, today)?;
+        }
         let swept = self.visit_all(users, today)?;
         if self.generations.is_building() {
             return Ok(swept);

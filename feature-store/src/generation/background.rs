@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use super::plan::{Changed, Plan};
 use super::{Definitions, Generations, stored_state};
 use crate::retention::Base;
+use crate::state::UserState;
 use crate::store::Store;
 use crate::writer::{Turn, Writers};
 use crate::{Error, rebuild};
@@ -185,7 +186,7 @@ impl Build {
             return Ok(0);
         }
         for stored in self.store.events_after(user, changed.sequence())? {
-            self.plan.apply(changed, &rebuild::decode(stored?)?);
+            self.plan.apply(changed, stored?)?;
             events += 1;
             if events % EVENTS_PER_LOOK == 0 {
                 self.pause(Duration::ZERO)?;
@@ -258,14 +259,21 @@ fn install(
     }
     let (store, serving) = (turn.store, turn.generations.serving());
     let (mut installed, mut states) = (Vec::with_capacity(users.len()), Vec::with_capacity(users.len()));
-    let mut bases = Vec::new();
+    let (mut bases, mut unreadable) = (Vec::new(), Vec::new());
     for (user, mut changed) in users {
         if store.state(to.generation(), user)?.is_some() {
             installed.push(Installed::Current);
             continue;
         }
-        let old = match stored_state(store, &serving, user) {
-            Err(Error::Corrupted { .. }) => Some(rebuild::heal(store, &serving, user)?),
+        let old = match healed(store, &serving, user) {
+            // Neither the state nor the log: what is left of the log begins the new state.
+            Err(error @ Error::Corrupted { .. }) => {
+                let state = rebuild::salvage(store, to, user)?;
+                states.push((user, rebuild::encoded(&state, to.schema())));
+                unreadable.push((user, error));
+                installed.push(Installed::Current);
+                continue;
+            }
             read => read?,
         };
         // Erased, or moved to another user: there is nothing left to build.
@@ -279,20 +287,44 @@ fn install(
                 continue;
             }
             for stored in store.events_after(user, changed.sequence())? {
-                plan.apply(&mut changed, &rebuild::decode(stored?)?);
+                plan.apply(&mut changed, stored?)?;
             }
         }
-        if let Some(mut base) = Base::of(store, user)? {
-            plan.stand_at(&mut changed, base.sequence);
-            plan.extend_base(&mut base, store, user, (Some(&serving), to))?;
-            bases.push((user, base.encoded()));
+        match extended_base(store, &serving, (to, plan), user, &mut changed) {
+            Ok(base) => bases.extend(base.map(|base| (user, base.encoded()))),
+            Err(error) => changed.pass_over(error)?,
         }
-        let state = plan.finish(user, changed, &old)?;
-        states.push((user, rebuild::encoded(&state, to.schema())));
+        let finished = plan.finish(user, changed, &old);
+        states.push((user, rebuild::encoded(&finished.state, to.schema())));
+        unreadable.extend(finished.unreadable.map(|error| (user, error)));
         installed.push(Installed::Current);
     }
+    // Before their states: a user who has one is not looked at again.
+    turn.generations.set_aside(to.generation(), &unreadable)?;
     // Not synced by itself: the next commit is, and takes it along. What states are verified by goes first.
     store.replace_bases(&bases)?;
     store.replace_states(to.generation(), &states)?;
     Ok(installed)
+}
+
+/// The user's state under the serving definitions, rebuilt if it cannot be read; `None` for a user without one.
+fn healed(store: &dyn Store, serving: &Definitions, user: UserKey) -> Result<Option<UserState>, Error> {
+    match stored_state(store, serving, user) {
+        Err(Error::Corrupted { .. }) => rebuild::heal(store, serving, user).map(Some),
+        read => read,
+    }
+}
+
+/// The user's base, if events were removed, with the new generation.
+fn extended_base(
+    store: &dyn Store,
+    serving: &Definitions,
+    (to, plan): (&Definitions, &Plan),
+    user: UserKey,
+    changed: &mut Changed,
+) -> Result<Option<Base>, Error> {
+    let Some(mut base) = Base::of(store, user)? else { return Ok(None) };
+    plan.stand_at(changed, base.sequence);
+    plan.extend_base(&mut base, store, user, (Some(serving), to))?;
+    Ok(Some(base))
 }

@@ -4,11 +4,11 @@
 
 use augur_domain::UserKey;
 
+use super::plan::Finished;
 use super::plan::Plan;
-use super::{Definitions, Entry, GenerationStatus, Record, stored_state};
+use super::{Definitions, Entry, GenerationStatus, Record, set_aside, stored_state};
 use crate::config::Progress;
 use crate::retention::Base;
-use crate::state::UserState;
 use crate::store::Store;
 use crate::{Error, FeatureSchema, rebuild};
 
@@ -19,6 +19,8 @@ const WRITES_PER_NOTE: usize = 20;
 
 /// Encoded records.
 type States = Vec<(UserKey, Vec<u8>)>;
+/// Users whose log cannot be read whole, and why.
+type Unreadable = Vec<(UserKey, Error)>;
 
 /// What a build goes from and to.
 pub(super) struct Build<'a> {
@@ -55,14 +57,15 @@ impl<'a> Build<'a> {
             let users = self.store.users(self.from.0, entry.cursor)?.take(STATES_PER_WRITE);
             let users: Vec<UserKey> = users.collect::<Result<_, _>>()?;
             let Some(last) = users.last().copied() else { break };
-            let (states, events) = self.states(&users)?;
-            self.store.replace_bases(&self.bases(&users)?)?;
+            let (states, events, mut unreadable) = self.states(&users)?;
+            self.store.replace_bases(&self.bases(&users, &mut unreadable)?)?;
             self.store.replace_states(self.to.generation(), &states)?;
+            set_aside(record, self.to.generation(), &unreadable);
             if let Some(entry) = record.entry_mut(self.to.generation()) {
                 entry.advance(last, users.len() as u64, events);
                 progress(Progress { users: entry.users_done, events: entry.events_done, events_total });
             }
-            if write % WRITES_PER_NOTE == 0 {
+            if write % WRITES_PER_NOTE == 0 || !unreadable.is_empty() {
                 self.store.put_generations(&record.encode())?;
             }
         }
@@ -70,7 +73,7 @@ impl<'a> Build<'a> {
     }
 
     /// The encoded states of some users, and how many events were applied for them.
-    fn states(&self, users: &[UserKey]) -> Result<(States, u64), Error> {
+    fn states(&self, users: &[UserKey]) -> Result<(States, u64, Unreadable), Error> {
         let share = users.len().div_ceil(self.threads).max(1);
         let of_share = |users: &[UserKey]| -> Result<Vec<_>, Error> {
             users.iter().map(|user| Ok((*user, self.state(*user)?))).collect()
@@ -82,28 +85,36 @@ impl<'a> Build<'a> {
             joined.collect::<Result<Vec<_>, Error>>()
         })?;
         let (mut states, mut events) = (Vec::with_capacity(users.len()), 0);
-        for (user, (state, applied)) in done.into_iter().flatten() {
+        let mut unreadable = Vec::new();
+        for (user, (finished, applied)) in done.into_iter().flatten() {
             events += applied;
-            states.push((user, rebuild::encoded(&state, self.to.schema())));
+            states.push((user, rebuild::encoded(&finished.state, self.to.schema())));
+            unreadable.extend(finished.unreadable.map(|error| (user, error)));
         }
-        Ok((states, events))
+        Ok((states, events, unreadable))
     }
 
     /// The bases of those among some users of whom events were removed, with the new generation.
-    fn bases(&self, users: &[UserKey]) -> Result<States, Error> {
+    fn bases(&self, users: &[UserKey], unreadable: &mut Unreadable) -> Result<States, Error> {
         let mut bases = Vec::new();
         for user in users {
-            if let Some(mut base) = Base::of(self.store, *user)? {
-                let between = (self.from.1.as_ref(), self.to);
-                self.plan.extend_base(&mut base, self.store, *user, between)?;
-                bases.push((*user, base.encoded()));
+            match self.base(*user) {
+                Ok(base) => bases.extend(base.map(|base| (*user, base.encoded()))),
+                Err(error @ Error::Corrupted { .. }) => unreadable.push((*user, error)),
+                Err(error) => return Err(error),
             }
         }
         Ok(bases)
     }
 
+    fn base(&self, user: UserKey) -> Result<Option<Base>, Error> {
+        let Some(mut base) = Base::of(self.store, user)? else { return Ok(None) };
+        self.plan.extend_base(&mut base, self.store, user, (self.from.1.as_ref(), self.to))?;
+        Ok(Some(base))
+    }
+
     /// One user's state, and how many events were applied for it.
-    fn state(&self, user: UserKey) -> Result<(UserState, u64), Error> {
+    fn state(&self, user: UserKey) -> Result<(Finished, u64), Error> {
         let old = match &self.from.1 {
             None => None,
             Some(from) => match stored_state(self.store, from, user) {
@@ -113,25 +124,33 @@ impl<'a> Build<'a> {
             },
         };
         let Some(old) = old else {
-            let state = rebuild::heal(self.store, self.to, user)?;
-            let events = state.watermark();
-            return Ok((state, events));
+            let finished = match rebuild::heal(self.store, self.to, user) {
+                Ok(state) => Finished { state, unreadable: None },
+                Err(error @ Error::Corrupted { .. }) => {
+                    let state = rebuild::salvage(self.store, self.to, user)?;
+                    Finished { state, unreadable: Some(error) }
+                }
+                Err(error) => return Err(error),
+            };
+            let events = finished.state.watermark();
+            return Ok((finished, events));
         };
         let (mut changed, mut events) = (self.plan.start(), 0);
         if self.plan.built() > 0 {
             for stored in self.store.events(user)? {
-                let stored = rebuild::decode(stored?)?;
+                let stored = stored?;
                 if stored.sequence > old.watermark() {
                     break;
                 }
-                self.plan.apply(&mut changed, &stored);
+                self.plan.apply(&mut changed, stored)?;
                 events += 1;
             }
         }
-        if let Some(base) = Base::of(self.store, user)? {
-            self.plan.stand_at(&mut changed, base.sequence);
+        match Base::of(self.store, user) {
+            Ok(base) => self.plan.stand_at(&mut changed, base.map_or(0, |base| base.sequence)),
+            Err(error) => changed.pass_over(error)?,
         }
-        Ok((self.plan.finish(user, changed, &old)?, events))
+        Ok((self.plan.finish(user, changed, &old), events))
     }
 }
 

@@ -28,6 +28,7 @@ pub use opening::Opening;
 pub use record::GenerationStatus;
 pub(crate) use record::{Entry, Record};
 pub(crate) use states::{LiveStates, stored_state};
+use transitions::set_aside;
 pub use transitions::{BuildProgress, Version};
 
 /// Feature definitions with the generation whose states follow them. Held by whoever reads from it: a generation is

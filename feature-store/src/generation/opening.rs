@@ -11,9 +11,9 @@ use super::build::Build;
 use super::{Definitions, Entry, GenerationStatus, Generations, Live, Record};
 use crate::config::Progress;
 use crate::feature_store::FeatureStore;
-use crate::state;
 use crate::store::{Generation, Store};
 use crate::{Config, Error, FeatureSchema};
+use crate::{retention, state};
 
 /// State records of directories that know no generations.
 const FIRST_STATE_FORMAT: u8 = 2;
@@ -136,12 +136,17 @@ impl Opening {
             Some(generation) => generation,
             None => self.record.add(&self.serving),
         };
-        self.store.put_generations(&self.record.encode())?;
         let to = Definitions { generation, schema: Arc::clone(&self.serving) };
         let from = (from, schema.map(|schema| Definitions { generation: from, schema }));
         let counters = self.store.counters()?;
         let events_total = counters.iter().map(|(_, counters)| counters.events).sum();
         let build = Build::new(&*self.store, from, &to, self.config.shards);
+        self.record.limit_history(
+            generation,
+            &build.plan,
+            retention::Progress::stored_history(&*self.store)?,
+        );
+        self.store.put_generations(&self.record.encode())?;
         tracing::info!(
             to = wanted.short(),
             carried_over = build.plan.carried(),
@@ -269,6 +274,9 @@ impl Record {
             cursor: None,
             users_done: 0,
             events_done: 0,
+            history_from: None,
+            set_aside: 0,
+            set_aside_users: Vec::new(),
         });
         generation
     }

@@ -8,14 +8,16 @@ use augur_domain::UserKey;
 use super::Definitions;
 use crate::retention::Base;
 use crate::state::UserState;
-use crate::store::Store;
-use crate::{DecodeError, Error, FeatureSchema, StoredEvent, rebuild};
+use crate::store::{EventRecord, Store};
+use crate::{DecodeError, Error, FeatureSchema, rebuild};
 
 /// The changed aggregates of a user, as of some event of the log.
 #[derive(Debug)]
 pub(crate) struct Changed {
     state: UserState,
     sequence: u64,
+    /// What could not be read, first.
+    unreadable: Option<Error>,
 }
 
 impl Changed {
@@ -23,6 +25,23 @@ impl Changed {
     pub(crate) const fn sequence(&self) -> u64 {
         self.sequence
     }
+
+    /// Notes what is stored and cannot be read; any other failure comes back.
+    pub(crate) fn pass_over(&mut self, error: Error) -> Result<(), Error> {
+        if !matches!(error, Error::Corrupted { .. }) {
+            return Err(error);
+        }
+        self.unreadable.get_or_insert(error);
+        Ok(())
+    }
+}
+
+/// A user's state in a new generation.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) state: UserState,
+    /// Why it lacks some of the user's events, if it does.
+    pub(crate) unreadable: Option<Error>,
 }
 
 /// How states under new definitions come from those under old ones.
@@ -63,13 +82,17 @@ impl Plan {
 
     /// The changed aggregates before any event.
     pub(crate) fn start(&self) -> Changed {
-        Changed { state: UserState::new(&self.changed), sequence: 0 }
+        Changed { state: UserState::new(&self.changed), sequence: 0, unreadable: None }
     }
 
-    /// Carries an event into the changed aggregates.
-    pub(crate) fn apply(&self, changed: &mut Changed, stored: &StoredEvent) {
-        changed.state.take_in(&stored.event, &self.changed);
-        changed.sequence = stored.sequence;
+    /// Carries an event into the changed aggregates. One that cannot be read is passed over.
+    pub(crate) fn apply(&self, changed: &mut Changed, record: EventRecord) -> Result<(), Error> {
+        changed.sequence = record.sequence;
+        match rebuild::decode(record) {
+            Ok(stored) => changed.state.take_in(&stored.event, &self.changed),
+            Err(error) => changed.pass_over(error)?,
+        }
+        Ok(())
     }
 
     /// Counts events that were removed as read, up to this place in the log.
@@ -95,10 +118,10 @@ impl Plan {
                     if record.sequence > base.sequence {
                         break;
                     }
-                    self.apply(&mut changed, &rebuild::decode(record)?);
+                    self.apply(&mut changed, record)?;
                 }
                 self.stand_at(&mut changed, base.sequence);
-                self.finish(user, changed, &rebuild::beginning(store, from, user)?.0)?
+                self.finish(user, changed, &rebuild::beginning(store, from, user)?.0).state
             }
         };
         base.put_state(to.generation(), rebuild::encoded(&state, to.schema()));
@@ -106,22 +129,14 @@ impl Plan {
     }
 
     /// The whole state: the changed aggregates as they are, the others from the old state, which has seen as many
-    /// events.
-    ///
-    /// # Errors
-    /// [`Error::Corrupted`] when the log ends elsewhere than the old state says.
-    pub(crate) fn finish(
-        &self,
-        user: UserKey,
-        changed: Changed,
-        old: &UserState,
-    ) -> Result<UserState, Error> {
-        if self.built > 0 && changed.sequence != old.watermark() {
+    /// events. A log that ends elsewhere than the old state says cannot be read whole.
+    pub(crate) fn finish(&self, user: UserKey, changed: Changed, old: &UserState) -> Finished {
+        let Changed { mut state, sequence, mut unreadable } = changed;
+        if self.built > 0 && sequence != old.watermark() {
             let source = DecodeError::Invalid { field: "last sequence" };
-            return Err(Error::corrupted(format!("event log of user {user}"), source));
+            unreadable.get_or_insert(Error::corrupted(format!("event log of user {user}"), source));
         }
-        let mut state = changed.state;
         state.take_over(old, &self.carried);
-        Ok(state)
+        Finished { state, unreadable }
     }
 }

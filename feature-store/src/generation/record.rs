@@ -1,16 +1,20 @@
 //! What is remembered about generations: one small record of the whole directory.
 //!
-//! Layout of version 1 inside the seal of [`crate::bytes`]: number of the next generation, hash of the configured
-//! definitions (a flag, then 32 bytes), count, then every generation. Not here: what a status allows (the parent).
+//! Layout of version 2 inside the seal of [`crate::bytes`]: number of the next generation, hash of the configured
+//! definitions (a flag, then 32 bytes), count, then every generation. Version 1, which is still read, lacks from when on
+//! the log was whole (a flag, then the instant) and the users who were set aside (how many, then the keys of the first
+//! of them). Not here: what a status allows (the parent).
 
-use augur_domain::{ContentHash, UserKey};
+use augur_domain::{ContentHash, Timestamp, UserKey};
 
 use crate::bytes::{self, Reader};
 use crate::error::DecodeError;
 use crate::store::Generation;
 
 const MAGIC: u8 = b'G';
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// So many users who were set aside are remembered by their keys; the others are counted.
+pub(super) const SET_ASIDE_KEPT: usize = 100;
 
 /// What becomes of a generation. Numbers are stored: never renumber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +81,12 @@ pub(crate) struct Entry {
     pub(crate) cursor: Option<UserKey>,
     pub(crate) users_done: u64,
     pub(crate) events_done: u64,
+    /// When the build began, events from this instant on had all been kept; `None` when all events ever had.
+    pub(crate) history_from: Option<Timestamp>,
+    /// Users whose log could not be read whole when their state was built.
+    pub(crate) set_aside: u64,
+    /// The first of them, ascending; at most [`SET_ASIDE_KEPT`].
+    pub(crate) set_aside_users: Vec<UserKey>,
 }
 
 impl Record {
@@ -123,7 +133,7 @@ impl Record {
     }
 
     pub(crate) fn decode(record: &[u8]) -> Result<Self, DecodeError> {
-        let (_, mut reader) = bytes::unseal(record, MAGIC, VERSION)?;
+        let (version, mut reader) = bytes::unseal(record, MAGIC, VERSION)?;
         let next = take_generation(&mut reader)?;
         let configured = match reader.byte("configured definitions")? {
             0 => None,
@@ -133,7 +143,7 @@ impl Record {
         let count = reader.count("generations", 40)?;
         let mut entries: Vec<Entry> = Vec::with_capacity(count);
         for _ in 0..count {
-            let entry = Entry::decode(&mut reader)?;
+            let entry = Entry::decode(&mut reader, version)?;
             if entry.generation >= next || entries.last().is_some_and(|it| it.generation >= entry.generation)
             {
                 return Err(DecodeError::Invalid { field: "generation order" });
@@ -159,13 +169,22 @@ impl Entry {
         }
         bytes::put_unsigned(out, self.users_done);
         bytes::put_unsigned(out, self.events_done);
+        out.push(u8::from(self.history_from.is_some()));
+        if let Some(history_from) = self.history_from {
+            bytes::put_signed(out, history_from.unix_ms());
+        }
+        bytes::put_unsigned(out, self.set_aside);
+        bytes::put_unsigned(out, self.set_aside_users.len() as u64);
+        for user in &self.set_aside_users {
+            out.extend_from_slice(user.as_bytes());
+        }
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>, version: u8) -> Result<Self, DecodeError> {
         let generation = take_generation(reader)?;
         let status = reader.byte("generation status")?;
         let status = GenerationStatus::ALL.into_iter().find(|known| *known as u8 == status);
-        Ok(Self {
+        let mut entry = Self {
             generation,
             status: status.ok_or(DecodeError::Invalid { field: "generation status" })?,
             feature_set: ContentHash::from_bytes(reader.array("feature set")?),
@@ -179,7 +198,42 @@ impl Entry {
             },
             users_done: reader.unsigned("users done")?,
             events_done: reader.unsigned("events done")?,
-        })
+            history_from: None,
+            set_aside: 0,
+            set_aside_users: Vec::new(),
+        };
+        if version > 1 {
+            entry.decode_limits(reader)?;
+        }
+        Ok(entry)
+    }
+
+    /// What version 1 lacks.
+    fn decode_limits(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        self.history_from = match reader.byte("history")? {
+            0 => None,
+            1 => Some(Timestamp::from_unix_ms(reader.signed("history")?)),
+            _ => return Err(DecodeError::Invalid { field: "history" }),
+        };
+        self.set_aside = reader.unsigned("users set aside")?;
+        let count = reader.count("users set aside", UserKey::LEN)?;
+        for _ in 0..count {
+            self.set_aside_users.push(UserKey::from_bytes(reader.array("users set aside")?));
+        }
+        let ascend = self.set_aside_users.is_sorted_by(|one, two| one < two);
+        if !ascend || count > SET_ASIDE_KEPT || count as u64 > self.set_aside {
+            return Err(DecodeError::Invalid { field: "users set aside" });
+        }
+        Ok(())
+    }
+
+    /// Notes a user whose log cannot be read whole; once each, as long as the list has room.
+    pub(super) fn set_aside(&mut self, user: UserKey) {
+        let Err(place) = self.set_aside_users.binary_search(&user) else { return };
+        self.set_aside = self.set_aside.saturating_add(1);
+        if self.set_aside_users.len() < SET_ASIDE_KEPT {
+            self.set_aside_users.insert(place, user);
+        }
     }
 }
 
@@ -205,6 +259,9 @@ mod tests {
             cursor: None,
             users_done: 0,
             events_done: 0,
+            history_from: None,
+            set_aside: 0,
+            set_aside_users: Vec::new(),
         };
         let second = Entry {
             generation: Generation::new(2).unwrap(),
@@ -214,6 +271,9 @@ mod tests {
             cursor: Some(UserKey::from_bytes([7; 16])),
             users_done: 300,
             events_done: 5,
+            history_from: Some(Timestamp::from_unix_ms(1_000)),
+            set_aside: 2,
+            set_aside_users: vec![UserKey::from_bytes([8; 16])],
             ..first.clone()
         };
         Record {
@@ -229,10 +289,45 @@ mod tests {
         let hex: String = record.iter().map(|byte| format!("{byte:02x}")).collect();
         let (one, two, seven) = ("01".repeat(32), "02".repeat(32), "07".repeat(16));
         let text = "020b76657273696f6e203d2031";
-        let body =
-            format!("4701 03 01{one} 02 0103{one}{text}00 00 00 00 0201{two}{text}016e 01{seven} ac02 05",);
+        let eight = "08".repeat(16);
+        let body = format!(
+            "4702 03 01{one} 02 0103{one}{text}00 00 00 00 00 00 00 \
+             0201{two}{text}016e 01{seven} ac02 05 01d00f 02 01{eight}",
+        );
         assert_eq!(hex[..hex.len() - 8], body.replace(' ', ""), "stored directories depend on these bytes");
         assert_eq!(Record::decode(&record).unwrap(), example());
+    }
+
+    #[test]
+    fn golden_bytes_of_version_1() {
+        let (one, two, seven) = ("01".repeat(32), "02".repeat(32), "07".repeat(16));
+        let text = "020b76657273696f6e203d2031";
+        let body =
+            format!("4701 03 01{one} 02 0103{one}{text}00 00 00 00 0201{two}{text}016e 01{seven} ac02 05");
+        let hex = body.replace(' ', "");
+        let mut record: Vec<u8> =
+            (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+        let checksum = crc32c::crc32c(&record);
+        record.extend_from_slice(&checksum.to_le_bytes());
+        let mut expected = example();
+        for entry in &mut expected.entries {
+            (entry.history_from, entry.set_aside) = (None, 0);
+            entry.set_aside_users.clear();
+        }
+        assert_eq!(Record::decode(&record).unwrap(), expected);
+    }
+
+    #[test]
+    fn more_users_than_are_listed_are_counted() {
+        let mut record = example();
+        let entry = record.entry_mut(Generation::FIRST).unwrap();
+        for number in 0..=SET_ASIDE_KEPT as u8 {
+            entry.set_aside(UserKey::from_bytes([number; 16]));
+            entry.set_aside(UserKey::from_bytes([0; 16]));
+        }
+        let (counted, listed) = (entry.set_aside, entry.set_aside_users.len());
+        assert_eq!((counted, listed), (SET_ASIDE_KEPT as u64 + 1, SET_ASIDE_KEPT));
+        assert_eq!(Record::decode(&record.encode()).unwrap(), record);
     }
 
     #[test]

@@ -5,7 +5,9 @@
 
 use augur_domain::{Event, UserKey};
 
+use super::plan::Plan;
 use super::{Definitions, Live};
+use crate::retention::Base;
 use crate::state::UserState;
 use crate::store::{Generation, Store};
 use crate::{Error, FeatureSchema, rebuild};
@@ -27,7 +29,9 @@ impl LiveStates {
     pub(crate) fn load(store: &dyn Store, live: &Live, user: UserKey) -> Result<Self, Error> {
         let mut loaded = Self { states: Vec::new(), healed: false };
         for definitions in live.all() {
-            let stored = match stored_state(store, definitions, user) {
+            let stored_state = stored_state(store, definitions, user);
+            let is_unreadable = stored_state.is_err();
+            let stored = match stored_state {
                 // An installed state has seen all events: one that has not is as wrong as one that cannot be read.
                 Ok(Some(state)) if loaded.serving().is_none_or(|it| it.watermark() == state.watermark()) => {
                     Some(state)
@@ -37,8 +41,14 @@ impl LiveStates {
                 Ok(Some(_)) | Err(Error::Corrupted { .. }) => {
                     let generation = definitions.generation().number();
                     tracing::error!(%user, generation, "rebuilding a damaged state from the event log");
-                    loaded.healed = true;
-                    Some(rebuild::heal(store, definitions, user)?)
+                    match rebuild::heal(store, definitions, user) {
+                        // Beside a state that serves, it stays unreadable.
+                        Err(Error::Corrupted { .. }) if is_unreadable && loaded.serving().is_some() => None,
+                        healed => {
+                            loaded.healed = true;
+                            Some(healed?)
+                        }
+                    }
                 }
                 Err(error) => return Err(error),
             };
@@ -61,6 +71,35 @@ impl LiveStates {
             states.push(Some(rebuild::beginning(store, definitions, user)?.0));
         }
         Ok(Self { states, healed: false })
+    }
+
+    /// [`Self::beginning`], with a state wherever `beside` has one: where the builder has not come to the user yet, the
+    /// one that it would make.
+    pub(crate) fn beginning_beside(
+        store: &dyn Store,
+        live: &Live,
+        user: UserKey,
+        beside: &Self,
+    ) -> Result<Self, Error> {
+        let mut beginning = Self::beginning(store, live, user)?;
+        for ((state, definitions), beside) in beginning.states.iter_mut().zip(live.all()).zip(&beside.states)
+        {
+            if state.is_none() && beside.is_some() {
+                let mut base = Base::of(store, user)?.unwrap_or_default();
+                let plan = Plan::new(Some(live.serving.schema()), definitions.schema());
+                plan.extend_base(&mut base, store, user, (Some(&live.serving), definitions))?;
+                *state = base.state(definitions);
+            }
+        }
+        Ok(beginning)
+    }
+
+    /// Counts an event as taken in that is counted elsewhere.
+    pub(crate) fn pass_over(&mut self) {
+        let next = self.watermark().saturating_add(1);
+        for state in self.states.iter_mut().flatten() {
+            state.stand_at(next);
+        }
     }
 
     /// Takes in what the other states took in, where both are there.

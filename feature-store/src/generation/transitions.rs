@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use augur_domain::{ContentHash, UserKey};
+use augur_domain::{ContentHash, Timestamp, UserKey};
 
 use super::plan::Plan;
 use super::{Definitions, Entry, GenerationStatus, Generations, Live, Record};
@@ -39,6 +39,14 @@ pub struct Version {
     pub feature_set: ContentHash,
     /// What the caller noted when it last began or ceased to serve.
     pub note: String,
+    /// When it was built, events from this instant on had all been kept: what was built of it knows of earlier events
+    /// only those that were left. `None` when none was ever removed before.
+    pub history_from: Option<Timestamp>,
+    /// Users whose log could not be read whole when they came to be built: what was built of them lacks what cannot
+    /// be read.
+    pub set_aside: u64,
+    /// The first of them, ascending; at most 100.
+    pub set_aside_users: Vec<UserKey>,
     /// How its states come to be, while they do.
     pub build: Option<BuildProgress>,
 }
@@ -65,11 +73,16 @@ fn refused(problem: String, next_step: &'static str) -> Error {
 }
 
 impl Generations {
-    /// Adds a generation for `schema` that writers keep current from their next commits on.
+    /// Adds a generation for `schema` that writers keep current from their next commits on. Events from `history_from`
+    /// on were all kept.
     ///
     /// # Errors
     /// [`Error::Generation`] when there is nothing to build or another build comes first; [`Error::Storage`].
-    pub(crate) fn begin(&self, schema: &Arc<FeatureSchema>) -> Result<Generation, Error> {
+    pub(crate) fn begin(
+        &self,
+        schema: &Arc<FeatureSchema>,
+        history_from: Option<Timestamp>,
+    ) -> Result<Generation, Error> {
         let mut record = self.record.lock();
         let wanted = schema.feature_set().hash();
         if schema.source().len() > MAX_TEXT_BYTES {
@@ -97,6 +110,8 @@ impl Generations {
         }
         let mut after = record.clone();
         let generation = after.add(schema);
+        let plan = Plan::new(Some(self.live().serving.schema()), schema);
+        after.limit_history(generation, &plan, history_from);
         self.store.put_generations(&after.encode())?;
         *record = after;
         let mut live = self.live.write();
@@ -154,6 +169,18 @@ impl Generations {
                 entry.cursor = None;
             }
         })
+    }
+
+    /// Notes users whose log cannot be read whole, before their states are stored.
+    pub(super) fn set_aside(
+        &self,
+        generation: Generation,
+        unreadable: &[(UserKey, Error)],
+    ) -> Result<(), Error> {
+        if unreadable.is_empty() {
+            return Ok(());
+        }
+        self.change(|record| set_aside(record, generation, unreadable))
     }
 
     pub(super) fn build_failed(&self, error: &Error) {
@@ -304,6 +331,31 @@ impl Generations {
     }
 }
 
+/// Says loudly, and notes, whose log cannot be read whole.
+pub(super) fn set_aside(record: &mut Record, generation: Generation, unreadable: &[(UserKey, Error)]) {
+    let Some(entry) = record.entry_mut(generation) else { return };
+    for (user, error) in unreadable {
+        let generation = generation.number();
+        tracing::error!(%user, generation, %error, "a user's features are built without what cannot be read");
+        entry.set_aside(*user);
+    }
+}
+
+impl Record {
+    /// What a build that begins now can see. What is carried over is as whole as it was.
+    pub(super) fn limit_history(
+        &mut self,
+        generation: Generation,
+        plan: &Plan,
+        history_from: Option<Timestamp>,
+    ) {
+        let carried = self.serving().and_then(|serving| serving.history_from);
+        if let Some(entry) = self.entry_mut(generation) {
+            entry.history_from = if plan.built() > 0 { history_from } else { carried };
+        }
+    }
+}
+
 fn version(entry: &Entry, under: Option<&Under>) -> Version {
     let under = under.filter(|under| under.generation == entry.generation);
     let build = under.map(|under| {
@@ -324,6 +376,9 @@ fn version(entry: &Entry, under: Option<&Under>) -> Version {
         status: entry.status,
         feature_set: entry.feature_set,
         note: entry.note.clone(),
+        history_from: entry.history_from,
+        set_aside: entry.set_aside,
+        set_aside_users: entry.set_aside_users.clone(),
         build,
     }
 }

@@ -7,6 +7,8 @@
 //! or outside ids (`augur_domain::ids`).
 
 mod cache;
+#[cfg(test)]
+mod crash_tests;
 mod link;
 mod moving;
 mod routing;

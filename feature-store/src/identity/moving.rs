@@ -157,8 +157,13 @@ impl Identity {
         }
         base.removed = base.removed.saturating_add(removed.removed);
         base.visible_at = base.visible_at.max(removed.visible_at).max(visible_since);
-        let others = LiveStates::beginning(&*self.store, &plan.live, from)?;
-        states.merge(&others, &plan.live);
+        let others = LiveStates::beginning_beside(&*self.store, &plan.live, from, states)?;
+        let twice = self.known_twice(from, to, removed)?;
+        if twice.is_empty() {
+            states.merge(&others, &plan.live);
+        } else {
+            *states = self.merged_without(to, &twice, &others, plan)?;
+        }
         base.sequence = states.watermark();
         let mut encoded = Vec::new();
         states.encode(to, &plan.live, &mut encoded);
@@ -175,6 +180,45 @@ impl Identity {
             }
         }
         Ok(())
+    }
+
+    /// Messages that are in the base of `from` and that the person has, too.
+    fn known_twice(
+        &self,
+        from: UserKey,
+        person: UserKey,
+        removed: &Base,
+    ) -> Result<HashSet<MessageKey>, Error> {
+        let mut twice = HashSet::new();
+        for (message_key, sequence) in self.store.marks(from)? {
+            if sequence <= removed.sequence && self.store.contains_message(person, message_key)? {
+                twice.insert(message_key);
+            }
+        }
+        Ok(twice)
+    }
+
+    /// The person's states and the others as one, without those events of the person's log that the others count. What
+    /// is in the bases of both cannot be told apart and counts twice.
+    fn merged_without(
+        &self,
+        person: UserKey,
+        twice: &HashSet<MessageKey>,
+        others: &LiveStates,
+        plan: &Plan,
+    ) -> Result<LiveStates, Error> {
+        let own = Base::of(&*self.store, person)?.map_or(0, |base| base.sequence);
+        let mut states = LiveStates::beginning(&*self.store, &plan.live, person)?;
+        states.merge(others, &plan.live);
+        for record in self.store.events_after(person, own)? {
+            let stored = rebuild::decode(record?)?;
+            if twice.contains(&stored.event.message_key) {
+                states.pass_over();
+            } else {
+                states.apply(&stored.event, &plan.live);
+            }
+        }
+        Ok(states)
     }
 
     fn plan_rebind(&self, operation: &Operation, plan: &mut Plan) -> Result<(), Error> {

@@ -21,6 +21,8 @@
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+pub(crate) mod faulty;
 mod memory;
 mod pruning;
 mod relocation;

@@ -4,10 +4,11 @@
 
 use augur_domain::Diagnostic;
 use augur_feature_store::{GenerationStatus, Version};
+use augur_proto::convert::timestamp_to_wire;
 use augur_proto::v1;
 
 use super::policies::fault_to_wire;
-use crate::versions::Switched;
+use crate::versions::{Accepted, Switched};
 use crate::{App, Error};
 
 pub(super) fn build(app: &App, text: &str) -> Result<v1::BuildFeaturesResponse, Error> {
@@ -26,9 +27,10 @@ pub(super) fn switch(
     app: &App,
     request: v1::SwitchFeaturesRequest,
 ) -> Result<v1::SwitchFeaturesResponse, Error> {
-    let v1::SwitchFeaturesRequest { version, policy_toml, accept_models } = request;
+    let v1::SwitchFeaturesRequest { version, policy_toml, accept_models, accept_set_aside } = request;
     let policy = Some(policy_toml).filter(|text| !text.is_empty());
-    let (switched, faults) = or_faults(app.switch_features(version, policy, accept_models))?;
+    let accepted = Accepted { models: accept_models, set_aside: accept_set_aside };
+    let (switched, faults) = or_faults(app.switch_features(version, policy, accepted))?;
     Ok(v1::SwitchFeaturesResponse { switched: switched.map(switched_to_wire), faults })
 }
 
@@ -88,5 +90,8 @@ fn version_to_wire(version: Version, users_total: u64) -> v1::FeatureVersion {
         status: status.into(),
         feature_set: version.feature_set.to_string(),
         build,
+        history_from: version.history_from.map(timestamp_to_wire),
+        users_set_aside: version.set_aside,
+        user_keys_set_aside: version.set_aside_users.iter().map(ToString::to_string).collect(),
     }
 }

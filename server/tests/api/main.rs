@@ -26,6 +26,7 @@ mod quarantine;
 mod reads;
 mod replay;
 mod restart;
+mod retention;
 mod served;
 mod streams;
 mod taxonomy;

@@ -16,14 +16,14 @@ use crate::main_path::get;
 use crate::served::{NOW, Served, purchase, subject};
 
 /// What a user was served at an instant: by name, the value if one was.
-struct Seen {
+pub(crate) struct Seen {
     user: String,
     at: Timestamp,
-    values: Vec<(String, Option<f64>)>,
+    pub(crate) values: Vec<(String, Option<f64>)>,
 }
 
 /// Everything of `user`, served now.
-async fn see(served: &Served, user: &str, at: Timestamp) -> Seen {
+pub(crate) async fn see(served: &Served, user: &str, at: Timestamp) -> Seen {
     let request = v1::GetFeaturesRequest { subject: subject(user), ..v1::GetFeaturesRequest::default() };
     let response = served.features().get_features(request).await.unwrap().into_inner();
     let usable = [v1::FeatureStatus::Present, v1::FeatureStatus::Defaulted];

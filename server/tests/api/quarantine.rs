@@ -8,11 +8,11 @@ use crate::main_path::get;
 use crate::served::{NOW, Served, event, number, purchase, text};
 use crate::taxonomy::files_with;
 
-async fn list(served: &Served, request: v1::ListQuarantineRequest) -> v1::ListQuarantineResponse {
+pub(crate) async fn list(served: &Served, request: v1::ListQuarantineRequest) -> v1::ListQuarantineResponse {
     served.events().list_quarantine(request).await.unwrap().into_inner()
 }
 
-async fn replay(
+pub(crate) async fn replay(
     served: &Served,
     numbers: &[u64],
     changes: &[(&str, Option<v1::Value>)],

@@ -4,6 +4,7 @@
 
 use std::fs;
 
+use augur_feature_store::store::{Commit, NewEvent, Read, RocksStore, Store};
 use augur_proto::v1;
 use augur_proto::v1::{FeatureStatus, FeatureVersionStatus as Version};
 use tonic::Code;
@@ -21,7 +22,7 @@ fn changed(served: &Served) -> (String, String) {
     (features + feature, policy + rule)
 }
 
-async fn versions(served: &Served) -> Vec<v1::FeatureVersion> {
+pub(crate) async fn versions(served: &Served) -> Vec<v1::FeatureVersion> {
     let request = v1::GetFeatureVersionsRequest {};
     served.features().get_feature_versions(request).await.unwrap().into_inner().versions
 }
@@ -35,7 +36,7 @@ async fn build(served: &Served, features_toml: String) -> v1::BuildFeaturesRespo
 }
 
 /// Builds a version and waits until it is ready.
-async fn built(served: &Served, features_toml: String) -> u32 {
+pub(crate) async fn built(served: &Served, features_toml: String) -> u32 {
     let answer = build(served, features_toml).await;
     assert_eq!(answer.faults, []);
     let waiting = async {
@@ -48,7 +49,8 @@ async fn built(served: &Served, features_toml: String) -> u32 {
 }
 
 async fn switch(served: &Served, version: u32, policy_toml: String) -> v1::SwitchFeaturesResponse {
-    let request = v1::SwitchFeaturesRequest { version, policy_toml, accept_models: false };
+    let request =
+        v1::SwitchFeaturesRequest { version, policy_toml, accept_models: false, accept_set_aside: false };
     served.features().switch_features(request).await.unwrap().into_inner()
 }
 
@@ -71,7 +73,12 @@ async fn definitions_and_policy_change_together_and_back() {
     assert_eq!((build.users_done, build.aggregates_built, build.problem.as_str()), (1, 1, ""));
     assert!(build.aggregates_carried_over > 5);
 
-    let mut request = v1::SwitchFeaturesRequest { version, policy_toml: policy, accept_models: false };
+    let mut request = v1::SwitchFeaturesRequest {
+        version,
+        policy_toml: policy,
+        accept_models: false,
+        accept_set_aside: false,
+    };
     let refused = served.features().switch_features(request.clone()).await.unwrap_err();
     assert!(
         refused.message().contains("conversion 1"),
@@ -136,5 +143,44 @@ async fn what_does_not_fit_changes_nothing() {
         (status(&served, 1).await, status(&served, version).await),
         (Version::Serving, Version::Ready)
     );
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn users_whose_events_cannot_be_read_hold_up_a_switch_and_not_a_build() {
+    let served = Served::start().await;
+    served.ingest(vec![purchase("m1", "ada", 42.0), purchase("m2", "bob", 8.0)]).await;
+    let (features, policy) = changed(&served);
+    let served = served
+        .restart_with(|_, dir| {
+            let store = augur_feature_store::Config::new(dir.join("data/store"));
+            let store = RocksStore::open(&store).unwrap();
+            let stored = store.all_events().unwrap().next().unwrap().unwrap();
+            let (message_key, _) = store.marks(stored.user).unwrap()[0];
+            let (user, sequence, record) = (stored.user, stored.sequence, b"no event".to_vec());
+            let events = vec![NewEvent { user, sequence, message_key, record }];
+            let (shard, counters) = store.counters().unwrap()[0];
+            store.commit(&Commit { shard, counters, events, ..Commit::default() }).unwrap();
+            store.flush().unwrap();
+        })
+        .await;
+    let version = built(&served, features).await;
+    let told = versions(&served).await.pop().unwrap();
+    assert_eq!((told.users_set_aside, told.user_keys_set_aside.len()), (1, 1));
+    let mut request = v1::SwitchFeaturesRequest {
+        version,
+        policy_toml: policy,
+        accept_models: false,
+        accept_set_aside: false,
+    };
+    let refused = served.features().switch_features(request.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("--accept-set-aside"), "{refused}");
+    request.accept_set_aside = true;
+    let answer = served.features().switch_features(request).await.unwrap().into_inner();
+    assert_eq!(answer.switched.unwrap().version, version);
+    // What was carried over is whole.
+    assert_eq!(served.feature("ada", "revenue_30d").await.1, Some(42.0));
+    assert_eq!(served.feature("bob", "revenue_30d").await.1, Some(8.0));
     served.stop().await;
 }

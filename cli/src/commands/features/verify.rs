@@ -74,6 +74,14 @@ struct Verified {
     extra: u64,
     /// Users of whom only state differs that no value shows yet.
     hidden: u64,
+    /// Users whose event log cannot be read whole, so that nobody can tell.
+    unreadable: u64,
+    /// What cannot be read of the first of them.
+    problems: Vec<String>,
+    /// Users of whom events are not kept any more: what those made is taken as it is.
+    users_from_base: u64,
+    /// How many events these are.
+    events_removed: u64,
     by_feature: BTreeMap<String, Counts>,
     /// The first users that differ, with the features that do.
     differences: Vec<Difference>,
@@ -97,8 +105,20 @@ struct Difference {
 }
 
 impl Verified {
-    fn count(&mut self, user: UserKey, verdict: Verdict) {
+    fn count(&mut self, user: UserKey, Found { verdict, removed }: Found) {
         self.users += 1;
+        self.users_from_base += u64::from(removed > 0);
+        self.events_removed += removed;
+        let verdict = match verdict {
+            Ok(verdict) => verdict,
+            Err(unreadable) => {
+                self.unreadable += 1;
+                if self.problems.len() < MOST_SHOWN {
+                    self.problems.push(unreadable.to_string());
+                }
+                return;
+            }
+        };
         match verdict {
             Verdict::Identical { events } => {
                 self.identical += 1;
@@ -132,9 +152,9 @@ impl Verified {
     }
 
     const fn outcome(&self) -> Outcome {
-        if self.different == 0 {
+        if self.different + self.unreadable == 0 {
             Outcome::Fine
-        } else if self.mismatch + self.hidden > 0 {
+        } else if self.mismatch + self.hidden + self.unreadable > 0 {
             Outcome::Refused
         } else {
             Outcome::Code(MISSING_OR_EXTRA)
@@ -161,8 +181,8 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         }
         threads.spawn(move || list(app, args, &users, &answers));
         for answer in answered {
-            let (user, verdict) = answer?;
-            report.count(user, verdict);
+            let (user, found) = answer?;
+            report.count(user, found);
             bar.inc(1);
         }
         Ok::<_, Error>(())
@@ -179,20 +199,36 @@ fn thread_count(asked: usize) -> usize {
     if asked > 0 { asked.min(MAX_THREADS) } else { cores().min(MAX_THREADS) }
 }
 
-type Answer = Result<(UserKey, Verdict), Error>;
+/// What is to be told of a user.
+struct Found {
+    /// Or why the event log cannot tell.
+    verdict: Result<Verdict, augur_server::Error>,
+    /// Events that are not kept any more.
+    removed: u64,
+}
+
+type Answer = Result<(UserKey, Found), Error>;
 
 /// Takes users until there are no more, or until nobody wants the answers.
 fn verify(app: &App, waiting: &Mutex<Receiver<UserKey>>, answers: &SyncSender<Answer>) {
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(user) = next else { return };
-        let verdict = app.store().verify_user(user);
-        let answer =
-            verdict.map(|verdict| (user, verdict)).map_err(|error| augur_server::Error::from(error).into());
+        let answer = found(app, user).map(|found| (user, found)).map_err(Error::from);
         if answers.send(answer).is_err() {
             return;
         }
     }
+}
+
+/// A user of whom something cannot be read is one finding among others; a disk that fails ends the run.
+fn found(app: &App, user: UserKey) -> Result<Found, augur_server::Error> {
+    let (verdict, removed) = (app.store().verify_user(user), app.store().removed_events(user));
+    let or_unreadable =
+        |error: augur_server::Error| if error.is_damage() { Ok(Err(error)) } else { Err(error) };
+    let verdict =
+        verdict.map_err(augur_server::Error::from).map_or_else(or_unreadable, |verdict| Ok(Ok(verdict)))?;
+    Ok(Found { verdict, removed: removed.unwrap_or(0) })
 }
 
 /// Names the users to verify, or says why they cannot be listed.
@@ -232,6 +268,17 @@ fn text(report: &Verified) -> String {
     );
     if report.hidden > 0 {
         text.push_str(&format!("\n{} of them only in state that no value shows yet", grouped(report.hidden)));
+    }
+    if report.unreadable > 0 {
+        let count = grouped(report.unreadable);
+        text.push_str(&format!("\n{count} could not be compared, because their events cannot all be read"));
+        report.problems.iter().for_each(|problem| text.push_str(&format!("\n  {problem}")));
+    }
+    if report.users_from_base > 0 {
+        let (users, events) = (grouped(report.users_from_base), grouped(report.events_removed));
+        text.push_str(&format!(
+            "\n{users} users have {events} events that are not kept any more; what those made was taken as it is"
+        ));
     }
     if !report.by_feature.is_empty() {
         let rows = report.by_feature.iter().map(|(name, counts)| {
@@ -309,5 +356,7 @@ mod tests {
         assert_eq!(report(1, 1, 0).outcome(), Outcome::Refused);
         assert_eq!(report(0, 0, 1).outcome(), Outcome::Refused);
         assert_eq!(report(0, 1, 0).outcome(), Outcome::Code(4));
+        let unreadable = Verified { unreadable: 1, ..report(0, 1, 0) };
+        assert_eq!(unreadable.outcome(), Outcome::Refused);
     }
 }

@@ -71,6 +71,9 @@ pub(crate) struct Switch {
     /// Switch although models in use were trained on other definitions of features that they read.
     #[arg(long)]
     accept_models: bool,
+    /// Switch although users were set aside, because their events cannot all be read.
+    #[arg(long)]
+    accept_set_aside: bool,
     #[command(flatten)]
     server: Server,
 }
@@ -98,6 +101,10 @@ struct Version {
     version: u32,
     status: &'static str,
     feature_set: String,
+    /// RFC 3339; what was built knows of earlier events only those that were left.
+    history_from: Option<String>,
+    users_set_aside: u64,
+    user_keys_set_aside: Vec<String>,
     build: Option<Progress>,
 }
 
@@ -151,7 +158,10 @@ pub(super) fn build(args: &Build, output: Output) -> Result<Outcome, Error> {
     let failed = done.as_ref().is_some_and(|version| problem_of(version).is_some());
     let outcome = tell(output, done, faults, Some(&args.file), |version| match &version.build {
         Some(Progress { problem: Some(problem), .. }) => format!("version {}: {problem}", version.version),
-        _ => format!("version {} is {}", version.version, version.status),
+        _ => {
+            let text = format!("version {} is {}", version.version, version.status);
+            std::iter::once(text).chain(limits(version)).collect::<Vec<_>>().join("\n")
+        }
     })?;
     Ok(if failed { Outcome::Refused } else { outcome })
 }
@@ -163,7 +173,8 @@ pub(super) fn list(args: &List, output: Output) -> Result<Outcome, Error> {
         let rows: Vec<Vec<String>> = versions.iter().map(row).collect();
         let header =
             ["version", "status", "feature set", "users", "events read", "carried over", "built", "left"];
-        table(&header, &rows)
+        let limits = versions.iter().flat_map(limits);
+        std::iter::once(table(&header, &rows)).chain(limits).collect::<Vec<_>>().join("\n")
     })?;
     Ok(Outcome::Fine)
 }
@@ -171,10 +182,11 @@ pub(super) fn list(args: &List, output: Output) -> Result<Outcome, Error> {
 /// Runs `augur features switch`.
 pub(super) fn switch(args: &Switch, output: Output) -> Result<Outcome, Error> {
     let policy_toml = args.policy.as_deref().map(read).transpose()?.unwrap_or_default();
-    let (version, accept_models) = (args.version, args.accept_models);
+    let (version, accept_models, accept_set_aside) =
+        (args.version, args.accept_models, args.accept_set_aside);
     let answer = block_on(async {
         let client = args.server.client().await?;
-        let request = v1::SwitchFeaturesRequest { version, policy_toml, accept_models };
+        let request = v1::SwitchFeaturesRequest { version, policy_toml, accept_models, accept_set_aside };
         let answer = client
             .features()
             .switch_features(request)
@@ -303,7 +315,17 @@ impl Version {
             seconds_left: build.seconds_left,
             problem: Some(build.problem).filter(|problem| !problem.is_empty()),
         });
-        Self { version: version.version, status, feature_set: version.feature_set, build }
+        let history_from =
+            version.history_from.and_then(|at| jiff::Timestamp::new(at.seconds, at.nanos).ok());
+        Self {
+            version: version.version,
+            status,
+            feature_set: version.feature_set,
+            history_from: history_from.map(|at| at.to_string()),
+            users_set_aside: version.users_set_aside,
+            user_keys_set_aside: version.user_keys_set_aside,
+            build,
+        }
     }
 }
 
@@ -317,6 +339,20 @@ impl From<v1::FeaturesSwitched> for Switched {
 fn switched_text(switched: &Switched) -> String {
     let Switched { version, policy_id, previous_version, .. } = switched;
     format!("version {version} serves in place of {previous_version}, with policy {policy_id}")
+}
+
+/// What a version does not know.
+fn limits(version: &Version) -> Vec<String> {
+    let Version { version: number, user_keys_set_aside: keys, .. } = version;
+    let history = version.history_from.as_ref().map(|from| {
+        format!("version {number}: what was built knows of events before {from} only those that were left")
+    });
+    let set_aside = (version.users_set_aside > 0).then(|| {
+        let count = grouped(version.users_set_aside);
+        let more = if version.users_set_aside > keys.len() as u64 { ", .." } else { "" };
+        format!("version {number}: {count} users lack events that cannot be read: {}{more}", keys.join(", "))
+    });
+    history.into_iter().chain(set_aside).collect()
 }
 
 fn row(version: &Version) -> Vec<String> {

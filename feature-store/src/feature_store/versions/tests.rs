@@ -10,7 +10,7 @@ use augur_domain::{Event, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::{MemoryStore, Read, Store};
+use crate::store::{Commit, MemoryStore, NewEvent, Read, Store};
 use crate::testing::{START_MS, event, history, user};
 use crate::{Config, GenerationStatus, UserState, Verdict, apply, rebuild};
 
@@ -233,6 +233,60 @@ fn an_edited_file_wins_over_a_switch() {
     drop(store);
     let store = open(&engine, &one);
     assert_eq!(store.definitions().generation(), fourth);
+}
+
+/// Overwrites a stored event with bytes that are none.
+fn damage_event(engine: &MemoryStore, who: u8, sequence: u64) {
+    let stored = engine.events(user(who)).unwrap().nth(sequence as usize - 1).unwrap().unwrap();
+    let message_key = rebuild::decode(stored).unwrap().event.message_key;
+    let record = b"no event".to_vec();
+    let events = vec![NewEvent { user: user(who), sequence, message_key, record }];
+    let (_, counters) = engine.counters().unwrap()[0];
+    engine.commit(&Commit { events, shard: 0, counters, ..Commit::default() }).unwrap();
+}
+
+#[test]
+fn a_user_whose_log_cannot_be_read_is_set_aside_and_the_others_are_built() {
+    for while_serving in [true, false] {
+        let engine = Arc::new(MemoryStore::new());
+        let (old, new) = (of(&[0, 4]), of(&[3, 4]));
+        let store = open(&engine, &old);
+        send(&store, &purchases(0..60));
+        damage_event(&engine, 2, 4);
+        // Of another one, neither the state nor the log can be read.
+        damage_event(&engine, 3, 10);
+        engine.replace_states(Generation::FIRST, &[(user(3), b"no state".to_vec())]).unwrap();
+        let store = if while_serving {
+            let generation = store.build(&new).unwrap();
+            ready(&store, generation);
+            store.switch(generation, "", "").unwrap();
+            store
+        } else {
+            drop(store);
+            open(&engine, &new)
+        };
+        let version = store.versions().pop().unwrap();
+        assert_eq!((version.set_aside, version.set_aside_users), (2, vec![user(2), user(3)]));
+        let at = Timestamp::from_unix_ms(START_MS + 61 * 60_000);
+        let spend = store.schema().feature_set().slot("spend_30d").unwrap();
+        let spent = |who| store.features(user(who), at).unwrap().values[spend].value;
+        // Nine of ten are left.
+        assert_eq!([spent(1), spent(2), spent(3)], [15.0, 13.5, 13.5]);
+        for who in 0..USERS {
+            match store.verify_user(user(who)) {
+                Err(Error::Corrupted { .. }) => assert!(matches!(who, 2 | 3)),
+                verdict => assert_eq!(verdict, Ok(Verdict::Identical { events: 10 })),
+            }
+        }
+        // What comes next is put behind what is there.
+        send(&store, &purchases(60..72));
+        assert_eq!([spent(1), spent(2), spent(3)], [18.0, 16.5, 16.5]);
+        let sequences = |who| engine.events(user(who)).unwrap().map(|it| it.unwrap().sequence).last();
+        assert_eq!([sequences(2), sequences(3)], [Some(12); 2]);
+        drop(store);
+        let store = open(&engine, if while_serving { &old } else { &new });
+        assert_eq!(store.versions().pop().unwrap().set_aside, 2, "remembered");
+    }
 }
 
 #[test]
