@@ -245,7 +245,7 @@ impl Body {
         }
     }
 
-    fn validate(&self) -> Result<(), Error> {
+    pub(crate) fn validate(&self) -> Result<(), Error> {
         let features = self.features();
         if features.is_empty() || features.len() > MAX_INPUTS {
             return Err(invalid("inputs", format!("{} long", features.len()), "1 to 4096 inputs"));

@@ -18,6 +18,18 @@ pub enum Error {
         /// What should have been there.
         expected: &'static str,
     },
+    /// A model file of another library that is damaged, or that cannot be scored as that library does.
+    #[error("{format} model, {place}: {problem}; expected {expected}")]
+    Foreign {
+        /// The format, e.g. `LightGBM`.
+        format: &'static str,
+        /// The line or the node.
+        place: String,
+        /// What is there.
+        problem: String,
+        /// What could be read.
+        expected: String,
+    },
     /// A model's content breaks a rule that scoring relies on.
     #[error("model field `{field}` is {found}; expected {expected}")]
     InvalidContent {

@@ -21,6 +21,7 @@ pub mod artifact;
 pub mod calibrate;
 mod error;
 pub mod evaluation;
+pub mod import;
 pub mod metrics;
 pub mod registry;
 pub mod scorer;

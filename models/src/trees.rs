@@ -39,7 +39,7 @@ impl Link {
     }
 }
 
-/// One node. The children of an inner node stand side by side, behind it.
+/// One node. The children of an inner node stand side by side, behind it; several nodes may share one pair of children.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Node {
     /// What a row that ends here adds; for an inner node, the mean of what the training rows that came by add.
@@ -132,7 +132,7 @@ impl Tree {
             if let Some(split) = node.split {
                 let left = split.left as usize;
                 for child in depths.iter_mut().skip(left).take(2) {
-                    *child = depth + 1;
+                    *child = (*child).max(depth + 1);
                 }
             }
         }
