@@ -4,6 +4,7 @@
 
 mod aliases;
 mod compare;
+mod import;
 mod list;
 mod show;
 
@@ -64,6 +65,16 @@ Examples:
   augur models alias churn champion 3 --data data --reason \"better out of time\"
   augur models alias churn shadow 3 --endpoint http://127.0.0.1:7401 --reason \"to be watched\"")]
     Alias(aliases::Alias),
+    /// Publish a model that LightGBM, scikit-learn or another library trained, from its LightGBM text or ONNX file.
+    #[command(after_help = "\
+Examples:
+  augur models import model.txt --name churn --positive-class \"no purchase within 60 d\" --data data
+  augur models import churn.onnx --name churn --positive-class churned --features columns.toml --data data
+  augur models import model.txt --name churn --positive-class churned --calibrator platt:-0.9,0.05 --out imported
+
+Its columns are matched to the served features by name. Every row takes the same way through every tree as in its own
+library; docs/models.md says what is exact and what is refused.")]
+    Import(import::Args),
 }
 
 /// Where the registry is.
@@ -133,5 +144,6 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
         Command::Promote(args) => aliases::promote(args, output),
         Command::Rollback(args) => aliases::rollback(args, output),
         Command::Alias(args) => aliases::alias(args, output),
+        Command::Import(args) => import::run(args, output),
     }
 }
