@@ -62,9 +62,9 @@ pub(super) fn read(bytes: &[u8], names: &ColumnNames) -> Result<ForeignModel, Er
         }
     }
     let told = model.outputs.iter().filter_map(|name| values.get(name));
-    let scored =
+    let mut scored =
         told.filter_map(|value| if let Value::Probability(scored) = value { Some(scored) } else { None });
-    let scored = scored.last().cloned().ok_or_else(|| {
+    let scored = scored.next_back().cloned().ok_or_else(|| {
         let expected = "an output of class probabilities; a regressor needs a `Sigmoid` behind it";
         whole("no output of the graph is a probability".to_owned(), expected)
     })?;
