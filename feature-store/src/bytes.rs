@@ -7,7 +7,7 @@
 use crate::error::DecodeError;
 
 /// Magic byte, version byte, body, CRC-32C (little-endian) of all before it.
-const CHECKSUM_BYTES: usize = 4;
+pub(crate) const CHECKSUM_BYTES: usize = 4;
 
 pub(crate) fn put_unsigned(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
@@ -209,6 +209,11 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn text(&mut self, field: &'static str) -> Result<&'a str, DecodeError> {
         std::str::from_utf8(self.bytes(field)?).map_err(|_| DecodeError::Invalid { field })
+    }
+
+    /// How many bytes are left.
+    pub(crate) const fn remaining(&self) -> usize {
+        self.rest.len()
     }
 
     pub(crate) const fn is_empty(&self) -> bool {

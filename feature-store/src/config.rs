@@ -24,6 +24,8 @@ pub struct Config {
     pub batch_events: usize,
     /// Memory for cached blocks, indexes and filters.
     pub block_cache_bytes: usize,
+    /// Memory for states of users who had events lately, as they are stored; 0 keeps none.
+    pub state_cache_bytes: usize,
     /// Memory for unflushed writes, over all column families.
     pub write_buffer_bytes: usize,
     /// Most entries kept in quarantine; the oldest make room.
@@ -39,8 +41,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults: 2 shards of 20 000 waiting events or 64 MiB of them, 4 096 events per commit, 128 MiB of cache, 64 MiB of
-    /// write buffers, 100 000 quarantined events, synced.
+    /// The defaults: 2 shards of 20 000 waiting events or 64 MiB of them, 4 096 events per commit, 128 MiB of block cache, 32 MiB
+    /// of cached states, 64 MiB of write buffers, 100 000 quarantined events, synced.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
@@ -49,6 +51,7 @@ impl Config {
             queue_bytes: 64 << 20,
             batch_events: 4_096,
             block_cache_bytes: 128 << 20,
+            state_cache_bytes: 32 << 20,
             write_buffer_bytes: 64 << 20,
             quarantine_entries: 100_000,
             retractable: None,
@@ -126,6 +129,8 @@ pub struct Stats {
     pub write_buffer_bytes: u64,
     /// Bytes used by the block cache (0 in memory).
     pub block_cache_bytes: u64,
+    /// Bytes used by cached states (0 in memory).
+    pub state_cache_bytes: u64,
     /// Approximate bytes on disk (0 in memory).
     pub disk_bytes: u64,
     /// Links made since the start, changed ones included.

@@ -474,6 +474,7 @@ impl FeatureStore {
             quarantined: self.store.quarantine_len(),
             write_buffer_bytes: usage.write_buffer_bytes,
             block_cache_bytes: usage.block_cache_bytes,
+            state_cache_bytes: usage.state_cache_bytes,
             disk_bytes: usage.disk_bytes,
             links_made: links.linked.load(Ordering::Relaxed),
             links_undone: links.unlinked.load(Ordering::Relaxed),

@@ -106,7 +106,7 @@ fn apply_record(state: &mut UserState, record: EventRecord, schema: &FeatureSche
 }
 
 /// Of most users' states; where it is not enough the record grows.
-const USUAL_RECORD_BYTES: usize = 512;
+pub(crate) const USUAL_RECORD_BYTES: usize = 512;
 
 pub(crate) fn encoded(state: &UserState, schema: &FeatureSchema) -> Vec<u8> {
     let mut record = Vec::with_capacity(USUAL_RECORD_BYTES);

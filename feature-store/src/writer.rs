@@ -431,6 +431,7 @@ impl Writer {
         let (identity, retention) = (Arc::clone(&self.identity), Arc::clone(&self.retention));
         let group = Group::new(&*store, &live, &identity, &retention);
         let mut group = group.with_retractable(retractable.as_deref());
+        group.read_ahead(parts.iter().flat_map(|part| &part.share.events).map(|(_, queued)| queued));
         let answers: Vec<_> = parts.iter().map(|part| group.add(&part.share.events)).collect();
         match self.commit(group) {
             Ok(()) => answers,
@@ -441,7 +442,7 @@ impl Writer {
     fn commit(&mut self, group: Group<'_>) -> Result<(), Error> {
         self.recount()?;
         let (duplicates, suppressed) = (group.duplicates(), group.suppressed());
-        if let Some(commit) = group.into_commit(self.shard, self.counters) {
+        if let Some(commit) = group.into_commit(self.shard, self.counters)? {
             if let Err(error) = self.store.commit(&commit) {
                 self.tally.failed_commits.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(shard = self.shard, events = commit.events.len(), %error, "a group of events was not stored");

@@ -287,6 +287,7 @@ fn begin_store(
         queue_bytes: config.ingest.queue_bytes.saturating_mul(2),
         batch_events: config.ingest.batch_events,
         block_cache_bytes: config.data.block_cache_bytes,
+        state_cache_bytes: config.data.state_cache_bytes,
         write_buffer_bytes: config.data.write_buffer_bytes,
         quarantine_entries: config.ingest.quarantine_entries,
         retractable: taxonomy.retractable(),

@@ -8,6 +8,7 @@
 mod background;
 mod build;
 mod opening;
+mod packed_states;
 mod plan;
 mod record;
 mod states;
@@ -25,6 +26,7 @@ use crate::{Context, Error, FeatureSchema};
 
 pub(crate) use background::Builder;
 pub use opening::Opening;
+pub(crate) use packed_states::{Ahead, PackedStates};
 pub use record::GenerationStatus;
 pub(crate) use record::{Entry, Record};
 pub(crate) use states::{LiveStates, stored_state};

@@ -17,7 +17,6 @@ use crate::{Error, FeatureSchema, rebuild};
 #[derive(Debug)]
 pub(crate) struct LiveStates {
     states: Vec<Option<UserState>>,
-    healed: bool,
 }
 
 impl LiveStates {
@@ -27,7 +26,7 @@ impl LiveStates {
     /// # Errors
     /// [`Error::Storage`], or [`Error::Corrupted`] when the event log cannot be read either.
     pub(crate) fn load(store: &dyn Store, live: &Live, user: UserKey) -> Result<Self, Error> {
-        let mut loaded = Self { states: Vec::new(), healed: false };
+        let mut loaded = Self { states: Vec::new() };
         for definitions in live.all() {
             let stored_state = stored_state(store, definitions, user);
             let is_unreadable = stored_state.is_err();
@@ -44,10 +43,7 @@ impl LiveStates {
                     match rebuild::heal(store, definitions, user) {
                         // Beside a state that serves, it stays unreadable.
                         Err(Error::Corrupted { .. }) if is_unreadable && loaded.serving().is_some() => None,
-                        healed => {
-                            loaded.healed = true;
-                            Some(healed?)
-                        }
+                        healed => Some(healed?),
                     }
                 }
                 Err(error) => return Err(error),
@@ -70,7 +66,7 @@ impl LiveStates {
             }
             states.push(Some(rebuild::beginning(store, definitions, user)?.0));
         }
-        Ok(Self { states, healed: false })
+        Ok(Self { states })
     }
 
     /// [`Self::beginning`], with a state wherever `beside` has one: where the builder has not come to the user yet, the
@@ -120,11 +116,6 @@ impl LiveStates {
     /// How many events are in them.
     pub(crate) fn watermark(&self) -> u64 {
         self.serving().map_or(0, UserState::watermark)
-    }
-
-    /// Whether one was rebuilt while it was loaded and is to be stored even without a new event.
-    pub(crate) const fn healed(&self) -> bool {
-        self.healed
     }
 
     /// Carries one event into all of them.

@@ -22,13 +22,7 @@ pub(crate) const FORMAT: u8 = VERSION;
 impl UserState {
     /// Appends the packed record to `out`. Equal states give equal bytes.
     pub fn encode(&self, schema: &FeatureSchema, out: &mut Vec<u8>) {
-        bytes::seal(out, MAGIC, VERSION, |out| {
-            out.extend_from_slice(&schema.fingerprint());
-            bytes::put_unsigned(out, self.watermark);
-            if let Some((first, last)) = self.span {
-                bytes::put_signed(out, first.unix_ms());
-                bytes::put_unsigned(out, last.millis_since(first).unsigned_abs());
-            }
+        seal(schema, self.watermark, self.span, out, |out| {
             for (aggregate, spec) in self.aggregates.iter().zip(schema.aggregates()) {
                 aggregate.encode(spec, out);
             }
@@ -50,6 +44,25 @@ impl UserState {
         reader.finish()?;
         Ok(Self { watermark, span, aggregates })
     }
+}
+
+/// Appends a record with these aggregates.
+pub(super) fn seal(
+    schema: &FeatureSchema,
+    watermark: u64,
+    span: Option<(Timestamp, Timestamp)>,
+    out: &mut Vec<u8>,
+    aggregates: impl FnOnce(&mut Vec<u8>),
+) {
+    bytes::seal(out, MAGIC, VERSION, |out| {
+        out.extend_from_slice(&schema.fingerprint());
+        bytes::put_unsigned(out, watermark);
+        if let Some((first, last)) = span {
+            bytes::put_signed(out, first.unix_ms());
+            bytes::put_unsigned(out, last.millis_since(first).unsigned_abs());
+        }
+        aggregates(out);
+    });
 }
 
 /// What stands before the aggregates of a record.

@@ -5,6 +5,7 @@
 
 mod carry;
 mod codec;
+mod packed;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use augur_domain::event::EventKind;
 use augur_domain::{Event, Timestamp};
 
 pub(crate) use codec::FORMAT;
+pub(crate) use packed::PackedState;
 pub use read::{Accuracy, read_record, read_record_in_full};
 
 use crate::aggregate::{Aggregate, Input};

@@ -110,6 +110,46 @@ proptest! {
         }
     }
 
+    /// Whatever is unpacked and whatever stays packed, over any number of writes.
+    #[test]
+    fn packed_states_become_the_same_bytes(events in history(1, 30), group in 1..6_usize, ahead: bool) {
+        let schema = schema();
+        let (mut state, mut record) = (UserState::new(&schema), bytes_of(&UserState::new(&schema), &schema));
+        for events in events.chunks(group) {
+            let mut packed = PackedState::open(std::mem::take(&mut record), &schema).unwrap();
+            for event in events {
+                if ahead {
+                    packed.unpack_for(&event.name, &schema).unwrap();
+                }
+                packed.take_in(event, &schema).unwrap();
+                state.take_in(event, &schema);
+            }
+            packed.encode(&schema, &mut record);
+            prop_assert_eq!(packed.watermark(), state.watermark());
+            prop_assert_eq!(&record, &bytes_of(&state, &schema));
+        }
+        let whole = |mut packed: PackedState| {
+            packed.unpack_all(&schema).unwrap();
+            let mut out = Vec::new();
+            packed.encode(&schema, &mut out);
+            out
+        };
+        prop_assert_eq!(&whole(PackedState::open(record.clone(), &schema).unwrap()), &record);
+        prop_assert_eq!(&whole(PackedState::of(state)), &record);
+    }
+
+    #[test]
+    fn packed_states_of_any_bytes_never_panic(body: Vec<u8>) {
+        let (schema, mut record) = (schema(), Vec::new());
+        crate::bytes::seal(&mut record, b'S', 3, |out| {
+            out.extend_from_slice(&schema.fingerprint());
+            out.extend_from_slice(&body);
+        });
+        if let Ok(mut packed) = PackedState::open(record, &schema) {
+            let _ = packed.unpack_all(&schema);
+        }
+    }
+
     #[test]
     fn order_does_not_matter(
         (events, shuffled) in history(1, 30).prop_flat_map(|events| (Just(events.clone()), Just(events).prop_shuffle())),

@@ -60,6 +60,7 @@ fn keeps_the_contract<S: Store>(store: &S) {
     a_commit_is_all_there(store);
     events_come_back_in_order(store);
     states_can_be_replaced(store);
+    many_are_read_like_one(store);
     generations_do_not_mix(store);
     the_record_of_generations_is_remembered(store);
     exposures_are_replaced_whole(store);
@@ -150,6 +151,24 @@ fn states_can_be_replaced(store: &impl Store) {
     store.replace_states(FIRST, &[(user(1), b"new".to_vec())]).unwrap();
     assert_eq!(store.state(FIRST, user(1)).unwrap().as_deref(), Some(b"new".as_slice()));
     assert_eq!(store.state(FIRST, user(2)).unwrap().as_deref(), Some(b"two".as_slice()));
+}
+
+fn many_are_read_like_one(store: &impl Store) {
+    let users: Vec<_> = (0..8).map(user).collect();
+    let single = users.iter().map(|user| store.state(FIRST, *user).unwrap());
+    assert_eq!(store.states(FIRST, &users).unwrap(), single.collect::<Vec<_>>());
+    assert!(store.states(FIRST, &users).unwrap().iter().any(Option::is_some));
+    let keys = |who| store.marks(who).unwrap().into_iter().map(move |(key, _)| (who, key));
+    let stored: Vec<_> = users.iter().copied().flat_map(keys).collect();
+    let absent = stored.iter().map(|(user, _)| (*user, MessageKey::from_bytes([0xfe; 16])));
+    let mut asked: Vec<_> = stored.iter().copied().chain(absent).collect();
+    asked.sort_unstable();
+    asked.dedup();
+    let expected: Vec<_> = asked.iter().map(|message| stored.contains(message)).collect();
+    assert!(expected.contains(&true) && expected.contains(&false));
+    assert_eq!(store.contains_messages(&asked).unwrap(), expected);
+    assert_eq!(store.states(FIRST, &[]).unwrap(), Vec::new());
+    assert_eq!(store.contains_messages(&[]).unwrap(), Vec::new());
 }
 
 fn generations_do_not_mix(store: &impl Store) {

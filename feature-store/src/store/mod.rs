@@ -34,6 +34,8 @@ mod rocks_open;
 mod rocks_quarantine;
 #[cfg(feature = "rocksdb")]
 mod rocks_read;
+#[cfg(feature = "rocksdb")]
+mod state_cache;
 
 use augur_domain::ids::MessageKey;
 use augur_domain::{ContentHash, UserKey};
@@ -117,6 +119,8 @@ pub struct Usage {
     pub write_buffer_bytes: u64,
     /// Cached blocks in memory.
     pub block_cache_bytes: u64,
+    /// Cached states in memory.
+    pub state_cache_bytes: u64,
     /// Files, approximately.
     pub disk_bytes: u64,
 }
@@ -209,6 +213,14 @@ pub trait Read {
     /// Whether an event of this user with this message key was stored.
     fn contains_message(&self, user: UserKey, message_key: MessageKey) -> Result<bool, Error> {
         Ok(self.message_sequence(user, message_key)?.is_some())
+    }
+    /// [`Self::state`] of each of these users, who come in key order.
+    fn states(&self, generation: Generation, users: &[UserKey]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        users.iter().map(|user| self.state(generation, *user)).collect()
+    }
+    /// [`Self::contains_message`] for each of these users and message keys, which come in key order.
+    fn contains_messages(&self, messages: &[(UserKey, MessageKey)]) -> Result<Vec<bool>, Error> {
+        messages.iter().map(|(user, message_key)| self.contains_message(*user, *message_key)).collect()
     }
     /// The user's events in the order of their sequence.
     fn events(&self, user: UserKey) -> Result<EventRecords<'_>, Error> {

@@ -15,6 +15,7 @@ use super::rocks_read::{
     Reader, RocksSnapshot, StatePlace, corrupted, due_key, event_key, failed, link_key, linked_id_key,
     linked_ids_prefix, message_key,
 };
+use super::state_cache::StateCache;
 use super::{
     Cached, Commit, Counters, Due, Erased, Erasure, EventCursor, EventRecords, Generation, MovedMark,
     NewEvent, NewLink, Pruning, QuarantineRecord, Read, Relocation, Store, Usage, Users,
@@ -38,6 +39,7 @@ pub(super) const MAX_SINGLE_DELETES: u64 = 1_000;
 pub struct RocksStore {
     db: DB,
     cache: Cache,
+    states: StateCache,
     sync: bool,
     quarantine: Mutex<Bounds>,
 }
@@ -60,7 +62,8 @@ impl RocksStore {
     /// refused.
     pub fn open(config: &Config) -> Result<Self, Error> {
         let (db, cache) = rocks_open::open(config)?;
-        let store = Self { db, cache, sync: config.sync, quarantine: Mutex::default() };
+        let states = StateCache::new(config.state_cache_bytes);
+        let store = Self { db, cache, states, sync: config.sync, quarantine: Mutex::default() };
         let bounds = store.quarantine_table().bounds()?;
         *store.quarantine.lock() = bounds;
         Ok(store)
@@ -91,6 +94,7 @@ impl RocksStore {
         user: UserKey,
         record: &[u8],
     ) -> Result<(), Error> {
+        self.states.forget(generation, user);
         let place = StatePlace::new(generation, user);
         batch.put_cf(self.family(place.family)?, place.key(), record);
         Ok(())
@@ -100,6 +104,7 @@ impl RocksStore {
     fn remove_states(&self, batch: &mut WriteBatch, user: UserKey) -> Result<u64, Error> {
         let mut count = 0;
         for generation in std::iter::once(Generation::FIRST).chain(self.reader().later_generations()?) {
+            self.states.forget(generation, user);
             if self.reader().state(generation, user)?.is_some() {
                 let place = StatePlace::new(generation, user);
                 batch.delete_cf(self.family(place.family)?, place.key());
@@ -198,7 +203,24 @@ impl RocksStore {
 
 impl Read for RocksStore {
     fn state(&self, generation: Generation, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
-        self.reader().state(generation, user)
+        match self.states.get(generation, user) {
+            Some(record) => Ok(Some(record)),
+            None => self.reader().state(generation, user),
+        }
+    }
+
+    fn states(&self, generation: Generation, users: &[UserKey]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let mut records: Vec<_> = users.iter().map(|user| self.states.get(generation, *user)).collect();
+        let missing = users.iter().zip(&mut records).filter(|(_, record)| record.is_none());
+        let (missing, slots): (Vec<UserKey>, Vec<_>) = missing.map(|(user, slot)| (*user, slot)).unzip();
+        for (slot, record) in slots.into_iter().zip(self.reader().states(generation, &missing)?) {
+            *slot = record;
+        }
+        Ok(records)
+    }
+
+    fn contains_messages(&self, messages: &[(UserKey, MessageKey)]) -> Result<Vec<bool>, Error> {
+        self.reader().contains_messages(messages)
     }
 
     fn message_sequence(&self, user: UserKey, message_key: MessageKey) -> Result<Option<u64>, Error> {
@@ -260,6 +282,9 @@ impl Store for RocksStore {
     }
 
     fn state_if_cached(&self, generation: Generation, user: UserKey) -> Result<Cached, Error> {
+        if let Some(record) = self.states.get(generation, user) {
+            return Ok(Cached::Known(Some(record)));
+        }
         let place = StatePlace::new(generation, user);
         self.reader().cached(place.family, place.key(), "reading a state")
     }
@@ -275,7 +300,11 @@ impl Store for RocksStore {
     fn commit(&self, commit: &Commit) -> Result<(), Error> {
         let mut batch = WriteBatch::default();
         self.put_commit(&mut batch, commit)?;
-        self.write(batch, self.sync, "committing events")
+        self.write(batch, self.sync, "committing events")?;
+        for (generation, user, record) in &commit.states {
+            self.states.put(*generation, *user, record);
+        }
+        Ok(())
     }
 
     fn relocate(&self, commit: &Commit, relocation: &Relocation) -> Result<(), Error> {
@@ -382,6 +411,7 @@ impl Store for RocksStore {
         batch.delete_range_cf(family, first.key(), last.key());
         batch.delete_cf(family, last.key());
         self.write(batch, false, "removing states")?;
+        self.states.clear();
         self.db.compact_range_cf(family, Some(first.key()), Some(last.key()));
         Ok(())
     }
@@ -473,6 +503,7 @@ impl Store for RocksStore {
         Usage {
             write_buffer_bytes: sum("rocksdb.cur-size-all-mem-tables"),
             block_cache_bytes: self.cache.get_usage() as u64,
+            state_cache_bytes: self.states.bytes() as u64,
             disk_bytes: sum("rocksdb.total-sst-files-size"),
         }
     }

@@ -224,6 +224,30 @@ impl<'a> Reader<'a> {
         self.get(place.family, place.key(), "reading a state")
     }
 
+    /// The states of users who come in key order, in one pass over the buffers and files.
+    pub(super) fn states(
+        self,
+        generation: Generation,
+        users: &[UserKey],
+    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let Some(first) = users.first() else { return Ok(Vec::new()) };
+        let family = self.family(StatePlace::new(generation, *first).family)?;
+        let places: Vec<_> = users.iter().map(|user| StatePlace::new(generation, *user)).collect();
+        let keys = places.iter().map(StatePlace::key);
+        let found = self.db.batched_multi_get_cf_opt(family, keys, true, &self.options());
+        let records = found.into_iter().map(|record| Ok(record?.map(|record| record.to_vec())));
+        records.collect::<Result<_, _>>().map_err(failed("reading states"))
+    }
+
+    /// Which of these marks are there; they come in key order.
+    pub(super) fn contains_messages(self, messages: &[(UserKey, MessageKey)]) -> Result<Vec<bool>, Error> {
+        let keys: Vec<_> = messages.iter().map(|(user, message)| message_key(*user, *message)).collect();
+        let keys = keys.iter().map(<[u8; 32]>::as_slice);
+        let found = self.db.batched_multi_get_cf_opt(self.family(MESSAGES)?, keys, true, &self.options());
+        let found = found.into_iter().map(|mark| mark.map(|mark| mark.is_some()));
+        found.collect::<Result<_, _>>().map_err(failed("looking up messages"))
+    }
+
     /// The later generations that have a state.
     pub(super) fn later_generations(self) -> Result<Vec<Generation>, Error> {
         let mut generations: Vec<Generation> = Vec::new();

@@ -12,7 +12,7 @@ use augur_domain::{Event, Timestamp, UserKey};
 
 use super::request::Queued;
 use super::retraction::{self, Retraction};
-use crate::generation::{Live, LiveStates};
+use crate::generation::{Ahead, Live, PackedStates};
 use crate::identity::{Identity, Path};
 use crate::store::{Commit, Counters, Due, NewEvent, Store};
 use crate::{Error, Retention, StoredEvent, event_record};
@@ -26,6 +26,8 @@ pub(super) struct Group<'a> {
     users: HashMap<UserKey, Loaded>,
     /// Messages known to be stored, or stored with this group.
     seen: HashSet<(UserKey, MessageKey)>,
+    /// Whether `seen` has every message of the group that is stored.
+    looked_up: bool,
     events: Vec<NewEvent>,
     duplicates: u64,
     suppressed: u64,
@@ -33,12 +35,14 @@ pub(super) struct Group<'a> {
     originals: HashMap<(UserKey, MessageKey), StoredEvent>,
     retractable: Option<&'a [Arc<str>]>,
     retention: &'a Retention,
+    /// Why nothing of it can be stored.
+    broken: Option<Error>,
     /// When something of the events is to be removed.
     due: BTreeSet<Due>,
 }
 
 struct Loaded {
-    states: LiveStates,
+    states: PackedStates,
     /// How many of the user's events are stored.
     stored_events: u64,
     /// Whether the user was erased, so that nothing is to be stored.
@@ -60,12 +64,14 @@ impl<'a> Group<'a> {
             live,
             users,
             seen,
+            looked_up: false,
             events: Vec::new(),
             duplicates: 0,
             suppressed: 0,
             originals: HashMap::new(),
             retractable: None,
             retention,
+            broken: None,
             due: BTreeSet::new(),
         }
     }
@@ -75,14 +81,55 @@ impl<'a> Group<'a> {
         Self { retractable, ..self }
     }
 
+    /// Reads what all events of the group need, in key order: far cheaper than one by one. What cannot be read so is
+    /// left to [`Self::add`], which knows whom to tell.
+    pub(super) fn read_ahead<'b>(&mut self, events: impl Iterator<Item = &'b Queued>) {
+        let mut ahead: Vec<&Event> = events.map(|queued| &queued.event).collect();
+        ahead.sort_unstable_by_key(|event| (event.user, event.message_key));
+        let of_user = |one: &&Event, two: &&Event| one.user == two.user;
+        let users: Vec<UserKey> =
+            ahead.chunk_by(of_user).filter_map(|events| Some(events.first()?.user)).collect();
+        let records = self.live.all().map(|it| self.store.states(it.generation(), &users));
+        let Ok(records) = records.collect::<Result<Vec<_>, _>>() else { return };
+        let mut records: Vec<_> = records.into_iter().map(Vec::into_iter).collect();
+        for (user, events) in users.iter().zip(ahead.chunk_by(of_user)) {
+            let records: Vec<_> = records.iter_mut().map(|records| records.next().flatten()).collect();
+            // Names of what retractions take back are not known yet.
+            let any = events.iter().any(|event| event.retracts().is_some());
+            let names: Vec<&str> = events.iter().map(|event| &*event.name).collect();
+            let ahead = if any { Ahead::Any } else { Ahead::Named(&names) };
+            if let Ok(loaded) = self.opened(*user, records, ahead) {
+                self.users.insert(*user, loaded);
+            }
+        }
+        let is_new =
+            |user: &UserKey| self.users.get(user).is_some_and(|loaded: &Loaded| loaded.stored_events == 0);
+        let mut messages: Vec<_> = ahead.iter().map(|event| (event.user, event.message_key)).collect();
+        messages.dedup();
+        messages.retain(|(user, _)| !is_new(user));
+        if let Ok(stored) = self.store.contains_messages(&messages) {
+            let stored = messages.into_iter().zip(stored).filter(|(_, is_stored)| *is_stored);
+            self.seen.extend(stored.map(|(message, _)| message));
+            self.looked_up = true;
+        }
+    }
+
     /// Takes in events, all or none; one outcome each.
+    ///
+    /// # Errors
+    /// That of a read. [`Error::Corrupted`] also for a state that turns out to be damaged when some events are in it
+    /// already; then nothing of the group can be stored.
     pub(super) fn add(&mut self, events: &[(usize, Queued)]) -> Result<Vec<EventOutcome>, Error> {
         // Everything that can fail is read before anything is applied.
         for (_, event) in events {
             self.load(&event.event)?;
             self.check_links(event)?;
         }
-        Ok(events.iter().map(|(_, event)| self.apply(event)).collect())
+        let outcomes = events.iter().map(|(_, event)| self.apply(event)).collect::<Result<_, _>>();
+        if let Err(error) = &outcomes {
+            self.broken = Some(error.clone());
+        }
+        outcomes
     }
 
     fn load(&mut self, event: &Event) -> Result<(), Error> {
@@ -93,7 +140,11 @@ impl<'a> Group<'a> {
         }
         let is_new = self.users.get(&user).is_none_or(|loaded| loaded.stored_events == 0);
         let message = (user, event.message_key);
-        if !is_new && !self.seen.contains(&message) && self.store.contains_message(user, event.message_key)? {
+        if !self.looked_up
+            && !is_new
+            && !self.seen.contains(&message)
+            && self.store.contains_message(user, event.message_key)?
+        {
             self.seen.insert(message);
         }
         if let Some(original) = event.retracts()
@@ -107,7 +158,18 @@ impl<'a> Group<'a> {
     }
 
     fn read(&self, user: UserKey) -> Result<Loaded, Error> {
-        let states = LiveStates::load(self.store, self.live, user)?;
+        let records = self.live.all().map(|it| self.store.state(it.generation(), user));
+        let records = records.collect::<Result<Vec<_>, _>>()?;
+        self.opened(user, records, Ahead::Any)
+    }
+
+    fn opened(
+        &self,
+        user: UserKey,
+        records: Vec<Option<Vec<u8>>>,
+        ahead: Ahead<'_>,
+    ) -> Result<Loaded, Error> {
+        let states = PackedStates::open(self.store, self.live, user, records, ahead)?;
         let stored_events = states.watermark();
         // Erasure leaves no state, so only users without one need a look.
         let erased = stored_events == 0 && self.store.tombstone(user)?.is_some();
@@ -140,43 +202,46 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    fn apply(&mut self, queued: &Queued) -> EventOutcome {
+    fn apply(&mut self, queued: &Queued) -> Result<EventOutcome, Error> {
         let Queued { event, origin, .. } = queued;
         if self.users.get(&event.user).is_some_and(|loaded| loaded.erased) {
             self.suppressed += 1;
-            return EventOutcome::Suppressed;
+            return Ok(EventOutcome::Suppressed);
         }
         if self.seen.contains(&(event.user, event.message_key)) {
             self.duplicates += 1;
-            return EventOutcome::Duplicate;
+            return Ok(EventOutcome::Duplicate);
         }
         let Some(original) = event.retracts() else {
             let path = origin.and_then(|id| self.paths.get(&id));
             let visible_from = path.and_then(|path| path.visible_from(event));
-            self.take_in(event, *origin, visible_from);
-            return EventOutcome::Accepted;
+            return self.take_in(event, *origin, visible_from);
         };
         let here = self.taken_in(event.user, original);
         let original = here.as_ref().or_else(|| self.originals.get(&(event.user, original)));
         match retraction::retract(event, original, self.retractable) {
-            Ok(Retraction { event, origin, visible_from }) => {
-                self.take_in(&event, origin, visible_from);
-                EventOutcome::Accepted
-            }
-            Err(why) => EventOutcome::Quarantined(why),
+            Ok(Retraction { event, origin, visible_from }) => self.take_in(&event, origin, visible_from),
+            Err(why) => Ok(EventOutcome::Quarantined(why)),
         }
     }
 
-    fn take_in(&mut self, event: &Event, origin: Option<UserKey>, visible_from: Option<Timestamp>) {
+    fn take_in(
+        &mut self,
+        event: &Event,
+        origin: Option<UserKey>,
+        visible_from: Option<Timestamp>,
+    ) -> Result<EventOutcome, Error> {
         self.seen.insert((event.user, event.message_key));
         if let Some(loaded) = self.users.get_mut(&event.user) {
-            loaded.states.apply(event, self.live);
+            let taken_in = loaded.states.take_in(event, self.live);
+            taken_in.map_err(|source| Error::corrupted_state(event.user, source))?;
             let mut record = Vec::with_capacity(event_record::approximate_bytes(event));
             event_record::encode(event, origin, visible_from, &mut record);
             let (user, message_key) = (event.user, event.message_key);
             self.due.extend(self.retention.days(event).map(|day| Due { day, user }));
             self.events.push(NewEvent { user, sequence: loaded.states.watermark(), message_key, record });
         }
+        Ok(EventOutcome::Accepted)
     }
 
     /// An event of this group that is not stored yet.
@@ -196,9 +261,15 @@ impl<'a> Group<'a> {
     }
 
     /// What is to be written; `None` when nothing is new.
-    pub(super) fn into_commit(self, shard: u32, before: Counters) -> Option<Commit> {
+    ///
+    /// # Errors
+    /// The one after which nothing of the group can be stored.
+    pub(super) fn into_commit(self, shard: u32, before: Counters) -> Result<Option<Commit>, Error> {
+        if let Some(error) = self.broken {
+            return Err(error);
+        }
         if self.events.is_empty() && !self.users.values().any(|loaded| loaded.states.healed()) {
-            return None;
+            return Ok(None);
         }
         let mut counters = before;
         counters.events = counters.events.saturating_add(self.events.len() as u64);
@@ -214,6 +285,6 @@ impl<'a> Group<'a> {
         // Maps have no order; files should not depend on chance.
         states.sort_unstable_by_key(|(generation, user, _)| (*generation, *user));
         let due = self.due.into_iter().collect();
-        Some(Commit { shard, events: self.events, states, due, counters })
+        Ok(Some(Commit { shard, events: self.events, states, due, counters }))
     }
 }

@@ -87,6 +87,8 @@ pub struct Data {
     pub events: Option<PathBuf>,
     /// Memory for cached blocks of the store.
     pub block_cache_bytes: usize,
+    /// Memory for states of users who had events lately.
+    pub state_cache_bytes: usize,
     /// Memory for unflushed writes of the store.
     pub write_buffer_bytes: usize,
     /// Threads that read what is not in memory.
@@ -222,6 +224,7 @@ impl Default for Config {
                 policy: "policy.toml".into(),
                 events: None,
                 block_cache_bytes: 128 << 20,
+                state_cache_bytes: 32 << 20,
                 write_buffer_bytes: 64 << 20,
                 read_threads: 8,
                 read_queue: 4_096,
