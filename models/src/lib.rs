@@ -19,6 +19,7 @@
 
 pub mod artifact;
 pub mod calibrate;
+pub mod card;
 mod error;
 pub mod evaluation;
 pub mod import;

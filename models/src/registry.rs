@@ -3,6 +3,7 @@
 //! ```text
 //! <dir>/<model>/versions/000001.model        the artifact; a version exists once this file does
 //! <dir>/<model>/versions/000001.card.json    who published it, when, why, and its training report
+//! <dir>/<model>/versions/000001.card.html    the same as a page to read
 //! <dir>/<model>/aliases.log                  one JSON line per change of an alias, only ever appended
 //! <dir>/<model>/lock                         held while publishing or moving an alias, by any process
 //! ```
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 use augur_domain::{ContentHash, ModelRef, Timestamp};
 
-pub use card::{Card, PublishedCard};
+pub use card::{CARD_SCHEMA, Card, InputShares, LineageCard, PublishedCard, ReferenceCard};
 pub use describe::{AliasMove, Description, InputDescription, Origin};
 pub use difference::{Difference, Figures, InputChange, InputDifference, Setting};
 pub use gates::{GateOutcome, Gates};
@@ -88,6 +89,8 @@ impl Registry {
         let published = PublishedCard::new(version, artifact, card);
         // The card first: the model file is what makes the version exist.
         files::write_atomically(&self.card_path(name, version), &published.to_json()?)?;
+        let page = crate::card::html(&published);
+        files::write_atomically(&self.page_path(name, version), page.as_bytes())?;
         files::write_atomically(&self.model_path(name, version), &bytes)?;
         Ok(ModelRef { name: Arc::from(name), version, artifact: artifact.id() })
     }
@@ -232,6 +235,16 @@ impl Registry {
         PublishedCard::from_json(&bytes, &path)
     }
 
+    /// The card of a version with all that its artifact tells, also when the card's file is of an older schema.
+    ///
+    /// # Errors
+    /// As [`Self::card`] and [`Self::load`].
+    pub fn full_card(&self, name: &str, version: u32) -> Result<PublishedCard, Error> {
+        let card = self.card(name, version)?;
+        let artifact = self.read_artifact(name, version)?;
+        Ok(PublishedCard::new(version, &artifact, &card.card))
+    }
+
     /// Names of all models, sorted.
     ///
     /// # Errors
@@ -347,6 +360,10 @@ impl Registry {
 
     fn card_path(&self, name: &str, version: u32) -> PathBuf {
         self.versions_dir(name).join(format!("{version:06}.card.json"))
+    }
+
+    fn page_path(&self, name: &str, version: u32) -> PathBuf {
+        self.versions_dir(name).join(format!("{version:06}.card.html"))
     }
 
     fn history_path(&self, name: &str) -> PathBuf {

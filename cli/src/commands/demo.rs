@@ -158,6 +158,7 @@ fn train_models(config: Config, seed: u64) -> Result<Vec<train::Report>, Error> 
         cutoffs: 6,
         quality: train::quality::QualityArgs::default(),
         learning: train::Learning::with_seed(seed),
+        by: "augur demo".to_owned(),
         promote: true,
     };
     let purchase = Task::Conversion { event: "purchase".to_owned(), horizon_ms: 7 * DAY_MS };

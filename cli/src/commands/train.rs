@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use augur_loadtest::domain::time::{DAY_MS, format_duration_ms, parse_duration_ms};
 use augur_loadtest::domain::{ContentHash, Timestamp};
 use augur_models::metrics::Metrics;
+use augur_models::registry::Card;
 use augur_models::train::{self, Family, Options, Row, Split, TrainingTable};
 use augur_server::offline::{self, Population, Span, Task, TrainingSet};
 use augur_server::{App, Clock, SystemClock};
@@ -126,6 +127,9 @@ pub(crate) struct Args {
     learning: Learning,
     #[command(flatten)]
     quality: quality::QualityArgs,
+    /// Who trains; the user of this shell unless given. It goes into the model card.
+    #[arg(long, env = "USER", default_value = "unknown")]
+    by: String,
     /// Publish the version, but leave alias `champion` where it is.
     #[arg(long)]
     no_promote: bool,
@@ -177,6 +181,11 @@ impl Args {
             segment: self.quality.segment.as_deref(),
             ignore: &self.ignore,
             out: self.out.as_deref(),
+            card: Card {
+                published_by: self.by.clone(),
+                published_at: options.created_at,
+                notes: format!("trained on {}", path.display()),
+            },
             options,
         })
     }
@@ -197,6 +206,8 @@ pub(crate) struct Order {
     pub(crate) learning: Learning,
     /// How to calibrate, and how closely to look at what came of it.
     pub(crate) quality: quality::QualityArgs,
+    /// Who trains.
+    pub(crate) by: String,
     /// Whether alias `champion` is moved to it.
     pub(crate) promote: bool,
 }
@@ -229,6 +240,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         cutoffs: usize::from(args.cutoffs),
         learning: args.learning.clone(),
         quality: args.quality.clone(),
+        by: args.by.clone(),
         promote: !args.no_promote,
     };
     let app = App::open(Directory::open(data)?.config()?, SystemClock::new())?;
@@ -240,7 +252,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
 
 /// Trains, publishes and, if ordered, promotes.
 pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
-    let Order { name, task, active_ms, cutoffs, learning, quality, promote } = order;
+    let Order { name, task, active_ms, cutoffs, learning, quality, by, promote } = order;
     let working = progress::steps(&format!("training {name}"), 4);
     let span = app.span()?;
     let cutoffs = span.map_or_else(Vec::new, |span| offline::cutoffs(span, task.horizon_ms(), *cutoffs));
@@ -270,9 +282,9 @@ pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
     let trained =
         train::fit_with_progress(&rows, &options, &mut |step| working.set_message(step.to_owned()))?;
     working.finish_and_clear();
-    let model = app.publish(&trained.artifact, "augur train", &positive_class)?;
+    let model = app.publish(&trained.artifact, by, &positive_class)?;
     if *promote {
-        app.set_alias(name, "champion", model.version, "augur train", "newly trained")?;
+        app.set_alias(name, "champion", model.version, by, "newly trained")?;
     }
     Ok(Report {
         model: name,

@@ -3,6 +3,7 @@
 //! Works on a data directory, also while a server uses it, or through a running server. Not here: training.
 
 mod aliases;
+pub(crate) mod card;
 mod compare;
 mod import;
 mod list;
@@ -35,6 +36,12 @@ Examples:
   augur models show churn 3 --endpoint http://127.0.0.1:7401
   augur models show churn challenger --data data --json")]
     Show(show::Args),
+    /// Write the model card of a version: a page with its plots, and JSON.
+    #[command(after_help = "\
+Examples:
+  augur models card churn --data data --html churn.html
+  augur models card churn@3 --data data --html churn-3.html --out churn-3.json")]
+    Card(card::Args),
     /// Compare two versions: inputs, definitions, weights, importance, figures, parameters, lineage.
     #[command(after_help = "\
 Examples:
@@ -140,6 +147,7 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
     match command {
         Command::List(place) => list::run(place, output),
         Command::Show(args) => show::run(args, output),
+        Command::Card(args) => card::run(args, output),
         Command::Diff(args) => compare::run(args, output),
         Command::Promote(args) => aliases::promote(args, output),
         Command::Rollback(args) => aliases::rollback(args, output),

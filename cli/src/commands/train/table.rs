@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use augur_loadtest::domain::{ContentHash, Timestamp};
 use augur_models::evaluation::Segmentation;
 use augur_models::metrics::Metrics;
+use augur_models::registry::{Card, PublishedCard};
 use augur_models::train::{self, Options, Row, Split, TrainingTable};
 use serde::Serialize;
 
 use super::metrics_row;
+use crate::commands::models::card::write_json;
 use crate::import::mapping::Cell;
 use crate::import::source::{self, Format};
 use crate::output::{Output, grouped, table};
@@ -40,6 +42,8 @@ pub(super) struct Order<'a> {
     pub(super) ignore: &'a [String],
     /// Where the model and its measures are written.
     pub(super) out: Option<&'a Path>,
+    /// Who trains, and when.
+    pub(super) card: Card,
     /// How to fit.
     pub(super) options: Options,
 }
@@ -92,7 +96,7 @@ pub(super) fn run(order: &Order<'_>, output: Output) -> Result<Outcome, Error> {
         report: trained.report,
     };
     if let Some(dir) = order.out {
-        report.write(dir, &trained.artifact)?;
+        report.write(dir, &trained.artifact, &order.card)?;
     }
     output.report(&report, Report::text)?;
     Ok(Outcome::Fine)
@@ -201,12 +205,16 @@ fn number_of(name: &str) -> u64 {
 }
 
 impl Report {
-    /// `model.augurmdl` and `metrics.json`.
-    fn write(&mut self, dir: &Path, artifact: &augur_models::Artifact) -> Result<(), Error> {
+    /// `model.augurmdl`, `metrics.json`, `card.json` and `card.html`.
+    fn write(&mut self, dir: &Path, artifact: &augur_models::Artifact, card: &Card) -> Result<(), Error> {
         std::fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
         let (model, metrics) = (dir.join("model.augurmdl"), dir.join("metrics.json"));
         std::fs::write(&model, artifact.encode()).map_err(Error::file("write", &model))?;
-        self.written = vec![model, metrics.clone()];
+        let (card_json, page) = (dir.join("card.json"), dir.join("card.html"));
+        let card = PublishedCard::new(0, artifact, card);
+        write_json(&card, &card_json)?;
+        std::fs::write(&page, augur_models::card::html(&card)).map_err(Error::file("write", &page))?;
+        self.written = vec![model, metrics.clone(), card_json, page];
         let mut json = serde_json::to_vec_pretty(self)
             .map_err(std::io::Error::from)
             .map_err(Error::file("write", &metrics))?;
