@@ -82,12 +82,22 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
             *width = (*width).max(cell.chars().count());
         }
     }
+    // Numbers stand under each other, words begin below their header.
+    let is_word = |column: usize| {
+        let starts = |cell: &String| cell.starts_with(char::is_alphabetic);
+        column == 0 || rows.iter().filter_map(|row| row.get(column)).any(starts)
+    };
+    let are_words: Vec<bool> = (0..header.len()).map(is_word).collect();
     let mut text = String::new();
     for row in all() {
         let mut line = String::from(" ");
-        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let _written =
-                if column == 0 { write!(line, " {cell:<width$}") } else { write!(line, "  {cell:>width$}") };
+        for (column, ((cell, width), are_words)) in row.iter().zip(&widths).zip(&are_words).enumerate() {
+            let gap = if column == 0 { " " } else { "  " };
+            let _written = if *are_words {
+                write!(line, "{gap}{cell:<width$}")
+            } else {
+                write!(line, "{gap}{cell:>width$}")
+            };
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -141,5 +151,8 @@ mod tests {
         let text =
             table(&["name", "rows"], &[vec!["a".into(), "10".into()], vec!["longer".into(), "9".into()]]);
         assert_eq!(text, "  name    rows\n  a         10\n  longer     9\n");
+        let text =
+            table(&["n", "said"], &[vec!["1".into(), "so".into()], vec!["2".into(), "much more".into()]]);
+        assert_eq!(text, "  n  said\n  1  so\n  2  much more\n", "words begin below each other");
     }
 }

@@ -105,3 +105,19 @@ fn faulty_labels_point_at_the_help_of_labels() {
     refused(&output, "timestamp `20231114`");
     refused(&output, "augur features export --help");
 }
+
+#[test]
+fn arguments_not_of_their_form_are_told_by_code_2() {
+    let nobody = ["--endpoint", "http://127.0.0.1:9"];
+    for (arguments, words) in [
+        (&["events", "quarantine", "list", "--reason", "TOO_LAZY"][..], "TOO_LATE"),
+        (&["events", "quarantine", "list", "--since", "noon"], "RFC 3339"),
+        (&["events", "quarantine", "replay", "7", "--set", "value"], "FIELD=VALUE"),
+        (&["events", "retract", "--user-id", "u", "--message-id", "m", "--at", "noon"], "RFC 3339"),
+    ] {
+        let output = augur(arguments).args(nobody).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(words), "{stderr}");
+    }
+}

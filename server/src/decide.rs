@@ -70,11 +70,13 @@ enum Made {
     ExposuresOnDisk(Box<(Question, FeaturesRead)>),
 }
 
-/// Whether the calling thread may read from disk.
+/// From where the calling thread may read exposures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
     Memory,
     Disk,
+    /// From nowhere: no time is left. Then only an action without caps may be given.
+    Nowhere,
 }
 
 /// A decision whose record is on its way.
@@ -97,7 +99,8 @@ impl App {
     /// [`Error::NotFound`] for an unknown decision point, [`Error::InvalidField`] for a subject or context that
     /// cannot be used, [`Error::Store`] when exposures cannot be read or kept, [`Error::Log`] when the record
     /// cannot be written and the policy is to refuse, or may be in the log though its sync failed,
-    /// [`Error::DeadlineExceeded`] when it was not written in time.
+    /// [`Error::DeadlineExceeded`] when it was not written in time, or exposures were not read in time and what would be
+    /// given without features counts against caps.
     pub async fn decide(&self, call: DecideCall) -> Result<DecisionRecord, Error> {
         let active = self.active();
         let question = self.question(&active, call)?;
@@ -111,7 +114,7 @@ impl App {
     pub async fn decide_for(&self, question: Question) -> Result<DecisionRecord, Error> {
         let active = self.active();
         let point = point_of(&active, &question.decision_point)?;
-        check_context(point, &question.context)?;
+        check_context(&active, point, &question.context)?;
         self.answer(&active, question).await
     }
 
@@ -120,7 +123,7 @@ impl App {
         let user = self.user_key(subject);
         let point = point_of(active, &call.request.decision_point)?;
         let context = values_from_wire(call.request.context, "context").map_err(|fault| fault.error)?;
-        check_context(point, &context)?;
+        check_context(active, point, &context)?;
         let point_allows = Duration::from_millis(point.deadline_ms().unsigned_abs());
         let allowed = call.allowed.map_or(point_allows, |caller_allows| caller_allows.min(point_allows));
         Ok(Question {
@@ -169,7 +172,14 @@ impl App {
         let warmed = self.storage.run(move || store.exposures(user, now).map(drop));
         match self.before_deadline(&question, warmed).await {
             Some(warmed) => warmed??,
-            None => return Err(Error::DeadlineExceeded { elapsed: self.since(features.started) }),
+            None => {
+                let late = self.unavailable(
+                    active,
+                    (features.now, features.started),
+                    Availability::DeadlineExceeded,
+                );
+                return self.decide_now(active, question, late, Reach::Nowhere);
+            }
         }
         self.decide_now(active, question, features, Reach::Disk)
     }
@@ -194,6 +204,7 @@ impl App {
                 let earlier = match reach {
                     Reach::Memory => self.store.exposures_if_cached(question.user, since)?,
                     Reach::Disk => Some(self.store.exposures(question.user, since)?),
+                    Reach::Nowhere => Some(Vec::new()),
                 };
                 let Some(earlier) = earlier else {
                     return Ok(Made::ExposuresOnDisk(Box::new((question, read))));
@@ -216,6 +227,9 @@ impl App {
             exposures,
         };
         let decision = decide(policy, &inputs);
+        if reach == Reach::Nowhere && decision.counts_against_caps {
+            return Err(Error::DeadlineExceeded { elapsed: self.since(read.started) });
+        }
         let decided = self.clock.monotonic();
         let observed = self.observe(read.started, all_read, decided);
         let record = DecisionRecord {
@@ -261,9 +275,18 @@ impl App {
             }
             None => Availability::DeadlineExceeded,
         };
+        self.unavailable(active, (now, started), unavailable)
+    }
+
+    fn unavailable(
+        &self,
+        active: &Active,
+        (now, started): (Timestamp, Duration),
+        availability: Availability,
+    ) -> FeaturesRead {
         self.metrics.features_unavailable.increment(1);
         let vector = FeatureVector::not_found(active.policy().features());
-        FeaturesRead { now, started, availability: unavailable, vector }
+        FeaturesRead { now, started, availability, vector }
     }
 
     /// What `read` gives, or `None` when the time to read is over first.
@@ -347,9 +370,26 @@ pub(crate) fn point_of<'a>(active: &'a Active, name: &str) -> Result<&'a Point, 
     })
 }
 
-fn check_context(point: &Point, context: &[(Arc<str>, Value)]) -> Result<(), Error> {
+/// Features read the same context: a value that they declare with another type would silently be missing to them.
+fn check_context(active: &Active, point: &Point, context: &[(Arc<str>, Value)]) -> Result<(), Error> {
     let whose = format!("decision point `{}` does", point.name());
-    crate::read::check_context(point.context_schema(), &whose, context)
+    crate::read::check_context(point.context_schema(), &whose, context)?;
+    let declared = active.definitions().schema().context();
+    for (name, value) in context {
+        let place = declared.binary_search_by(|(known, _)| (**known).cmp(name)).ok();
+        let of_features = place.and_then(|place| declared.get(place));
+        if let Some((_, value_type)) =
+            of_features.filter(|(_, of_features)| *of_features != value.value_type())
+        {
+            let problem =
+                format!("a {}, as decision point `{}` declares it", value.value_type(), point.name());
+            let expected = format!(
+                "a {value_type}, as `[context]` of the feature definitions declares it; declare one type in both"
+            );
+            return Err(Error::field(format!("context.{name}"), problem, expected));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -91,6 +91,8 @@ struct Store {
     store: String,
     erased: bool,
     records: u64,
+    /// What stays, where something does.
+    note: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -131,7 +133,8 @@ async fn erase(named: &Named) -> Result<Receipt, Error> {
     let refused = |status| augur_loadtest::Error::call("PrivacyService/EraseUser", 0, &status);
     let answer = client.privacy().erase_user(request).await.map_err(refused)?.into_inner();
     let stores = answer.stores.into_iter();
-    let stores = stores.map(|v1::ErasedStore { store, erased, records }| Store { store, erased, records });
+    let stores =
+        stores.map(|v1::ErasedStore { store, erased, records, note }| Store { store, erased, records, note });
     let erased_at = answer.erased_at.unwrap_or_default().to_string();
     Ok(Receipt { user_key: answer.user_key, erased_at, stores: stores.collect() })
 }
@@ -150,10 +153,13 @@ fn receipt_text(receipt: &Receipt) -> String {
         vec![store.store.clone(), removed]
     };
     let rows: Vec<Vec<String>> = receipt.stores.iter().map(row).collect();
+    let notes = receipt.stores.iter().filter(|store| !store.note.is_empty());
+    let notes = notes.map(|store| format!("  {}: {}\n", store.store, store.note));
     format!(
-        "user {} is erased since {}\n{}",
+        "user {} is erased since {}\n{}{}",
         receipt.user_key,
         receipt.erased_at,
-        table(&["store", "records removed"], &rows)
+        table(&["store", "records removed"], &rows),
+        notes.collect::<String>()
     )
 }

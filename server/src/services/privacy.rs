@@ -17,6 +17,10 @@ pub(super) struct Privacy {
     app: Arc<App>,
 }
 
+/// What an erasure leaves in the decision log.
+const DECISIONS_STAY: &str = "records of past decisions stay as they were written, with the features under the pseudonym \
+                              and the request as it was sent, for as long as the log is kept";
+
 impl Privacy {
     pub(super) fn new(app: Arc<App>) -> Self {
         Self { app }
@@ -55,8 +59,18 @@ impl PrivacyService for Privacy {
 }
 
 fn receipt_to_wire(receipt: &ErasureReceipt) -> v1::EraseUserResponse {
-    let erased = |store: &str, records| v1::ErasedStore { store: store.to_owned(), erased: true, records };
-    let left = |store: &str| v1::ErasedStore { store: store.to_owned(), erased: false, records: 0 };
+    let erased = |store: &str, records| v1::ErasedStore {
+        store: store.to_owned(),
+        erased: true,
+        records,
+        note: String::new(),
+    };
+    let left = |store: &str, note: &str| v1::ErasedStore {
+        store: store.to_owned(),
+        erased: false,
+        records: 0,
+        note: note.to_owned(),
+    };
     let stores = vec![
         erased("features", receipt.states),
         erased("events", receipt.events),
@@ -64,8 +78,8 @@ fn receipt_to_wire(receipt: &ErasureReceipt) -> v1::EraseUserResponse {
         erased("exposures", receipt.exposures),
         erased("quarantine", receipt.quarantined),
         erased("identity_links", receipt.links),
-        left("decision_log"),
-        left("backups"),
+        left("decision_log", DECISIONS_STAY),
+        left("backups", "copies made before keep what they held until you remove them"),
     ];
     v1::EraseUserResponse {
         user_key: receipt.user.to_string(),

@@ -389,3 +389,23 @@ async fn a_record_that_cannot_be_logged_is_refused_or_answered_by_default_as_dec
     assert_eq!(answer.reasons[0].code, "LOG_UNAVAILABLE");
     served.stop().await;
 }
+
+#[tokio::test]
+async fn features_and_policy_must_mean_the_same_context() {
+    let served = Served::start_with(|config| {
+        let features = std::fs::read_to_string(&config.data.features).unwrap();
+        assert!(!features.contains("[context]"));
+        config.data.features = config.data.dir.with_file_name("features.toml");
+        std::fs::write(&config.data.features, features + "\n[context]\ncart_value = \"text\"\n").unwrap();
+    })
+    .await;
+    let refused = served.decisions().decide(cart("ada", 60.0)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    for words in ["context.cart_value: a number", "`cart_page`", "expected a text", "`[context]`"] {
+        assert!(refused.message().contains(words), "{refused}");
+    }
+    let mut without = cart("ada", 60.0);
+    without.context.remove("cart_value");
+    served.decide(without).await;
+    served.stop().await;
+}

@@ -31,6 +31,9 @@ async fn an_erased_user_is_gone_after_a_restart_too_and_is_kept_out_until_readmi
             ("backups", false, 0),
         ]
     );
+    for store in &receipt.stores {
+        assert_eq!(store.erased, store.note.is_empty(), "{store:?}");
+    }
     let served = served.restart_with(|_, _| {}).await;
     assert_eq!(served.feature("ada", "revenue_30d").await.0, FeatureStatus::NotFound);
     assert_eq!(served.feature("bob", "revenue_30d").await.0, FeatureStatus::Present);

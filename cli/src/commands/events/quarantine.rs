@@ -2,6 +2,7 @@
 //!
 //! Not here: how they are checked again (the server).
 
+use augur_loadtest::domain::Timestamp;
 use augur_loadtest::{Client, convert, v1};
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -42,17 +43,17 @@ Examples:
 #[derive(Debug, Clone, Args)]
 struct Filter {
     /// Only those set aside for this reason, such as TOO_LATE.
-    #[arg(long)]
-    reason: Option<String>,
+    #[arg(long, value_parser = reason)]
+    reason: Option<v1::QuarantineReason>,
     /// Only events of this name, in any spelling.
     #[arg(long, value_name = "NAME")]
     event: Option<String>,
     /// Only those received at or after this instant, RFC 3339.
-    #[arg(long, value_name = "INSTANT")]
-    since: Option<String>,
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    since: Option<Timestamp>,
     /// Only those received before this instant, RFC 3339.
-    #[arg(long, value_name = "INSTANT")]
-    until: Option<String>,
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    until: Option<Timestamp>,
 }
 
 #[derive(Debug, Args)]
@@ -96,8 +97,8 @@ pub(crate) struct Replay {
     #[command(flatten)]
     chosen: Chosen,
     /// A field to mend, such as `properties.value=12`: a number or true or false if it reads as one, else text.
-    #[arg(long, value_name = "FIELD=VALUE")]
-    set: Vec<String>,
+    #[arg(long, value_name = "FIELD=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
     /// A field to take away.
     #[arg(long, value_name = "FIELD")]
     unset: Vec<String>,
@@ -164,30 +165,30 @@ pub(super) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
     }
 }
 
-fn request(filter: &Filter) -> Result<v1::ListQuarantineRequest, Error> {
-    let reason = match &filter.reason {
-        None => 0,
-        Some(reason) => {
-            let known =
-                v1::QuarantineReason::from_str_name(&format!("QUARANTINE_REASON_{}", reason.to_uppercase()));
-            known.map(i32::from).ok_or_else(|| Error::Argument {
-                argument: "--reason",
-                found: reason.clone(),
-                expected: "a quarantine reason such as TOO_LATE; docs/reason-codes.md lists them".to_owned(),
-            })?
-        }
-    };
-    let at = |text: &Option<String>| {
-        text.as_deref().map(instant).transpose().map(|at| at.map(convert::timestamp_to_wire))
-    };
-    Ok(v1::ListQuarantineRequest {
-        reason,
+/// A reason as typed.
+fn reason(text: &str) -> Result<v1::QuarantineReason, String> {
+    let known = v1::QuarantineReason::from_str_name(&format!("QUARANTINE_REASON_{}", text.to_uppercase()));
+    known.filter(|known| *known != v1::QuarantineReason::Unspecified).ok_or_else(|| {
+        "expected a quarantine reason such as TOO_LATE; docs/reason-codes.md lists them".to_owned()
+    })
+}
+
+/// A field and its new value as typed.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (field, value) =
+        text.split_once('=').ok_or("expected FIELD=VALUE, e.g. `properties.value=12`".to_owned())?;
+    Ok((field.to_owned(), value.to_owned()))
+}
+
+fn request(filter: &Filter) -> v1::ListQuarantineRequest {
+    v1::ListQuarantineRequest {
+        reason: filter.reason.map_or(0, i32::from),
         event: filter.event.clone().unwrap_or_default(),
-        received_from: at(&filter.since)?,
-        received_until: at(&filter.until)?,
+        received_from: filter.since.map(convert::timestamp_to_wire),
+        received_until: filter.until.map(convert::timestamp_to_wire),
         limit: PAGE,
         page_token: String::new(),
-    })
+    }
 }
 
 /// At most `limit` entries below `before`, newest first, and where the next ones begin.
@@ -214,7 +215,7 @@ async fn entries(
 }
 
 fn list(args: &List, output: Output) -> Result<Outcome, Error> {
-    let request = request(&args.filter)?;
+    let request = request(&args.filter);
     let limit = if args.limit == 0 { usize::MAX } else { args.limit };
     let (found, next_before) =
         args.place.with_client(async |client: Client| entries(&client, request, limit, args.before).await)?;
@@ -330,7 +331,7 @@ impl Chosen {
         if !self.all {
             return Ok(self.numbers.clone());
         }
-        let (found, _) = entries(client, request(&self.filter)?, usize::MAX, None).await?;
+        let (found, _) = entries(client, request(&self.filter), usize::MAX, None).await?;
         Ok(found.into_iter().rev().map(|entry| entry.number).collect())
     }
 }
@@ -339,25 +340,20 @@ fn change(field: &str, value: Option<v1::Value>) -> v1::EventChange {
     v1::EventChange { field: field.to_owned(), value }
 }
 
-fn changes(args: &Replay) -> Result<Vec<v1::EventChange>, Error> {
+fn changes(args: &Replay) -> Vec<v1::EventChange> {
     use v1::value::Kind;
-    let set = args.set.iter().map(|set| {
-        let (field, text) = set.split_once('=').ok_or_else(|| Error::Argument {
-            argument: "--set",
-            found: set.clone(),
-            expected: "FIELD=VALUE, e.g. `properties.value=12`".to_owned(),
-        })?;
+    let set = args.set.iter().map(|(field, text)| {
         let typed = field.starts_with("properties.");
         let number = text.parse().ok().filter(|number: &f64| typed && number.is_finite()).map(Kind::Number);
         let kind = number.or_else(|| text.parse().ok().filter(|_| typed).map(Kind::Boolean));
         let kind = kind.unwrap_or_else(|| Kind::Text(text.to_owned()));
-        Ok(change(field, Some(v1::Value { kind: Some(kind) })))
+        change(field, Some(v1::Value { kind: Some(kind) }))
     });
-    set.chain(args.unset.iter().map(|field| Ok(change(field, None)))).collect()
+    set.chain(args.unset.iter().map(|field| change(field, None))).collect()
 }
 
 fn replay(args: &Replay, output: Output) -> Result<Outcome, Error> {
-    let changes = changes(args)?;
+    let changes = changes(args);
     let accept_late = args.accept_late;
     let replayed = args.chosen.place.with_client(async |client: Client| {
         let mut replayed = Replayed { accepted: 0, duplicates: 0, suppressed: 0, stays: Vec::new() };

@@ -24,8 +24,8 @@ pub(crate) struct Retract {
     #[arg(long, value_name = "ID")]
     message_id: String,
     /// When it was taken back, as RFC 3339; now unless given. Reads of the past see the event until then.
-    #[arg(long, value_name = "INSTANT")]
-    at: Option<String>,
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    at: Option<Timestamp>,
 }
 
 #[derive(Debug, Args)]
@@ -50,7 +50,7 @@ struct Report {
 
 /// Runs the command.
 pub(super) fn run(args: &Retract, output: Output) -> Result<Outcome, Error> {
-    let timestamp = args.at.as_deref().map(instant).transpose()?;
+    let timestamp = args.at;
     let event = v1::Event {
         message_id: message_id(&args.message_id),
         user_id: args.whose.user_id.clone().unwrap_or_default(),
@@ -98,11 +98,9 @@ async fn send(client: &Client, event: v1::Event) -> Result<v1::EventResult, Erro
 }
 
 /// An instant as typed.
-pub(super) fn instant(text: &str) -> Result<Timestamp, Error> {
-    Timestamp::parse_rfc3339(text).ok_or_else(|| Error::Usage {
-        problem: format!("`{text}` is not an instant"),
-        expected: "RFC 3339, like `2026-11-22T17:02:45Z`",
-    })
+pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse_rfc3339(text)
+        .ok_or_else(|| "expected an instant of RFC 3339, like `2026-11-22T17:02:45Z`".to_owned())
 }
 
 #[cfg(test)]

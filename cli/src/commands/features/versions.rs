@@ -173,8 +173,8 @@ pub(super) fn list(args: &List, output: Output) -> Result<Outcome, Error> {
         let rows: Vec<Vec<String>> = versions.iter().map(row).collect();
         let header =
             ["version", "status", "feature set", "users", "events read", "carried over", "built", "left"];
-        let limits = versions.iter().flat_map(limits);
-        std::iter::once(table(&header, &rows)).chain(limits).collect::<Vec<_>>().join("\n")
+        let limits = versions.iter().flat_map(limits).map(|limit| format!("{limit}\n"));
+        std::iter::once(table(&header, &rows)).chain(limits).collect::<String>()
     })?;
     Ok(Outcome::Fine)
 }
