@@ -4,6 +4,10 @@
 //! pinned to an exact version, so the same inputs give the same bits wherever a log is replayed.
 //! Not here: `mul_add`, sums (callers add in index order), or anything that allocates.
 
+mod lanes;
+
+pub use lanes::signed_ln_1p;
+
 /// e to the power `x`.
 pub fn exp(x: f64) -> f64 {
     libm::exp(x)

@@ -1,4 +1,5 @@
-//! What one score costs: forty features, with and without logarithms, and binding and loading a model.
+//! What one score costs: thirty-two and forty features, with and without logarithms, trees, and binding and loading a
+//! model.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -31,7 +32,7 @@ fn feature_set() -> FeatureSet {
     FeatureSet::new(ContentHash::from_bytes([1; 32]), (0..FEATURES).map(feature).collect())
 }
 
-fn artifact(transform: Transform) -> Artifact {
+fn artifact(transform: Transform, inputs: usize) -> Artifact {
     let input = |index: usize| Input {
         feature: format!("feature_{index}"),
         transform,
@@ -48,7 +49,7 @@ fn artifact(transform: Transform) -> Artifact {
         task: "churn".to_owned(),
         positive_class: "gone".to_owned(),
         feature_set: ContentHash::from_bytes([1; 32]),
-        body: Body::Linear { intercept: -1.0, inputs: (0..FEATURES).map(input).collect() },
+        body: Body::Linear { intercept: -1.0, inputs: (0..inputs).map(input).collect() },
         calibrator: Calibrator::Platt { a: -0.9, b: 0.1 },
         lineage: Lineage {
             data: ContentHash::from_bytes([2; 32]),
@@ -63,28 +64,39 @@ fn artifact(transform: Transform) -> Artifact {
     .expect("the content keeps its rules")
 }
 
-fn vector(set: &FeatureSet) -> FeatureVector {
-    let mut vector = FeatureVector::not_found(set);
-    for (index, value) in vector.values.iter_mut().enumerate() {
-        let status = if index % 8 == 7 { FeatureStatus::NullValue } else { FeatureStatus::Present };
-        *value = FeatureValue { value: (index * 13 % 29) as f64, status, event_time: None };
-    }
-    vector
+/// Users that differ in their values and in what is missing, about an eighth: of one user over and over, the processor
+/// would learn every branch.
+fn users(set: &FeatureSet) -> Vec<FeatureVector> {
+    let mut rng = Rng::new(2, Purpose::Simulation);
+    let mut value = || {
+        let status = if rng.below(8) == 7 { FeatureStatus::NullValue } else { FeatureStatus::Present };
+        FeatureValue { value: rng.next_f64() * 28.0, status, event_time: None }
+    };
+    let mut user = || {
+        let mut vector = FeatureVector::not_found(set);
+        vector.values.iter_mut().for_each(|place| *place = value());
+        vector
+    };
+    (0..64).map(|_| user()).collect()
 }
 
 fn score(criterion: &mut Criterion) {
     let set = feature_set();
-    let features = vector(&set);
+    let users = users(&set);
+    let mut turn = users.iter().cycle();
+    let mut next = move || black_box(turn.next().expect("a cycle does not end"));
     for transform in [Transform::Identity, Transform::SignedLog1p] {
-        let artifact = artifact(transform);
-        let scorer = Scorer::new(&artifact, &set).expect("all features are there");
         let name = transform.as_str();
-        criterion.bench_function(&format!("score_40_features/{name}"), |bencher| {
-            bencher.iter(|| scorer.score(black_box(&features)));
-        });
+        for inputs in [32, FEATURES] {
+            let scorer = Scorer::new(&artifact(transform, inputs), &set).expect("all features are there");
+            criterion.bench_function(&format!("score_{inputs}_features/{name}"), |bencher| {
+                bencher.iter(|| scorer.score(next()));
+            });
+        }
+        let scorer = Scorer::new(&artifact(transform, FEATURES), &set).expect("all features are there");
         let mut contributions = Vec::with_capacity(FEATURES);
         criterion.bench_function(&format!("contributions_40_features/{name}"), |bencher| {
-            bencher.iter(|| scorer.contributions(black_box(&features), &mut contributions));
+            bencher.iter(|| scorer.contributions(next(), &mut contributions));
         });
     }
 }
@@ -107,23 +119,26 @@ fn trees() -> Artifact {
     let trees = (0..100).map(|_| tree()).collect();
     let input = |index| TreeInput { feature: format!("feature_{index}"), definition: None };
     let inputs = (0..FEATURES).map(input).collect();
-    let mut content = artifact(Transform::Identity).content().clone();
+    let mut content = artifact(Transform::Identity, FEATURES).content().clone();
     content.body = Body::Trees { inputs, ensemble: Ensemble { base: 0.0, link: Link::Sum, trees } };
     Artifact::new(content).expect("the content keeps its rules")
 }
 
 fn score_trees(criterion: &mut Criterion) {
     let set = feature_set();
-    let features = vector(&set);
     let scorer = Scorer::new(&trees(), &set).expect("all features are there");
-    criterion.bench_function("score_100_trees_of_depth_8", |bencher| {
-        bencher.iter(|| scorer.score(black_box(&features)));
-    });
+    let users = users(&set);
+    for (count, name) in [(1, "one_user"), (users.len(), "users_that_differ")] {
+        let mut turn = users.iter().take(count).cycle();
+        criterion.bench_function(&format!("score_100_trees_of_depth_8/{name}"), |bencher| {
+            bencher.iter(|| scorer.score(black_box(turn.next().expect("a cycle does not end"))));
+        });
+    }
 }
 
 fn load(criterion: &mut Criterion) {
     let set = feature_set();
-    let bytes = artifact(Transform::SignedLog1p).encode();
+    let bytes = artifact(Transform::SignedLog1p, FEATURES).encode();
     criterion.bench_function("decode_and_bind_40_features", |bencher| {
         bencher.iter(|| {
             let artifact = Artifact::decode(black_box(&bytes)).expect("whole bytes");

@@ -2,18 +2,19 @@
 //!
 //! Not here: batches. One row at a time in one order is what makes a replayed score equal the served one.
 
+mod linear;
+
 use augur_domain::decision::Score;
+use augur_domain::feature::{FeatureStatus, FeatureValue};
 use augur_domain::value::ValueType;
 use augur_domain::{ContentHash, FeatureSet, FeatureVector, math};
 
 use crate::Error;
-use crate::artifact::{Artifact, Body, Input, MAX_INPUTS, Transform};
+use crate::artifact::{Artifact, Body, MAX_INPUTS};
 use crate::calibrate::Calibrator;
-use crate::trees::Flat;
-
-/// Standardised values are held within this many standard deviations: beyond it a value says nothing more, and
-/// no product or sum of bounded terms can overflow.
-pub const MAX_DEVIATIONS: f64 = 1e6;
+use crate::trees::{DoubledRow, Flat};
+use linear::Linear;
+pub use linear::MAX_DEVIATIONS;
 
 /// A model bound to the slots of one feature set. Immutable; share it freely.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,29 +26,12 @@ pub struct Scorer {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Kernel {
-    Linear {
-        intercept: f64,
-        terms: Vec<Term>,
-    },
+    Linear(Linear),
     Trees {
         /// Per input of the trees.
         slots: Vec<usize>,
         flat: Flat,
     },
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct Term {
-    slot: usize,
-    transform: Transform,
-    /// Bounds of transformed values; infinite where there are none.
-    low: f64,
-    high: f64,
-    mean: f64,
-    inverse_scale: f64,
-    weight: f64,
-    /// The whole contribution of a missing value.
-    when_missing: f64,
 }
 
 impl Scorer {
@@ -75,10 +59,7 @@ impl Scorer {
         let definitions_match =
             told.map_or(content.feature_set == features.hash(), |told| told.into_iter().all(|same| same));
         let kernel = match &content.body {
-            Body::Linear { intercept, inputs } => Kernel::Linear {
-                intercept: *intercept,
-                terms: slots.iter().zip(inputs).map(|(slot, input)| Term::new(*slot, input)).collect(),
-            },
+            Body::Linear { intercept, inputs } => Kernel::Linear(Linear::new(*intercept, &slots, inputs)),
             Body::Trees { ensemble, .. } => Kernel::Trees { slots, flat: Flat::new(ensemble) },
         };
         Ok(Self { kernel, calibrator: content.calibrator.clone(), definitions_match })
@@ -88,10 +69,8 @@ impl Scorer {
     /// that was learned for it.
     pub fn score(&self, features: &FeatureVector) -> Score {
         let margin = match &self.kernel {
-            Kernel::Linear { intercept, terms } => {
-                terms.iter().fold(*intercept, |margin, term| margin + term.contribution(features))
-            }
-            Kernel::Trees { slots, flat } => with_row(slots, features, |row| flat.margin(row)),
+            Kernel::Linear(linear) => linear.margin(features),
+            Kernel::Trees { slots, flat } => margin_of_trees(flat, slots, features),
         };
         Score { margin, raw: math::sigmoid(margin), calibrated: self.calibrator.probability(margin) }
     }
@@ -104,12 +83,10 @@ impl Scorer {
     pub fn contributions(&self, features: &FeatureVector, out: &mut Vec<(usize, f64)>) {
         out.clear();
         match &self.kernel {
-            Kernel::Linear { terms, .. } => {
-                out.extend(terms.iter().map(|term| (term.slot, term.contribution(features))));
-            }
+            Kernel::Linear(linear) => linear.contributions(features, out),
             Kernel::Trees { slots, flat } => {
                 let mut per_input = vec![0.0; slots.len()];
-                with_row(slots, features, |row| flat.attribute(row, &mut per_input));
+                attribute_to_inputs(flat, slots, features, &mut per_input);
                 out.extend(slots.iter().copied().zip(per_input));
             }
         }
@@ -119,7 +96,7 @@ impl Scorer {
     /// looked at.
     pub fn expectation(&self) -> f64 {
         match &self.kernel {
-            Kernel::Linear { intercept, .. } => *intercept,
+            Kernel::Linear(linear) => linear.intercept(),
             Kernel::Trees { flat, .. } => flat.expectation(),
         }
     }
@@ -127,7 +104,7 @@ impl Scorer {
     /// Slots read, in the model's order.
     pub fn slots(&self) -> Vec<usize> {
         match &self.kernel {
-            Kernel::Linear { terms, .. } => terms.iter().map(|term| term.slot).collect(),
+            Kernel::Linear(linear) => linear.slots().collect(),
             Kernel::Trees { slots, .. } => slots.clone(),
         }
     }
@@ -139,53 +116,76 @@ impl Scorer {
     }
 }
 
-impl Term {
-    fn new(slot: usize, input: &Input) -> Self {
-        let (low, high) = input.clip.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
-        let mut term = Self {
-            slot,
-            transform: input.transform,
-            low,
-            high,
-            mean: input.mean,
-            inverse_scale: 1.0 / input.scale,
-            weight: input.weight,
-            when_missing: 0.0,
-        };
-        term.when_missing = term.weigh(input.imputation) + input.missing_weight;
-        term
-    }
-
-    fn contribution(&self, features: &FeatureVector) -> f64 {
-        match features.usable(self.slot) {
-            // The vector's contract is finite values; a stray one is treated as missing, not spread.
-            Some(value) if value.is_finite() => {
-                self.weigh(self.transform.apply(value).clamp(self.low, self.high))
-            }
-            _ => self.when_missing,
-        }
-    }
-
-    fn weigh(&self, transformed: f64) -> f64 {
-        let deviations = (transformed - self.mean) * self.inverse_scale;
-        self.weight * deviations.clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS)
+fn margin_of_trees(flat: &Flat, slots: &[usize], features: &FeatureVector) -> f64 {
+    match slots.len() {
+        0..=64 => margin_by::<128>(flat, slots, features),
+        65..=512 => margin_by::<1_024>(flat, slots, features),
+        _ => margin_by::<{ 2 * MAX_INPUTS }>(flat, slots, features),
     }
 }
 
-/// The inputs side by side, NaN where missing, without an allocation whatever their number.
-fn with_row<T>(slots: &[usize], features: &FeatureVector, walk: impl FnOnce(&[f64]) -> T) -> T {
+/// Apart for each size, so that a short row does not pay for the pages of stack that a long one takes.
+#[inline(never)]
+fn margin_by<const N: usize>(flat: &Flat, slots: &[usize], features: &FeatureVector) -> f64 {
+    flat.margin(&doubled_row::<N>(slots, features))
+}
+
+fn attribute_to_inputs(flat: &Flat, slots: &[usize], features: &FeatureVector, per_input: &mut [f64]) {
+    match slots.len() {
+        0..=64 => flat.attribute(&doubled_row::<128>(slots, features), per_input),
+        _ => flat.attribute(&doubled_row::<{ 2 * MAX_INPUTS }>(slots, features), per_input),
+    }
+}
+
+#[inline(always)]
+fn doubled_row<const N: usize>(slots: &[usize], features: &FeatureVector) -> DoubledRow<N> {
+    DoubledRow::new(slots.iter().map(|slot| features.values.get(*slot).map_or(f64::NAN, usable_or_nan)))
+}
+
+/// The values in `slots` side by side, NaN where missing, without an allocation whatever their number.
+#[inline(always)]
+fn with_row<T>(slots: &[usize], features: &FeatureVector, walk: impl FnOnce(&mut [f64]) -> T) -> T {
     match slots.len() {
         0..=64 => walk(fill(&mut [0.0; 64], slots, features)),
-        65..=512 => walk(fill(&mut [0.0; 512], slots, features)),
+        _ => with_long_row(slots, features, walk),
+    }
+}
+
+/// Apart, so that the short row does not pay for the long one's pages of stack.
+#[inline(never)]
+fn with_long_row<T>(slots: &[usize], features: &FeatureVector, walk: impl FnOnce(&mut [f64]) -> T) -> T {
+    match slots.len() {
+        0..=512 => walk(fill(&mut [0.0; 512], slots, features)),
         _ => walk(fill(&mut [0.0; MAX_INPUTS], slots, features)),
     }
 }
 
-fn fill<'r>(row: &'r mut [f64], slots: &[usize], features: &FeatureVector) -> &'r [f64] {
+#[inline(always)]
+fn fill<'r>(row: &'r mut [f64], slots: &[usize], features: &FeatureVector) -> &'r mut [f64] {
+    let mut filled = 0;
     for (place, slot) in row.iter_mut().zip(slots) {
-        *place = features.usable(*slot).filter(|value| value.is_finite()).unwrap_or(f64::NAN);
+        *place = features.values.get(*slot).map_or(f64::NAN, usable_or_nan);
+        filled += 1;
     }
-    row
+    row.get_mut(..filled).unwrap_or_default()
+}
+
+/// The number; NaN when it may not be used.
+#[inline(always)]
+fn usable_or_nan(value: &FeatureValue) -> f64 {
+    // A mask from a table, for a branch on the status would be guessed wrong as often as users differ.
+    let unusable = UNUSABLE.get(usize::from(value.status as u8 & 7)).copied().unwrap_or(u64::MAX);
+    f64::from_bits(value.value.to_bits() | unusable)
+}
+
+/// By the number of a status: 0 when its value may be used, else all ones, which makes a NaN of any value.
+const UNUSABLE: [u64; 8] = [mask(0), mask(1), mask(2), mask(3), mask(4), mask(5), mask(6), mask(7)];
+
+const fn mask(status: u8) -> u64 {
+    match FeatureStatus::from_u8(status) {
+        Some(status) if status.is_usable() => 0,
+        _ => u64::MAX,
+    }
 }
 
 fn numeric_slot(features: &FeatureSet, name: &str) -> Option<usize> {

@@ -6,7 +6,7 @@
 
 mod flat;
 
-pub(crate) use flat::{Flat, logit};
+pub(crate) use flat::{DoubledRow, Flat, logit};
 
 use crate::Error;
 use crate::artifact::{coefficient, invalid};

@@ -209,7 +209,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::trees::{Ensemble, Flat, Link};
+    use crate::trees::{DoubledRow, Ensemble, Flat, Link};
 
     fn tree(decision: Decision) -> Flat {
         let nodes = [
@@ -236,13 +236,14 @@ mod tests {
                 uppers.iter().zip(&sides).map(|(upper, left)| (f64::from(*upper), Side::when_left(*left))).collect();
             let decision = Decision::new(0, &pieces, Side::when_left(last), Side::when_left(missing));
             let flat = tree(decision);
+            let margin = |x: f64| flat.margin(&DoubledRow::<2>::new(std::iter::once(x)));
             let told = |side: bool| if side { -1.0 } else { 1.0 };
             for x in (-44..=44).map(|half| f64::from(half) / 2.0).chain([f64::MAX, -f64::MAX]) {
                 // Of pieces with the same greatest value, the first has all there is.
                 let own = pieces.iter().find(|(greatest, _)| x <= *greatest).map_or(last, |(_, side)| *side == Side::Left);
-                prop_assert_eq!(flat.margin(&[x]), told(own), "{}", x);
+                prop_assert_eq!(margin(x), told(own), "{}", x);
             }
-            prop_assert_eq!(flat.margin(&[f64::NAN]), told(missing));
+            prop_assert_eq!(margin(f64::NAN), told(missing));
         }
     }
 

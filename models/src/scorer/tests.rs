@@ -7,8 +7,8 @@ use augur_domain::feature::{FeatureInfo, FeatureStatus, FeatureValue};
 use proptest::prelude::*;
 
 use super::*;
-use crate::artifact::Content;
 use crate::artifact::tests::{linear, sample, sample_without_definitions};
+use crate::artifact::{Content, Input, Transform};
 
 fn feature_set(names: &[(&str, ValueType)]) -> FeatureSet {
     let feature = |(name, value_type): &(&str, ValueType)| FeatureInfo {
@@ -156,4 +156,63 @@ fn values_outside_the_clip_score_as_its_bounds() {
     assert_eq!(margin(&clipped, 1e6), margin(&clipped, 1e7));
     assert_eq!(margin(&clipped, -3.0), margin(&clipped, 0.1));
     assert_ne!(margin(&clipped, 1e6), margin(&free, 1e6));
+}
+
+/// The formula as it is written down, one input after another.
+fn by_the_formula(intercept: f64, inputs: &[Input], values: &[Option<f64>]) -> f64 {
+    let weigh = |input: &Input, value: f64| {
+        let deviations = (value - input.mean) * (1.0 / input.scale);
+        input.weight * deviations.clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS)
+    };
+    inputs.iter().zip(values).fold(intercept, |margin, (input, value)| {
+        let (low, high) = input.clip.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+        margin
+            + match value {
+                Some(value) => weigh(input, input.transform.apply(*value).clamp(low, high)),
+                None => weigh(input, input.imputation) + input.missing_weight,
+            }
+    })
+}
+
+/// Names of `count` inputs and their slots: every third slot of the set is a stranger's.
+fn wide(count: usize) -> (FeatureSet, Vec<usize>) {
+    let names: Vec<String> = (0..count * 3 / 2).map(|slot| format!("feature_{slot}")).collect();
+    let listed: Vec<(&str, ValueType)> =
+        names.iter().map(|name| (name.as_str(), ValueType::Number)).collect();
+    let slots = (0..names.len()).filter(|slot| slot % 3 != 2).take(count).collect();
+    (feature_set(&listed), slots)
+}
+
+proptest! {
+    #[test]
+    fn a_wide_model_scores_as_the_formula_to_the_bit(
+        count in prop_oneof![2_usize..70, Just(600)],
+        seed in any::<u64>(),
+        logarithms in 0_u64..3,
+    ) {
+        let mut rng = augur_domain::rng::Rng::new(seed, augur_domain::rng::Purpose::Simulation);
+        let (set, slots) = wide(count);
+        let inputs: Vec<Input> = slots.iter().map(|slot| Input {
+            feature: format!("feature_{slot}"),
+            transform: if rng.below(2) < logarithms { Transform::SignedLog1p } else { Transform::Identity },
+            clip: (rng.below(3) == 0).then(|| (-rng.next_f64(), rng.next_f64() * 4.0)),
+            mean: rng.next_f64() - 0.5,
+            scale: rng.next_f64() + 1e-3,
+            weight: rng.next_f64() - 0.5,
+            imputation: rng.next_f64(),
+            missing_weight: rng.next_f64(),
+            definition: None,
+        }).collect();
+        let values: Vec<Option<f64>> =
+            inputs.iter().map(|_| (rng.below(6) > 0).then(|| (rng.next_f64() - 0.3) * 1e4)).collect();
+        let mut all = vec![None; set.features().len()];
+        for (slot, value) in slots.iter().zip(&values) {
+            all[*slot] = *value;
+        }
+        let expected = by_the_formula(0.25, &inputs, &values);
+        let content = Content { body: Body::Linear { intercept: 0.25, inputs }, ..sample_without_definitions() };
+        let scorer = Scorer::new(&Artifact::new(content).unwrap(), &set).unwrap();
+        prop_assert_eq!(scorer.slots(), slots);
+        prop_assert_eq!(scorer.score(&vector(&all)).margin.to_bits(), expected.to_bits());
+    }
 }

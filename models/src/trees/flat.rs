@@ -1,12 +1,15 @@
-//! The form in which trees are walked: sixteen bytes a node, eight trees in step so that the processor waits for
+//! The form in which trees are walked: sixteen bytes a node, sixteen trees in step so that the processor waits for
 //! none of them.
+//!
+//! A row is laid out twice over, each input once with missing taken for the least and once for the greatest number, so
+//! that a node finds the way of a missing value by the same comparison as any other.
 //!
 //! Not here: what the walk's end means (`Scorer`).
 
 use super::{Ensemble, Link};
 
 /// Trees that are walked side by side.
-const LANES: usize = 8;
+const LANES: usize = 16;
 
 /// An ensemble, laid out to be walked.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,8 +29,31 @@ pub(crate) struct Flat {
 struct FlatNode {
     threshold: f64,
     left: u32,
-    input: u16,
-    missing_right: bool,
+    /// Where in the doubled row: twice the input, and one more when a missing value goes to the right.
+    place: u32,
+}
+
+/// Inputs laid out for a walk: at `2 * input` a missing value is minus infinity, next to it plus infinity.
+///
+/// `N` is a power of two, so that a masked place is within it.
+pub(crate) struct DoubledRow<const N: usize>([f64; N]);
+
+impl<const N: usize> DoubledRow<N> {
+    /// Lays out `values`, of which NaN and infinite ones are missing; at most `N / 2` of them.
+    #[inline(always)]
+    pub(crate) fn new(values: impl Iterator<Item = f64>) -> Self {
+        let mut row = [0.0; N];
+        for (pair, value) in row.as_chunks_mut::<2>().0.iter_mut().zip(values) {
+            let is_finite = value.abs() <= f64::MAX;
+            *pair = if is_finite { [value; 2] } else { [f64::NEG_INFINITY, f64::INFINITY] };
+        }
+        Self(row)
+    }
+
+    #[inline(always)]
+    fn get(&self, place: u32) -> f64 {
+        self.0.get(place as usize & (N - 1)).copied().unwrap_or(0.0)
+    }
 }
 
 impl Flat {
@@ -43,15 +69,9 @@ impl Flat {
                     Some(split) => FlatNode {
                         threshold: split.threshold,
                         left: root + split.left,
-                        input: split.input,
-                        missing_right: split.missing_right,
+                        place: 2 * u32::from(split.input) + u32::from(split.missing_right),
                     },
-                    None => FlatNode {
-                        threshold: f64::INFINITY,
-                        left: root + at as u32,
-                        input: 0,
-                        missing_right: false,
-                    },
+                    None => FlatNode { threshold: f64::INFINITY, left: root + at as u32, place: 0 },
                 });
             }
         }
@@ -60,8 +80,8 @@ impl Flat {
         Self { base: ensemble.base, link: ensemble.link, nodes, values, roots, steps }
     }
 
-    /// The margin of a row; NaN stands for a missing input.
-    pub(crate) fn margin(&self, row: &[f64]) -> f64 {
+    /// The margin of a row.
+    pub(crate) fn margin<const N: usize>(&self, row: &DoubledRow<N>) -> f64 {
         let mut sum = 0.0;
         for (roots, steps) in self.roots.chunks(LANES).zip(&self.steps) {
             let mut places = [0_u32; LANES];
@@ -83,7 +103,7 @@ impl Flat {
 
     /// Adds what each input did to the row's margin (`Link::Sum`) or mean probability (`Link::Mean`): at every node on
     /// the way, the step from its mean to that of the child taken is the work of the input asked there (Saabas).
-    pub(crate) fn attribute(&self, row: &[f64], per_input: &mut [f64]) {
+    pub(crate) fn attribute<const N: usize>(&self, row: &DoubledRow<N>, per_input: &mut [f64]) {
         let share = match self.link {
             Link::Sum => 1.0,
             Link::Mean => 1.0 / self.roots.len().max(1) as f64,
@@ -95,8 +115,8 @@ impl Flat {
                 if next == place {
                     break;
                 }
-                let input = self.nodes.get(place as usize).map_or(0, |node| node.input);
-                if let Some(sum) = per_input.get_mut(usize::from(input)) {
+                let input = self.nodes.get(place as usize).map_or(0, |node| node.place / 2);
+                if let Some(sum) = per_input.get_mut(input as usize) {
                     *sum += (self.value(next) - self.value(place)) * share;
                 }
                 place = next;
@@ -120,12 +140,10 @@ impl Flat {
         }
     }
 
-    #[inline]
-    fn next(&self, place: u32, row: &[f64]) -> u32 {
+    #[inline(always)]
+    fn next<const N: usize>(&self, place: u32, row: &DoubledRow<N>) -> u32 {
         let Some(node) = self.nodes.get(place as usize) else { return place };
-        let value = row.get(usize::from(node.input)).copied().unwrap_or(f64::NAN);
-        let right = (value > node.threshold) | (value.is_nan() & node.missing_right);
-        node.left + u32::from(right)
+        node.left + u32::from(row.get(node.place) > node.threshold)
     }
 
     #[inline]
@@ -152,6 +170,10 @@ mod tests {
         Tree { nodes: vec![Node { value: (left + right) / 2.0, split }, leaf(left), leaf(right)] }
     }
 
+    fn row(values: &[f64]) -> DoubledRow<8> {
+        DoubledRow::new(values.iter().copied())
+    }
+
     fn ensemble(trees: Vec<Tree>, link: Link) -> Ensemble {
         Ensemble { base: 0.25, link, trees }
     }
@@ -162,9 +184,9 @@ mod tests {
             let ensemble = ensemble(vec![stump(0, 2.0, missing_right, -1.0, 1.0)], Link::Sum);
             ensemble.validate(1).unwrap();
             let flat = Flat::new(&ensemble);
-            assert_eq!(flat.margin(&[2.0]), -0.75);
-            assert_eq!(flat.margin(&[2.0_f64.next_up()]), 1.25);
-            assert_eq!(flat.margin(&[f64::NAN]), 0.25 + expected);
+            assert_eq!(flat.margin(&row(&[2.0])), -0.75);
+            assert_eq!(flat.margin(&row(&[2.0_f64.next_up()])), 1.25);
+            assert_eq!(flat.margin(&row(&[f64::NAN])), 0.25 + expected);
         }
     }
 
@@ -176,9 +198,9 @@ mod tests {
         let flat = Flat::new(&ensemble(trees, Link::Sum));
         for row in [[0.0, 1.0, 2.0], [9.0, f64::NAN, -1.0], [f64::NAN; 3]] {
             let mut per_input = [0.0; 3];
-            flat.attribute(&row, &mut per_input);
+            flat.attribute(&self::row(&row), &mut per_input);
             let told = flat.expectation() + per_input.iter().sum::<f64>();
-            assert!((told - flat.margin(&row)).abs() < 1e-12, "{told}");
+            assert!((told - flat.margin(&self::row(&row))).abs() < 1e-12, "{told}");
         }
     }
 
