@@ -10,16 +10,18 @@ use augur_feature_store::{Config, ExportOptions, FeatureStore, Label, TrainingOp
 
 use crate::{Failure, shop};
 
-/// Events of a user, on average.
-const EVENTS_PER_USER: u64 = 50;
+/// Events of a user, on average, where the number of users is not given.
+const EVENTS_PER_USER: u64 = 25;
 const EVENTS_PER_BATCH: u64 = 10_000;
+/// From here on storing takes long enough to tell how far it is.
+const TELLING_EVENTS: u64 = 1_000_000;
 const MEMORY_MIB: [usize; 2] = [64, 512];
 
-pub(crate) fn measure(events: u64) -> Result<(), Failure> {
+pub(crate) fn measure(events: u64, users: Option<u64>, memory_mib: Option<u64>) -> Result<(), Failure> {
     let dir = tempfile::tempdir()?;
     let schema = Arc::new(shop::schema()?);
     let config = Config { sync: false, ..Config::new(dir.path().join("store")) };
-    let users = (events / EVENTS_PER_USER).max(1);
+    let users = users.unwrap_or(events / EVENTS_PER_USER).max(1);
     let start = Instant::now();
     let store = FeatureStore::open(&config, Arc::clone(&schema))?;
     ingest(&store, events, users)?;
@@ -31,7 +33,8 @@ pub(crate) fn measure(events: u64) -> Result<(), Failure> {
         start.elapsed().as_secs_f64()
     );
     let store = FeatureStore::open(&config, schema)?;
-    for memory_mib in MEMORY_MIB {
+    let memory_mib = memory_mib.map_or(MEMORY_MIB.to_vec(), |mib| vec![mib as usize]);
+    for memory_mib in memory_mib {
         measure_one(&store, dir.path(), events, users, memory_mib)?;
     }
     Ok(())
@@ -44,6 +47,12 @@ fn ingest(store: &FeatureStore, events: u64, users: u64) -> Result<(), Failure> 
         let sender = sender.clone();
         store.ingest(batch.collect(), move |answer| drop(sender.send(answer)))?;
         answers.recv()??;
+        if events >= TELLING_EVENTS && first % (events / 20).max(1) < EVENTS_PER_BATCH {
+            eprint!("\r  {first:>9} of {events} events stored");
+        }
+    }
+    if events >= TELLING_EVENTS {
+        eprintln!();
     }
     Ok(())
 }

@@ -2,10 +2,14 @@
 //! training exports within a bound of memory.
 //!
 //! `cargo bench -p augur-feature-store --bench storage -- ingest [EVENTS]`, `-- scale [USERS]` and
-//! `-- export [EVENTS]`; `TMPDIR` says on which
+//! `-- export [EVENTS [USERS [MEMORY_MIB]]]`; `TMPDIR` says on which
 //! disk. Run as a test, everything is tiny and only has to work. Not here: the aggregates' own cost (`apply.rs`).
 
-#![expect(clippy::print_stdout, reason = "a benchmark tells what it measured")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark tells what it measured and how far it is"
+)]
 
 mod export;
 mod ingest;
@@ -25,16 +29,21 @@ fn main() -> Result<(), Failure> {
     match arguments.first().map(String::as_str) {
         Some("ingest") if measures => ingest::measure(size(400_000)?),
         Some("scale") if measures => scale::measure(size(1_000_000)?),
-        Some("export") if measures => export::measure(size(1_000_000)?),
+        Some("export") if measures => {
+            let events = size(1_000_000)?;
+            let number =
+                |at: usize| arguments.get(at).map(|it| it.replace('_', "").parse::<u64>()).transpose();
+            export::measure(events, number(2)?, number(3)?)
+        }
         _ if measures => {
             ingest::measure(400_000)?;
             scale::measure(1_000_000)?;
-            export::measure(1_000_000)
+            export::measure(1_000_000, None, None)
         }
         _ => {
             ingest::measure(2_000)?;
             scale::measure(1_000)?;
-            export::measure(2_000)
+            export::measure(2_000, None, None)
         }
     }
 }
