@@ -25,6 +25,15 @@ pub(crate) fn check(policy: &Policy, complaints: &mut Complaints<'_>) {
     for action in &policy.actions {
         check_action(action, policy, complaints);
     }
+    let mut said = BTreeSet::new();
+    for word in &policy.words {
+        names.all(&names.models, "model", std::slice::from_ref(&word.model), complaints);
+        if !word.feature.value.is_empty() && !said.insert((&word.model.value, &word.feature.value)) {
+            let (feature, model) = (&word.feature.value, &word.model.value);
+            let message = format!("`{feature}` is explained twice for the model `{model}`");
+            complaints.add(word.feature.offset, message, "one `[[explain]]` for each feature of a model", "");
+        }
+    }
     for rule in &policy.rules {
         names.all(&names.actions, "action", &rule.actions, complaints);
         check_points(rule, policy, &names, complaints);

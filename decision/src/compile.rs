@@ -9,7 +9,10 @@ use augur_domain::{ContentHash, Diagnostic, FeatureSet, ValueType};
 use augur_expression::{CompileError, Names, Parsed};
 
 use crate::check::{applies, check, has_channel_cap};
-use crate::file::{Complaints, Effect, PointEntry, Policy, RuleEntry, Written, offset_in_file, parse};
+use crate::explain::{Directions, Words};
+use crate::file::{
+    Complaints, Effect, ModelEntry, PointEntry, Policy, RuleEntry, Written, offset_in_file, parse, suggestion,
+};
 use crate::names::{Inputs, PointNames};
 use crate::question::Question;
 use crate::snapshot::{Action, Candidate, ENGINE_VERSION, Model, Point, PolicySnapshot, Rule};
@@ -85,9 +88,35 @@ fn find_models(
             registered_name: name.value.as_str().into(),
             alias: alias.value.as_str().into(),
             loaded,
+            words: words(entry, policy, features, complaints),
         });
     }
     models
+}
+
+/// What the policy says of the model's inputs. Versions come and go under an alias, so a feature only has to be one that
+/// there is, not one that today's version reads.
+fn words(
+    model: &ModelEntry,
+    policy: &Policy,
+    features: &FeatureSet,
+    complaints: &mut Complaints<'_>,
+) -> Option<Words> {
+    let mut words = Words { most: model.explain_most, ..Words::default() };
+    let own = policy.words.iter().filter(|word| word.model.value == model.name.value);
+    for word in own.filter(|word| !word.feature.value.is_empty()) {
+        let name = &word.feature;
+        let Some(slot) = features.slot(&name.value) else {
+            let hint = suggestion(&name.value, features.features().iter().map(|feature| &*feature.name));
+            let message = format!("there is no feature `{}`", name.value);
+            complaints.add(name.offset, message, "the name of a declared feature", hint);
+            continue;
+        };
+        let said =
+            |code: &Option<String>| code.as_ref().map(|code| format!("{}: {code}", model.name.value).into());
+        words.by_slot.insert(slot, Directions { raises: said(&word.raises), lowers: said(&word.lowers) });
+    }
+    (!words.by_slot.is_empty()).then_some(words)
 }
 
 fn context(point: &PointEntry) -> impl Iterator<Item = (Arc<str>, ValueType)> {

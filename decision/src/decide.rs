@@ -8,6 +8,7 @@ use std::sync::Arc;
 use augur_domain::decision::{Availability, CandidateOutcome, DecisionInputs, Rung, Score, ScoreOutcome};
 use augur_domain::{Decision, FeatureStatus, FeatureVector, Reason, ReasonCode};
 
+use crate::explain::explain;
 use crate::row::DecisionRow;
 use crate::snapshot::{Candidate, Point, PolicySnapshot, Rule, WhenFeaturesUnavailable};
 
@@ -29,8 +30,8 @@ pub const MAX_REASONS: usize = 64;
 ///    names, the highest value wins. Deny rules and caps beat force.
 /// 8. **Arbitration** without force: the highest value wins, ties go to the action declared first. The default
 ///    action takes part with its own value.
-/// 9. **Reasons**, most important first: the choice, boosts of the chosen action, what was unavailable, what could
-///    not be answered.
+/// 9. **Reasons**, most important first: the choice, boosts of the chosen action, what was unavailable, what moved the
+///    scores, what could not be answered.
 ///
 /// The default action is never refused, so there always is an answer. A rule whose condition cannot be answered does
 /// not fire. A decision point that the policy does not know gets an empty action under the rung `DEFAULT_ACTION`.
@@ -58,7 +59,10 @@ pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
             .filter(|rule| rule.candidates.contains(&choice.candidate))
             .map(|rule| Reason::with(ReasonCode::RuleBoosted, Arc::clone(&rule.reason))),
     );
+    let moved =
+        if unavailable.is_none() { explain(policy, point, &inputs.features, &scores) } else { Vec::new() };
     let rung = reasons.add_unavailable(&row, unavailable);
+    reasons.extend(moved);
     reasons.extend(unanswered);
     answer(point, inputs, choice, candidates, scores, rung, reasons)
 }

@@ -18,6 +18,7 @@ mod cap;
 mod check;
 mod compile;
 mod decide;
+mod explain;
 mod file;
 mod names;
 mod question;

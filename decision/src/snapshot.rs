@@ -12,6 +12,7 @@ use augur_domain::{ContentHash, Diagnostic, FeatureSet, ModelRef, Timestamp, Val
 use augur_models::Scorer;
 
 use crate::cap::Cap;
+use crate::explain::Words;
 use crate::names::Inputs;
 use crate::question::Question;
 use crate::source::{ModelSource, SourceFile};
@@ -91,6 +92,8 @@ pub struct Model {
     pub(crate) registered_name: Arc<str>,
     pub(crate) alias: Arc<str>,
     pub(crate) loaded: Option<(ModelRef, Arc<Scorer>)>,
+    /// What is said of its inputs, if the policy says anything.
+    pub(crate) words: Option<Words>,
 }
 
 impl Model {

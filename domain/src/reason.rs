@@ -71,6 +71,10 @@ reason_codes! {
     RuleNotAllowed = 16, "RULE_NOT_ALLOWED";
     /// The decision log could not be written; the default was given by the declared policy.
     LogUnavailable = 17, "LOG_UNAVAILABLE";
+    /// An input raised a model's score. Detail: `model: word`, the word that the policy declares for it.
+    ScoreRaised = 18, "SCORE_RAISED";
+    /// An input lowered a model's score. Detail: `model: word`, the word that the policy declares for it.
+    ScoreLowered = 19, "SCORE_LOWERED";
 }
 
 impl fmt::Display for ReasonCode {

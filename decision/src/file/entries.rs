@@ -11,8 +11,8 @@ use super::payload::{MAX_PAYLOAD_BYTES, write_json};
 use super::section::{Section, is_name, shortened, text, wrong_type};
 use super::{
     ActionEntry, Complaints, Effect, Located, MAX_ACTIONS, MAX_CAPS_PER_ACTION, MAX_CONTEXT_PER_POINT,
-    MAX_FILE_BYTES, MAX_MODELS, MAX_MODELS_PER_POINT, MAX_POINTS, MAX_RULES, ModelEntry, PointEntry, Policy,
-    RuleEntry, suggestion,
+    MAX_FILE_BYTES, MAX_MODELS, MAX_MODELS_PER_POINT, MAX_POINTS, MAX_RULES, MAX_WORDS,
+    MAX_WORDS_PER_DECISION, ModelEntry, PointEntry, Policy, RuleEntry, WordEntry, suggestion,
 };
 use crate::cap::{Cap, MAX_LIMIT};
 use crate::snapshot::{Boost, WhenFeaturesUnavailable};
@@ -24,10 +24,11 @@ const MAX_DEADLINE_MS: i64 = MINUTE_MS;
 /// Values, factors and addends beyond this are mistakes.
 const MAX_AMOUNT: f64 = 1e12;
 
-const POLICY_KEYS: &[&str] = &["version", "decision_point", "model", "action", "rule"];
+const POLICY_KEYS: &[&str] = &["version", "decision_point", "model", "action", "rule", "explain"];
 const POINT_KEYS: &[&str] =
     &["name", "actions", "default_action", "deadline", "models", "context", "on_features_unavailable"];
-const MODEL_KEYS: &[&str] = &["name", "model", "alias"];
+const MODEL_KEYS: &[&str] = &["name", "model", "alias", "explain_most"];
+const EXPLAIN_KEYS: &[&str] = &["model", "feature", "raises", "lowers"];
 const ACTION_KEYS: &[&str] =
     &["name", "channel", "payload", "value", "value_fallback", "eligible_when", "caps", "expires_after"];
 const RULE_KEYS: &[&str] =
@@ -55,6 +56,7 @@ pub(crate) fn parse(text: &str, complaints: &mut Complaints<'_>) -> Policy {
         models: tables(&root, "model", MAX_MODELS, complaints, model),
         actions: tables(&root, "action", MAX_ACTIONS, complaints, action),
         rules: tables(&root, "rule", MAX_RULES, complaints, rule),
+        words: tables(&root, "explain", MAX_WORDS, complaints, word),
     }
 }
 
@@ -169,7 +171,34 @@ fn model(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) ->
     ModelEntry {
         registered_name: section.optional_name("model", complaints).unwrap_or_else(|| name.clone()),
         alias: section.optional_name("alias", complaints).unwrap_or_else(champion),
+        explain_most: explain_most(&section, complaints),
         name,
+    }
+}
+
+fn explain_most(section: &Section<'_>, complaints: &mut Complaints<'_>) -> usize {
+    const USUAL: usize = 3;
+    let Some(most) = section.integer("explain_most", complaints) else { return USUAL };
+    if !(1..=MAX_WORDS_PER_DECISION).contains(&most.value) {
+        let message = format!("`explain_most` is the number `{}`", most.value);
+        complaints.add(most.offset, message, format!("1 to {MAX_WORDS_PER_DECISION}"), "");
+        return USUAL;
+    }
+    usize::try_from(most.value).unwrap_or(USUAL)
+}
+
+fn word(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) -> WordEntry {
+    let section = Section::new(table, offset, "explain", EXPLAIN_KEYS, complaints);
+    if section.get("raises").is_none() && section.get("lowers").is_none() {
+        section.required("raises", "`raises`, `lowers` or both", complaints);
+    }
+    let mut code = |key: &str| section.get(key).map(|value| reason_code(key, value, complaints));
+    let (raises, lowers) = (code("raises"), code("lowers"));
+    WordEntry {
+        model: section.name("model", complaints),
+        feature: section.name("feature", complaints),
+        raises,
+        lowers,
     }
 }
 
@@ -269,17 +298,21 @@ fn boost(section: &Section<'_>, then: Option<Effect>, complaints: &mut Complaint
     Boost { factor: factor.unwrap_or(1.0), add: add.unwrap_or(0.0) }
 }
 
+const CODE_FORM: &str = "upper-case letters, digits and underscores, at most 64, like `VIP_PAYS_FULL`";
+
 fn reason(section: &Section<'_>, complaints: &mut Complaints<'_>) -> String {
-    const FORM: &str = "upper-case letters, digits and underscores, at most 64, like `VIP_PAYS_FULL`";
-    let written = section.required("reason", FORM, complaints);
-    let Some(written) = written.and_then(|value| text("reason", value, FORM, complaints)) else {
-        return String::new();
-    };
+    let written = section.required("reason", CODE_FORM, complaints);
+    written.map_or_else(String::new, |value| reason_code("reason", value, complaints))
+}
+
+/// A code in the form of codes; empty when it is no text.
+fn reason_code(key: &str, value: &Spanned<DeValue<'_>>, complaints: &mut Complaints<'_>) -> String {
+    let Some(written) = text(key, value, CODE_FORM, complaints) else { return String::new() };
     let word = &written.value;
     let upper = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     let starts = word.starts_with(|c: char| c.is_ascii_uppercase());
     if !(starts && word.len() <= 64 && word.chars().all(upper)) {
-        complaints.add(written.offset, format!("`{}` is not a reason code", shortened(word)), FORM, "");
+        complaints.add(written.offset, format!("`{}` is not a reason code", shortened(word)), CODE_FORM, "");
     }
     written.value
 }

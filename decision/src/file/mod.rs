@@ -28,6 +28,10 @@ pub(crate) const MAX_RULES: usize = 1_000;
 pub(crate) const MAX_MODELS: usize = 64;
 /// Models that one decision point asks.
 pub(crate) const MAX_MODELS_PER_POINT: usize = 8;
+/// Words for inputs of models, in all.
+pub(crate) const MAX_WORDS: usize = 1_000;
+/// Words that one model may add to a decision.
+pub(crate) const MAX_WORDS_PER_DECISION: i64 = 8;
 /// Caps of one action.
 pub(crate) const MAX_CAPS_PER_ACTION: usize = 8;
 /// Request-time values that one decision point declares.
@@ -55,6 +59,7 @@ pub(crate) struct Policy {
     pub(crate) models: Vec<ModelEntry>,
     pub(crate) actions: Vec<ActionEntry>,
     pub(crate) rules: Vec<RuleEntry>,
+    pub(crate) words: Vec<WordEntry>,
 }
 
 /// `[[decision_point]]`
@@ -76,6 +81,17 @@ pub(crate) struct ModelEntry {
     pub(crate) name: Located<String>,
     pub(crate) registered_name: Located<String>,
     pub(crate) alias: Located<String>,
+    /// Most words of one decision.
+    pub(crate) explain_most: usize,
+}
+
+/// `[[explain]]`
+#[derive(Debug)]
+pub(crate) struct WordEntry {
+    pub(crate) model: Located<String>,
+    pub(crate) feature: Located<String>,
+    pub(crate) raises: Option<String>,
+    pub(crate) lowers: Option<String>,
 }
 
 /// `[[action]]`

@@ -13,6 +13,7 @@
 
 mod bad_policies;
 mod cases;
+mod explanations;
 mod loading;
 mod properties;
 mod support;
