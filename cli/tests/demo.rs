@@ -52,6 +52,26 @@ fn the_demo_tells_a_true_story_and_leaves_data_that_other_commands_use() {
         .unwrap();
     assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
 
+    // What was just replayed says why its models scored as they did.
+    let log: Vec<u8> = std::fs::read_dir(data.join("data/decisions"))
+        .unwrap()
+        .filter_map(|entry| std::fs::read(entry.unwrap().path()).ok())
+        .flatten()
+        .collect();
+    for word in ["churn: TIME_AWAY", "conversion: TIME_SINCE_PURCHASE"] {
+        assert!(log.windows(word.len()).any(|bytes| bytes == word.as_bytes()), "{word}");
+    }
+
+    let page = data.join("churn.html");
+    let card = augur(&["models", "card", "churn@1", "--html", page.to_str().unwrap(), "--json"], &data);
+    assert!(card.status.success(), "{}", String::from_utf8_lossy(&card.stderr));
+    let page = std::fs::read_to_string(page).unwrap();
+    assert_eq!(
+        page,
+        std::fs::read_to_string(data.join("data/models/churn/versions/000001.card.html")).unwrap()
+    );
+    assert!(page.starts_with("<!doctype html>") && page.contains("Reliability"));
+
     let listed = json(&augur(&["models", "list", "--json"], &data));
     let names: Vec<_> =
         listed.as_array().unwrap().iter().map(|version| version["model"].as_str().unwrap()).collect();
