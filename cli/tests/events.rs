@@ -76,6 +76,11 @@ fn the_quarantine_is_worked_off_and_an_event_taken_back() {
     assert_eq!((&shown["properties"]["value"], &shown["whole"]), (&"x12".into(), &true.into()));
     assert_eq!(run(&["quarantine", "show", "999"]).0, 1);
 
+    let suggested = augur(&["events", "suggest", "--data", data]);
+    let proposal = dir.path().join("proposal.toml");
+    std::fs::write(&proposal, &suggested.stdout).unwrap();
+    assert!(text(&suggested).contains("name = \"purchase\""), "{suggested:?}");
+    assert_eq!(augur(&["events", "check", proposal.to_str().unwrap()]).status.code(), Some(0));
     let (code, stays) = run(&["quarantine", "replay", &number]);
     assert_eq!((code, &stays["stays"][0]["reason"]), (3, &"WRONG_TYPE".into()));
     let mended = ["quarantine", "replay", "--all", "--event", "purchase", "--set", "properties.value=12"];

@@ -36,7 +36,7 @@ mod worker;
 
 pub use active::Active;
 pub use admin::{ModelListing, Reloaded};
-pub use augur_feature_store::taxonomy::{DeclaredEvent, Taxonomy};
+pub use augur_feature_store::taxonomy::{DeclaredEvent, Observed, ObservedProperty, Taxonomy};
 
 pub use app::{App, Checked, check_definitions, check_features};
 pub use clock::{Clock, FixedClock, SystemClock};

@@ -5,6 +5,7 @@
 mod place;
 mod quarantine;
 mod retract;
+mod suggest;
 
 use std::path::{Path, PathBuf};
 
@@ -48,6 +49,15 @@ pub(crate) enum Command {
 Example:
   augur events retract --user-id u-1 --message-id order-17 --endpoint http://127.0.0.1:7401")]
     Retract(retract::Retract),
+    /// Propose a taxonomy that takes what is stored: names, types, shares, and what looks misspelt or personal.
+    #[command(after_help = "\
+Example:
+  augur events suggest --data data > events.toml
+  augur events check events.toml
+
+Read it before you use it: what is not declared can be quarantined or dropped then. To look at a file of events, import
+it into a directory of its own first (`augur import`).")]
+    Suggest(suggest::Suggest),
     /// Events that were set aside.
     #[command(subcommand)]
     Quarantine(quarantine::Command),
@@ -123,6 +133,7 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
     match command {
         Command::Check { file } => check(file, output),
         Command::Retract(args) => retract::run(args, output),
+        Command::Suggest(args) => suggest::run(args, output),
         Command::Quarantine(command) => quarantine::run(command, output),
         Command::List { data, file } => {
             let file = match (data, file) {

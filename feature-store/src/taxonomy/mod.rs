@@ -7,6 +7,7 @@
 mod check;
 mod document;
 mod fields;
+mod observed;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use augur_domain::event_name;
 use augur_domain::{ContentHash, Diagnostic, ValueType};
 
 pub use check::{Checked, Refused};
+pub use observed::{Observed, ObservedEvent, ObservedProperty};
 
 use crate::schema::complaints::Complaints;
 
