@@ -213,6 +213,7 @@ fn linear(data: &Data<'_>, options: &Options, progress: &mut dyn FnMut(&str)) ->
     };
     let earlier = options.warm_start.as_ref().and_then(|artifact| artifact.content().body.linear());
     let start = earlier.map(|(intercept, inputs)| design.coefficients_of(intercept, inputs));
+    progress("logistic: searching the optimum");
     let (coefficients, convergence) = logistic::fit(&design, penalty, start)?;
     let margins = match &data.folds {
         Some(assigned) => {

@@ -35,8 +35,12 @@ impl Penalty {
     }
 }
 
-/// Most rows that linfa sees: near enough to the optimum for Newton, whose steps cost less on all rows.
-const APPROACH_ROWS: usize = 10_000;
+/// Most rows that linfa sees: near enough to the optimum for Newton, whose steps cost less.
+const APPROACH_ROWS: usize = 2_000;
+/// Most rows of the steps between linfa's answer and all rows.
+const REFINE_ROWS: usize = 10_000;
+/// Where those steps end, per row: the optimum of some rows is this far from that of all anyway.
+const REFINE_GRADIENT: f64 = 1e-4;
 
 /// Fits the whole training part, from `start` if there is one. linfa knows neither weights nor L1: with them its answer
 /// is only where Newton sets out.
@@ -75,16 +79,43 @@ pub(super) fn zero(design: &Design) -> Coefficients {
     Coefficients::zero(design.matrix.width)
 }
 
-/// linfa's answer on evenly spaced rows, with the penalty's share of them.
+/// linfa's answer on a few evenly spaced rows, and where there are many, Newton's on some more: what all rows cost is
+/// paid for the last steps alone.
 fn approach(design: &Design, penalty: Penalty) -> Result<Coefficients, String> {
-    let stride = design.labels.len().div_ceil(APPROACH_ROWS).max(1);
-    if stride == 1 {
-        return lbfgs(&design.matrix, &design.labels, penalty.alpha);
+    let few = Sample::of(design, penalty, APPROACH_ROWS);
+    let coefficients = lbfgs(&few.matrix, &few.labels, few.penalty.alpha)?;
+    if design.labels.len() <= 2 * REFINE_ROWS {
+        return Ok(coefficients);
     }
-    let labels: Vec<bool> = design.labels.iter().step_by(stride).copied().collect();
-    let values = design.matrix.rows().step_by(stride).flatten().copied().collect();
-    let matrix = Matrix { width: design.matrix.width, values };
-    lbfgs(&matrix, &labels, penalty.alpha * labels.len() as f64 / design.labels.len() as f64)
+    let more = Sample::of(design, penalty, REFINE_ROWS);
+    let problem = Problem {
+        matrix: &more.matrix,
+        labels: &more.labels,
+        penalty: more.penalty,
+        without: None,
+        held: &[],
+    };
+    let refined =
+        problem.minimise_to(REFINE_GRADIENT, coefficients.clone(), "logistic regression of some rows");
+    Ok(refined.map_or(coefficients, |optimum| optimum.coefficients))
+}
+
+/// Evenly spaced rows with their share of the penalty.
+struct Sample {
+    matrix: Matrix,
+    labels: Vec<bool>,
+    penalty: Penalty,
+}
+
+impl Sample {
+    fn of(design: &Design, penalty: Penalty, most: usize) -> Self {
+        let stride = design.labels.len().div_ceil(most).max(1);
+        let labels: Vec<bool> = design.labels.iter().step_by(stride).copied().collect();
+        let values = design.matrix.rows().step_by(stride).flatten().copied().collect();
+        let share = labels.len() as f64 / design.labels.len().max(1) as f64;
+        let penalty = Penalty { alpha: penalty.alpha * share, ..penalty };
+        Self { matrix: Matrix { width: design.matrix.width, values }, labels, penalty }
+    }
 }
 
 /// linfa's answer, turned so that the positive class is `true`.

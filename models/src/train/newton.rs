@@ -164,7 +164,17 @@ impl Problem<'_> {
     /// Newton steps with halving from `start` until the gradient vanishes.
     pub(super) fn minimise(&self, start: Coefficients, what: &'static str) -> Result<Optimum, Error> {
         // The gradient is a sum over rows; a billionth per row is far below what any metric can see.
-        let tolerance = 1e-9 * self.labels.len().max(100) as f64;
+        self.minimise_to(1e-9, start, what)
+    }
+
+    /// [`Self::minimise`] until the gradient is at most so much per row.
+    pub(super) fn minimise_to(
+        &self,
+        per_row: f64,
+        start: Coefficients,
+        what: &'static str,
+    ) -> Result<Optimum, Error> {
+        let tolerance = per_row * self.labels.len().max(100) as f64;
         let mut point = self.evaluate(start);
         let mut norm = self.norm(&point);
         let mut model: Option<Model> = None;
