@@ -11,6 +11,7 @@ mod elastic;
 mod evaluate;
 mod family;
 mod folds;
+mod ftrl;
 mod leak;
 mod logistic;
 mod newton;
@@ -31,6 +32,7 @@ use serde::Serialize;
 pub use calibration::{CalibrationReport, MINIMUM_PER_CLASS_FOR_ISOTONIC, SIMPLER_MARGIN, TriedCalibration};
 pub use evaluate::Evaluating;
 pub use family::{Considered, Family};
+pub use ftrl::{Online, batches};
 pub use report::{Convergence, FeatureReport, Report};
 pub use search::Search;
 pub use trees::{Boosting, Growing};
@@ -79,7 +81,8 @@ pub struct Options {
     pub positive_weight: PositiveWeight,
     /// How widely the family's settings are looked for on training rows.
     pub search: Search,
-    /// Of logistic regression, a model whose weights the fit sets out from: fewer steps, the same optimum.
+    /// A model that the fit sets out from. Logistic regression takes its weights: fewer steps, the same optimum.
+    /// [`Family::Ftrl`] goes on where it was left, with the rows later than those it has learned from.
     pub warm_start: Option<Artifact>,
     /// How to grow a single tree.
     pub tree: Growing,
@@ -87,6 +90,8 @@ pub struct Options {
     pub forest: Growing,
     /// How to boost.
     pub boosting: Boosting,
+    /// How [`Family::Ftrl`] learns from the first; a model that it goes on from has settings of its own.
+    pub online: Online,
     /// Seeds the split into folds, and every draw of rows and columns.
     pub seed: u64,
     /// Of logistic regression, the penalty beside the summed log loss: `alpha * (l1_ratio * |weights|_1 +
@@ -136,6 +141,7 @@ impl Options {
             tree: Growing::TREE,
             forest: Growing::FOREST,
             boosting: Boosting::default(),
+            online: Online::default(),
             seed: 0,
             alpha: 1.0,
             l1_ratio: 0.0,
@@ -182,6 +188,11 @@ pub fn fit_with_progress(
     options: &Options,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Trained, Error> {
+    let unseen = match (options.family, &options.warm_start) {
+        (Some(Family::Ftrl), Some(earlier)) => ftrl::unseen(table, earlier)?,
+        _ => None,
+    };
+    let (table, seen) = unseen.as_ref().map_or((table, 0), |(table, seen)| (table, *seen));
     options.validate(table)?;
     check_counts(table, options)?;
     let design = Design::measure(table, options);
@@ -190,6 +201,11 @@ pub fn fit_with_progress(
     }
     let learned = family::learn(table, &design, options, progress)?;
     let mut warnings = assess::screen(table, &design, &learned);
+    if seen > 0 {
+        warnings.push(format!(
+            "{seen} rows are not later than what the model has learned from, and were left out"
+        ));
+    }
     progress("looking for features that know the label");
     warnings.extend(leak::screen(table, &design, options)?);
     let groups: Vec<u64> = table.part(Split::Train).map(|row| row.group).collect();
@@ -202,7 +218,7 @@ pub fn fit_with_progress(
         feature_set: options.feature_set,
         body: learned.body.clone(),
         calibrator,
-        lineage: learned.options.lineage(table, learned.family),
+        lineage: learned.options.lineage(table, learned.family, learned.online.as_ref()),
         report: String::new(),
         reference: None,
     };
@@ -300,6 +316,7 @@ impl Options {
             return invalid("winsorise", format!("{:e}", self.winsorise), "0 to 0.1");
         }
         self.positive_weight.validate()?;
+        self.online.validate()?;
         if self.positive_weight != PositiveWeight::EVEN && self.calibration == Calibration::Identity {
             let expected =
                 "a calibration: weights move the probabilities, and only calibration moves them back";
@@ -321,7 +338,7 @@ impl Options {
         Ok(())
     }
 
-    fn lineage(&self, table: &TrainingTable, family: Family) -> Lineage {
+    fn lineage(&self, table: &TrainingTable, family: Family, online: Option<&ftrl::State>) -> Lineage {
         #[derive(Serialize)]
         struct Parameters<'a> {
             family: &'a str,
@@ -347,11 +364,14 @@ impl Options {
             boosting: Option<Boosting>,
             #[serde(skip_serializing_if = "Option::is_none")]
             warm_start: Option<String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            online: Option<&'a ftrl::State>,
         }
         let parameters = Parameters {
             family: family.as_str(),
             algorithm: match family {
                 Family::Logistic => "logistic regression, linfa-logistic L-BFGS then Newton",
+                Family::Ftrl => "FTRL-proximal",
                 Family::Tree | Family::Forest | Family::Boosted => "trees grown on histograms",
             },
             positive_weight: self.positive_weight.to_string(),
@@ -370,6 +390,7 @@ impl Options {
             forest: (family == Family::Forest).then_some(self.forest),
             boosting: (family == Family::Boosted).then_some(self.boosting),
             warm_start: self.warm_start.as_ref().map(|artifact| artifact.id().to_string()),
+            online,
         };
         Lineage {
             data: table.hash(),

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::design::Design;
+use super::newton::Coefficients;
 use super::report::Convergence;
 use super::table::{Split, StoredRow, TrainingTable};
 use super::trees::{self, Binned, Rows};
-use super::{Options, folds, logistic, search};
+use super::{Options, folds, ftrl, logistic, search};
 use crate::Error;
-use crate::artifact::{Body, TreeInput};
+use crate::artifact::{Body, Input, TreeInput};
 use crate::calibrate::{self, Calibrator};
 use crate::metrics::{self, LOG_LOSS_CLIP};
 use crate::trees::Ensemble;
@@ -30,11 +31,13 @@ pub enum Family {
     Forest,
     /// Gradient-boosted trees.
     Boosted,
+    /// Logistic regression learned row by row, in the order of time; it can go on from an earlier model.
+    Ftrl,
 }
 
 impl Family {
     /// Every family.
-    pub const ALL: [Self; 4] = [Self::Logistic, Self::Tree, Self::Forest, Self::Boosted];
+    pub const ALL: [Self; 5] = [Self::Logistic, Self::Tree, Self::Forest, Self::Boosted, Self::Ftrl];
 
     /// The word used in reports and on the command line.
     pub const fn as_str(self) -> &'static str {
@@ -43,6 +46,7 @@ impl Family {
             Self::Tree => "tree",
             Self::Forest => "forest",
             Self::Boosted => "boosted",
+            Self::Ftrl => "ftrl",
         }
     }
 }
@@ -71,6 +75,8 @@ pub(super) struct Learned {
     pub(super) trees: Option<usize>,
     /// All that was tried, in its order; empty when nothing was to be chosen.
     pub(super) considered: Vec<Considered>,
+    /// What a later training can go on from.
+    pub(super) online: Option<ftrl::State>,
     /// The options with the settings that were chosen.
     pub(super) options: Options,
 }
@@ -176,8 +182,10 @@ fn one(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Learned, Error> {
     progress(&format!("{}: fitting", family.as_str()));
-    if family == Family::Logistic {
-        return linear(data, options, progress);
+    match family {
+        Family::Logistic => return linear(data, options, progress),
+        Family::Ftrl => return online(data, options),
+        Family::Tree | Family::Forest | Family::Boosted => {}
     }
     let rows: Vec<StoredRow<'_>> = data.table.part(Split::Train).collect();
     let positive_weight = options.positive_weight.of(data.labels);
@@ -189,7 +197,7 @@ fn one(
         Family::Forest => trees::forest(&of_rows, &options.forest, options.seed, &mut |done| {
             progress(&format!("forest: {done} of {} trees", options.forest.trees));
         }),
-        Family::Boosted | Family::Logistic => {
+        Family::Boosted | Family::Logistic | Family::Ftrl => {
             trees::boost(&of_rows, &options.boosting, options.seed, &mut |round, loss| {
                 let loss =
                     loss.map_or_else(String::new, |loss| format!(", log loss of rows left out {loss:.5}"));
@@ -201,7 +209,16 @@ fn one(
     let body = compact(ensemble, data.table, options);
     let out_of_fold = margins.into_iter().zip(data.labels.iter().copied()).collect();
     let options = options.clone();
-    Ok(Learned { family, body, out_of_fold, convergence: None, trees, considered: Vec::new(), options })
+    Ok(Learned {
+        family,
+        body,
+        out_of_fold,
+        convergence: None,
+        trees,
+        considered: Vec::new(),
+        online: None,
+        options,
+    })
 }
 
 fn linear(data: &Data<'_>, options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Learned, Error> {
@@ -222,20 +239,50 @@ fn linear(data: &Data<'_>, options: &Options, progress: &mut dyn FnMut(&str)) ->
         }
         None => Vec::new(),
     };
-    let (intercept, mut inputs) = design.inputs(&coefficients);
-    let definitions = options.definitions_of(inputs.iter().map(|input| input.feature.as_str()));
-    for (input, definition) in inputs.iter_mut().zip(definitions) {
-        input.definition = definition;
-    }
+    let (intercept, inputs) = design.inputs(&coefficients);
     Ok(Learned {
         family: Family::Logistic,
-        body: Body::Linear { intercept, inputs },
+        body: Body::Linear { intercept, inputs: with_definitions(inputs, options) },
         out_of_fold: margins.into_iter().zip(data.labels.iter().copied()).collect(),
         convergence: Some(convergence),
         trees: None,
         considered: Vec::new(),
+        online: None,
         options: options.clone(),
     })
+}
+
+/// One pass over the rows. Each margin is told before its row is learned from, so that calibration sees no row twice.
+fn online(data: &Data<'_>, options: &Options) -> Result<Learned, Error> {
+    let earlier = match &options.warm_start {
+        Some(artifact) => ftrl::Learner::resume(artifact, options.online, data.labels.len() as u64)?,
+        None => None,
+    };
+    let mut learner = earlier.unwrap_or_else(|| {
+        let design = Design::measure(data.table, options);
+        let (_, inputs) = design.inputs(&Coefficients::zero(design.matrix.width));
+        ftrl::Learner::new(inputs, options.online)
+    });
+    let margins = learner.learn(data.table, options.positive_weight.of(data.labels))?;
+    let (intercept, inputs) = learner.model();
+    Ok(Learned {
+        family: Family::Ftrl,
+        body: Body::Linear { intercept, inputs: with_definitions(inputs, options) },
+        out_of_fold: margins.into_iter().zip(data.labels.iter().copied()).collect(),
+        convergence: None,
+        trees: None,
+        considered: Vec::new(),
+        online: Some(learner.state()),
+        options: options.clone(),
+    })
+}
+
+fn with_definitions(mut inputs: Vec<Input>, options: &Options) -> Vec<Input> {
+    let definitions = options.definitions_of(inputs.iter().map(|input| input.feature.as_str()));
+    for (input, definition) in inputs.iter_mut().zip(definitions) {
+        input.definition = definition;
+    }
+    inputs
 }
 
 /// Leaves out the columns that no split asks, and counts the others anew.

@@ -58,7 +58,7 @@ pub(super) fn kinds(search: Search, family: Family) -> Vec<Vec<Setting>> {
         all.into_iter().map(Setting::Transform).collect::<Vec<_>>()
     };
     match (search, family) {
-        (Search::None, _) => Vec::new(),
+        (Search::None, _) | (_, Family::Ftrl) => Vec::new(),
         (Search::Quick, Family::Logistic) => vec![transforms(), vec![Alpha(10.0), Alpha(100.0)]],
         (Search::Quick, Family::Tree) => {
             vec![vec![MinRows(20), MinRows(150)], vec![MaxDepth(4), MaxDepth(9)]]

@@ -248,7 +248,8 @@ fn calibration_undoes_what_weights_do_to_probabilities() {
 #[test]
 fn settings_are_looked_for_and_every_one_is_told() {
     let table = table(2_000);
-    for family in Family::ALL {
+    // One pass over the rows has nothing to be looked for.
+    for family in Family::ALL.into_iter().filter(|family| *family != Family::Ftrl) {
         let mut options = Options { family: Some(family), search: Search::Quick, ..options() };
         options.forest.trees = 40;
         options.boosting.max_rounds = 20;

@@ -43,7 +43,7 @@ fn scored(design: &Design, coefficients: &Coefficients, table: &TrainingTable) -
         feature_set: ContentHash::from_bytes([1; 32]),
         body: Body::Linear { intercept, inputs },
         calibrator: Calibrator::Identity,
-        lineage: options().lineage(table, Family::Logistic),
+        lineage: options().lineage(table, Family::Logistic, None),
         report: String::new(),
         reference: None,
     };
