@@ -35,6 +35,7 @@ Examples:
   augur train --table visits.csv.gz --label bought --split part --group user --family auto --out model
   augur train --task churn --family auto --positive-weight balanced --data data
   augur train --task churn --family boosted --search quick --data data
+  augur train --task churn --family ftrl --warm-from churn --every 5000 --data data
   augur train --task churn --warm-from churn --alpha 10 --l1-ratio 0.5 --data data
   augur train --task conversion --calibration isotonic --segment purchases_90d --data data
 
@@ -64,6 +65,8 @@ pub(crate) enum FamilyName {
     Forest,
     /// Gradient-boosted trees.
     Boosted,
+    /// Logistic regression learned row by row in the order of time (FTRL-proximal); goes on with `--warm-from`.
+    Ftrl,
 }
 
 impl FamilyName {
@@ -74,6 +77,7 @@ impl FamilyName {
             Self::Tree => Some(Family::Tree),
             Self::Forest => Some(Family::Forest),
             Self::Boosted => Some(Family::Boosted),
+            Self::Ftrl => Some(Family::Ftrl),
         }
     }
 }
@@ -102,6 +106,10 @@ pub(crate) struct Args {
     /// Of the table, the column that says whom a row is about; rows of one group never part between folds.
     #[arg(long, value_name = "COLUMN", requires = "table")]
     group: Option<String>,
+    /// Of the table, the column that holds each row's instant, as a number that grows with time, e.g. Unix milliseconds:
+    /// what `--family ftrl` learns in the order of.
+    #[arg(long, value_name = "COLUMN", requires = "table")]
+    time: Option<String>,
     /// Of the table, columns that are no features.
     #[arg(long, value_name = "COLUMN", value_delimiter = ',', requires = "table")]
     ignore: Vec<String>,
@@ -178,6 +186,7 @@ impl Args {
             label,
             split: self.split.as_deref(),
             group: self.group.as_deref(),
+            time: self.time.as_deref(),
             segment: self.quality.segment.as_deref(),
             ignore: &self.ignore,
             out: self.out.as_deref(),
@@ -217,6 +226,8 @@ pub(crate) struct Order {
 pub(crate) struct Report {
     model: &'static str,
     version: u32,
+    /// Every version that was published, the last one last.
+    versions: Vec<u32>,
     artifact: String,
     promoted: bool,
     positive_class: String,
@@ -279,16 +290,25 @@ pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
     options.evaluating.segments = segments;
     options.minimum_rows = MINIMUM_ROWS;
     options.minimum_per_class = MINIMUM_PER_CLASS;
-    let trained =
-        train::fit_with_progress(&rows, &options, &mut |step| working.set_message(step.to_owned()))?;
+    let mut versions = Vec::new();
+    let (trained, model) = {
+        let publish = |rows: &TrainingTable, options: &Options| -> Result<_, Error> {
+            let trained =
+                train::fit_with_progress(rows, options, &mut |step| working.set_message(step.to_owned()))?;
+            let model = app.publish(&trained.artifact, by, &positive_class)?;
+            versions.push(model.version);
+            Ok((trained, model))
+        };
+        learning::in_parts(&rows, options, learning.every(), publish)?
+    };
     working.finish_and_clear();
-    let model = app.publish(&trained.artifact, by, &positive_class)?;
     if *promote {
         app.set_alias(name, "champion", model.version, by, "newly trained")?;
     }
     Ok(Report {
         model: name,
         version: model.version,
+        versions,
         artifact: model.artifact.to_string(),
         promoted: *promote,
         positive_class,

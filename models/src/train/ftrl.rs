@@ -270,12 +270,15 @@ fn in_order(rows: &[StoredRow<'_>]) -> Vec<usize> {
 }
 
 /// The table without the training rows that `artifact` has learned from already, and how many those are; `None` when it
-/// remembers no time.
+/// remembers no time or the table has none of them.
 pub(super) fn unseen(
     table: &TrainingTable,
     artifact: &Artifact,
 ) -> Result<Option<(TrainingTable, usize)>, Error> {
     let Some(until) = State::of(artifact)?.and_then(|state| state.until()) else { return Ok(None) };
+    if table.part(Split::Train).all(|row| row.time > until) {
+        return Ok(None);
+    }
     let mut left = TrainingTable::new(table.columns().to_vec())?;
     copy(table, &mut left, Split::Train, |row| row.time > until)?;
     let seen = table.part(Split::Train).count() - left.len();

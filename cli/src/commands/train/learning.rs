@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use augur_models::artifact::Transform;
-use augur_models::train::{Options, PositiveWeight, Search};
+use augur_models::train::{self, Family, Online, Options, PositiveWeight, Search, Trained, TrainingTable};
 use augur_models::{Artifact, Registry};
 use clap::ValueEnum;
 
@@ -63,10 +63,18 @@ pub(crate) struct Learning {
     /// the others, 0 to 0.1.
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     winsorise: f64,
-    /// Of logistic regression, set out from the weights of an earlier model: fewer steps, the same optimum. MODEL is what
-    /// alias `champion` points at, MODEL@VERSION a version, and a path a `.augurmdl` file.
+    /// Set out from an earlier model: logistic regression from its weights, with fewer steps to the same optimum; `ftrl`
+    /// from all that it has learned, with the rows later than those. MODEL is what alias `champion` points at,
+    /// MODEL@VERSION a version, and a path a `.augurmdl` file.
     #[arg(long, value_name = "MODEL[@VERSION]|FILE")]
     warm_from: Option<String>,
+    /// Of `ftrl`, publish a version after every so many rows, at the end of an instant; each goes on where the last one
+    /// ended. At the end alone unless given.
+    #[arg(long, value_name = "ROWS", requires = "data", conflicts_with_all = ["segment", "table"], value_parser = clap::value_parser!(u32).range(60..))]
+    every: Option<u32>,
+    /// Of `ftrl`, how far the first steps go: above 0, at most 10. A model that is gone on from keeps its own.
+    #[arg(long, default_value_t = 0.1, value_name = "NUMBER")]
+    learning_rate: f64,
     /// Seeds the split into folds, and every draw of rows and columns.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -84,8 +92,15 @@ impl Learning {
             transform: TransformName::Log,
             winsorise: 0.0,
             warm_from: None,
+            every: None,
+            learning_rate: Online::default().learning_rate,
             seed,
         }
+    }
+
+    /// Rows after which a version is published.
+    pub(crate) fn every(&self) -> Option<usize> {
+        self.every.map(|rows| rows as usize)
     }
 
     /// Writes what was asked for over `options`; `registry` is where models are found by name.
@@ -105,10 +120,34 @@ impl Learning {
             TransformName::None => Some(Transform::Identity),
         };
         options.winsorise = self.winsorise;
+        options.online.learning_rate = self.learning_rate;
         options.seed = self.seed;
+        if self.every.is_some() && options.family != Some(Family::Ftrl) {
+            return Err(Error::Usage {
+                problem: "--every does not belong to this family".to_owned(),
+                expected: "`--family ftrl`, which alone goes on row by row",
+            });
+        }
         options.warm_start = self.warm_from.as_deref().map(|from| earlier(from, registry)).transpose()?;
         Ok(())
     }
+}
+
+/// Hands `publish` all rows, or one part after the other, each to set out from what came of the one before; gives the last.
+pub(crate) fn in_parts<M>(
+    rows: &TrainingTable,
+    mut options: Options,
+    every: Option<usize>,
+    mut publish: impl FnMut(&TrainingTable, &Options) -> Result<(Trained, M), Error>,
+) -> Result<(Trained, M), Error> {
+    let Some(every) = every else { return publish(rows, &options) };
+    let mut parts = train::batches(rows, every)?;
+    let last = parts.pop();
+    for part in &parts {
+        let (trained, _) = publish(part, &options)?;
+        options.warm_start = Some(trained.artifact);
+    }
+    publish(last.as_ref().unwrap_or(rows), &options)
 }
 
 /// The model that a fit sets out from.

@@ -36,6 +36,8 @@ pub(super) struct Order<'a> {
     pub(super) split: Option<&'a str>,
     /// The column that says whom a row is about; without one every row stands for itself.
     pub(super) group: Option<&'a str>,
+    /// The column that holds each row's instant.
+    pub(super) time: Option<&'a str>,
     /// The column that names each row's segment, which is no feature.
     pub(super) segment: Option<&'a str>,
     /// Columns that are no features.
@@ -109,8 +111,10 @@ fn read(order: &Order<'_>) -> Result<Loaded, Error> {
         problem: "JSON lines have no header that tells the columns".to_owned(),
         expected: "a table as `.csv`, `.csv.gz` or `.parquet`".to_owned(),
     })?;
-    let special: Vec<&str> =
-        [Some(order.label), order.split, order.group, order.segment].into_iter().flatten().collect();
+    let special: Vec<&str> = [Some(order.label), order.split, order.group, order.time, order.segment]
+        .into_iter()
+        .flatten()
+        .collect();
     let mut named = special.clone();
     named.extend(order.ignore.iter().map(String::as_str));
     source::indices(order.path, &header, &named)?;
@@ -137,6 +141,7 @@ fn read(order: &Order<'_>) -> Result<Loaded, Error> {
         let label = label(next(), order, row.number)?;
         let part = order.split.map(|_| next().to_text());
         let group = order.group.map_or(row.number, |_| number_of(&next().to_text()));
+        let instant = order.time.map(|column| (column, next()));
         if let Some(segments) = &mut segments {
             segments.push(&next().to_text());
         }
@@ -159,8 +164,13 @@ fn read(order: &Order<'_>) -> Result<Loaded, Error> {
         if split == Split::Test {
             held_back.push(part);
         }
-        // Parts are the table's own business, so every row of one is as of one instant.
-        let time = Timestamp::from_unix_ms(i64::from(split == Split::Test));
+        let time = match instant {
+            Some((column, cell)) => instant_of(cell).ok_or_else(|| {
+                at(order, row.number, column, &cell.to_text(), "a number that grows with time")
+            })?,
+            // Parts are the table's own business, so every row of one is as of one instant.
+            _ => Timestamp::from_unix_ms(i64::from(split == Split::Test)),
+        };
         rows.push(&Row { values: &values, label, group, time, split })?;
     }
     Ok(Loaded { rows, segments, held_back })
@@ -180,6 +190,12 @@ fn label(cell: &Cell, order: &Order<'_>, row: u64) -> Result<bool, Error> {
         Ok(Some(0.0)) => Ok(false),
         _ => Err(at(order, row, order.label, &cell.to_text(), "1, 0, true or false")),
     }
+}
+
+/// The instant of a number, taken for Unix milliseconds.
+fn instant_of(cell: &Cell) -> Option<Timestamp> {
+    let number = value(cell).ok()??;
+    Some(Timestamp::from_unix_ms(number as i64))
 }
 
 /// A feature's value; nothing is missing, true is 1.
