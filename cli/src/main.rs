@@ -50,7 +50,7 @@ enum Command {
     Demo(commands::demo::Args),
     Serve(commands::serve::Args),
     Import(commands::import::Args),
-    Train(commands::train::Args),
+    Train(Box<commands::train::Args>),
     DecideAll(commands::decide_all::Args),
     Replay(commands::replay::Args),
     #[command(subcommand)]
