@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 data=${1:-${AUGUR_DATA:-../shared/data}}
 augur=${AUGUR_BINARY:-target/release/augur}
 families=${FAMILIES:-logistic tree forest boosted}
-search=${SEARCH:-quick}
+search=${SEARCH:-none}
 if [[ -z ${AUGUR_BINARY:-} ]]; then
     cargo build --release --locked --bin augur
 fi
