@@ -20,6 +20,7 @@
 pub mod artifact;
 pub mod calibrate;
 pub mod card;
+pub mod drift;
 mod error;
 pub mod evaluation;
 pub mod import;

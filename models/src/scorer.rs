@@ -4,13 +4,15 @@
 
 mod linear;
 
+use std::sync::Arc;
+
 use augur_domain::decision::Score;
 use augur_domain::feature::{FeatureStatus, FeatureValue};
 use augur_domain::value::ValueType;
 use augur_domain::{ContentHash, FeatureSet, FeatureVector, math};
 
 use crate::Error;
-use crate::artifact::{Artifact, Body, MAX_INPUTS};
+use crate::artifact::{Artifact, Body, MAX_INPUTS, Reference};
 use crate::calibrate::Calibrator;
 use crate::trees::{DoubledRow, Flat};
 use linear::Linear;
@@ -22,6 +24,7 @@ pub struct Scorer {
     kernel: Kernel,
     calibrator: Calibrator,
     definitions_match: bool,
+    reference: Option<Arc<Reference>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -62,7 +65,8 @@ impl Scorer {
             Body::Linear { intercept, inputs } => Kernel::Linear(Linear::new(*intercept, &slots, inputs)),
             Body::Trees { ensemble, .. } => Kernel::Trees { slots, flat: Flat::new(ensemble) },
         };
-        Ok(Self { kernel, calibrator: content.calibrator.clone(), definitions_match })
+        let reference = content.reference.clone().map(Arc::new);
+        Ok(Self { kernel, calibrator: content.calibrator.clone(), definitions_match, reference })
     }
 
     /// Scores one user. Never fails: a value that is missing, or outside the vector, takes the imputation or the way
@@ -107,6 +111,11 @@ impl Scorer {
             Kernel::Linear(linear) => linear.slots().collect(),
             Kernel::Trees { slots, .. } => slots.clone(),
         }
+    }
+
+    /// How inputs and scores were distributed in training, if the artifact tells.
+    pub const fn reference(&self) -> Option<&Arc<Reference>> {
+        self.reference.as_ref()
     }
 
     /// Whether every input is defined as it was in training. Of a model that does not tell how its inputs were defined,

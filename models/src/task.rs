@@ -20,6 +20,9 @@ pub struct TaskDefinition {
     pub condition: Option<String>,
     /// How far a label looks ahead, in milliseconds: it is known for certain once so much time has gone by.
     pub horizon_ms: i64,
+    /// Only people with an event within so many milliseconds before the cutoff were labelled; absent when that is not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_within_ms: Option<i64>,
     /// The whole declaration as canonical text, the people and cutoffs of the training too; empty if there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub declaration: String,

@@ -15,6 +15,7 @@ mod ftrl;
 mod leak;
 mod logistic;
 mod newton;
+mod reference;
 mod report;
 mod search;
 mod shape;
@@ -118,6 +119,8 @@ pub struct Options {
     pub minimum_rows: usize,
     /// Fewer training rows of either class are refused.
     pub minimum_per_class: usize,
+    /// What made someone train, such as drift of the version before; part of the lineage.
+    pub trigger: Option<String>,
     /// When, as the caller's clock says; part of the artifact.
     pub created_at: Timestamp,
     /// Version of the code, part of the artifact.
@@ -154,6 +157,7 @@ impl Options {
             folds: 5,
             minimum_rows: 100,
             minimum_per_class: 10,
+            trigger: None,
             created_at,
             code_version: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -227,6 +231,7 @@ pub fn fit_with_progress(
     let report = assess::measure(table, &design, &artifact, learned, warnings)?;
     let report = Report { calibration: Some(calibration), evaluation, ..report };
     content.report = to_json("report", &report)?;
+    content.reference = reference::reference(&artifact, table)?;
     Ok(Trained { artifact: Artifact::new(content)?, report })
 }
 
@@ -366,6 +371,8 @@ impl Options {
             warm_start: Option<String>,
             #[serde(skip_serializing_if = "Option::is_none")]
             online: Option<&'a ftrl::State>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            trigger: Option<&'a str>,
         }
         let parameters = Parameters {
             family: family.as_str(),
@@ -391,6 +398,7 @@ impl Options {
             boosting: (family == Family::Boosted).then_some(self.boosting),
             warm_start: self.warm_start.as_ref().map(|artifact| artifact.id().to_string()),
             online,
+            trigger: self.trigger.as_deref(),
         };
         Lineage {
             data: table.hash(),

@@ -14,6 +14,8 @@ use augur_feature_store::{Definitions, FeatureSchema};
 use augur_models::{Registry, Scorer};
 
 use crate::Error;
+use crate::config;
+use crate::drift::Watching;
 use crate::files::{self, Layout};
 use crate::metrics::{Metrics, RungCounters};
 
@@ -30,6 +32,7 @@ pub struct Active {
     loaded: Loaded,
     definitions: Arc<Definitions>,
     counters: BTreeMap<Arc<str>, RungCounters>,
+    watching: Watching,
 }
 
 /// A policy that was loaded and leaves nothing behind unless it begins to decide.
@@ -76,7 +79,12 @@ impl Loaded {
     }
 
     /// What a policy does when it begins to decide: it counts, and says what is amiss with its models.
-    pub(crate) fn begun(self, definitions: Arc<Definitions>, metrics: &Metrics) -> Active {
+    pub(crate) fn begun(
+        self,
+        definitions: Arc<Definitions>,
+        metrics: &Metrics,
+        monitor: &config::Monitor,
+    ) -> Active {
         let points = self.policy.decision_points().iter();
         let counters = points.map(|point| (Arc::clone(point.name()), metrics.decisions(point.name())));
         let counters = counters.collect();
@@ -95,7 +103,8 @@ impl Loaded {
                 "a model was trained on other definitions of features that it reads; train it again"
             );
         }
-        Active { loaded: self, definitions, counters }
+        let watching = Watching::new(&self.policy, monitor);
+        Active { loaded: self, definitions, counters, watching }
     }
 
     pub(crate) const fn policy(&self) -> &PolicySnapshot {
@@ -167,6 +176,10 @@ impl Active {
     /// See [`Loaded::of_other_definitions`].
     pub(crate) fn of_other_definitions(&self) -> &[ModelRef] {
         self.loaded.of_other_definitions()
+    }
+
+    pub(crate) const fn watching(&self) -> &Watching {
+        &self.watching
     }
 
     pub(crate) fn count(&self, point: &str, rung: Rung) {

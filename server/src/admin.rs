@@ -171,7 +171,7 @@ impl App {
     /// Decides by `next` from now on, with the definitions that serve.
     pub(crate) fn begin(&self, next: Loaded) {
         let definitions = Arc::clone(self.active().definitions());
-        self.active.store(Arc::new(next.begun(definitions, &self.metrics)));
+        self.active.store(Arc::new(next.begun(definitions, &self.metrics, &self.config.monitor)));
     }
 
     /// Keeps over a restart that `next` decides.

@@ -129,7 +129,7 @@ impl App {
         )?;
         let definitions = store.definitions();
         chosen.settle(&layout, &active::features_source(definitions.schema()))?;
-        let active = chosen.loaded.begun(definitions, &metrics);
+        let active = chosen.loaded.begun(definitions, &metrics, &config.monitor);
         tracing::info!(
             policy = %active.policy().id().short(),
             feature_set = %features.hash().short(),

@@ -156,6 +156,7 @@ impl App {
             Err(error) => return Err(error),
         };
         self.recent.remember(record.inputs.decision_id, record.sequence);
+        active.watching().take(&record, &self.config.monitor, &self.metrics);
         active.count(&record.inputs.decision_point, record.decision.rung);
         Ok(record)
     }

@@ -12,6 +12,7 @@ mod clock;
 pub mod config;
 mod connection;
 mod decide;
+mod drift;
 mod entropy;
 mod error;
 mod explain;

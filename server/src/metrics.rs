@@ -88,6 +88,14 @@ pub const LOG_FAILED: &str = "augur_log_failed";
 pub const MODELS_MISSING: &str = "augur_models_missing";
 /// Models in use that were trained on other feature definitions than are served.
 pub const MODELS_OF_OTHER_DEFINITIONS: &str = "augur_models_of_other_definitions";
+/// Decisions without a score of a model that they asked, by model.
+pub const MODEL_UNSCORED: &str = "augur_model_unscored_total";
+/// Population stability index of the last full window against training, by model and input.
+pub const MODEL_DRIFT_PSI: &str = "augur_model_drift_psi";
+/// What chance alone keeps that index below, by model and input.
+pub const MODEL_DRIFT_BAND: &str = "augur_model_drift_band";
+/// Share of the last full window without a value, by model and input.
+pub const MODEL_MISSING_SHARE: &str = "augur_model_missing_share";
 /// Versions of the feature definitions whose states are kept current.
 pub const FEATURE_VERSIONS: &str = "augur_feature_versions";
 /// Users whose states the build under way has done.
@@ -247,6 +255,18 @@ impl Metrics {
     /// Counts an event that is deprecated or carries something that is. Only declared names become labels.
     pub fn count_deprecated(&self, event: &str) {
         self.count_rare(|| metrics::counter!(DEPRECATED_EVENTS, "event" => event.to_owned()));
+    }
+
+    /// Counts a decision that a model gave no score to.
+    pub fn count_unscored(&self, model: &str) {
+        self.count_rare(|| metrics::counter!(MODEL_UNSCORED, "model" => model.to_owned()));
+    }
+
+    /// Takes over a number that something else keeps, under labels. Only names of models and features become labels.
+    pub fn set_labelled(&self, gauge: &'static str, labels: &[(&'static str, &str)], value: f64) {
+        let labels: Vec<Label> =
+            labels.iter().map(|(name, of)| Label::new(*name, (*of).to_owned())).collect();
+        with_local_recorder(&*self.recorder, || metrics::gauge!(gauge, labels).set(value));
     }
 
     fn count_rare(&self, counter: impl FnOnce() -> Counter) {

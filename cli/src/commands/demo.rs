@@ -160,6 +160,7 @@ fn train_models(config: Config, seed: u64) -> Result<Vec<train::Report>, Error> 
         learning: train::Learning::with_seed(seed),
         by: "augur demo".to_owned(),
         promote: true,
+        trigger: None,
     };
     let purchase = Task::Conversion { event: "purchase".to_owned(), horizon_ms: 7 * DAY_MS };
     let orders =

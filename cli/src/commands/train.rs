@@ -5,11 +5,13 @@
 mod learning;
 pub(crate) mod quality;
 mod table;
+mod trigger;
 
 use std::path::{Path, PathBuf};
 
 use augur_loadtest::domain::time::{DAY_MS, format_duration_ms, parse_duration_ms};
 use augur_loadtest::domain::{ContentHash, Timestamp};
+use augur_models::TaskDefinition;
 use augur_models::metrics::Metrics;
 use augur_models::registry::Card;
 use augur_models::train::{self, Family, Options, Row, Split, TrainingTable};
@@ -37,6 +39,7 @@ Examples:
   augur train --task churn --family boosted --search quick --data data
   augur train --task churn --family ftrl --warm-from churn --every 5000 --data data
   augur train --task churn --warm-from churn --alpha 10 --l1-ratio 0.5 --data data
+  augur train --task churn --if-drifted --data data        (from a timer: see docs/operations.md)
   augur train --task conversion --calibration isotonic --segment purchases_90d --data data
 
 A row is a user at a cutoff. Cutoffs lie a horizon apart, the last one a horizon before the last stored event; the
@@ -94,7 +97,7 @@ pub(crate) struct Args {
     data: Option<PathBuf>,
     /// Train on this table of features instead (CSV or Parquet, `.csv.gz` too), without a data directory. Nothing is
     /// published.
-    #[arg(long, value_name = "FILE", requires = "label", conflicts_with_all = ["task", "data", "event", "horizon", "inactive", "no_promote"])]
+    #[arg(long, value_name = "FILE", requires = "label", conflicts_with_all = ["task", "data", "event", "horizon", "inactive", "no_promote", "if_drifted"])]
     table: Option<PathBuf>,
     /// Of the table, the column that holds the label: 1, 0, true or false.
     #[arg(long, value_name = "COLUMN", requires = "table")]
@@ -141,6 +144,10 @@ pub(crate) struct Args {
     /// Publish the version, but leave alias `champion` where it is.
     #[arg(long)]
     no_promote: bool,
+    /// Train only if decisions of this time (7d unless given) tell that the champion has drifted, or there is none; the
+    /// reason goes into the lineage and the alias's history.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration_ms, num_args = 0..=1, default_missing_value = "7d")]
+    if_drifted: Option<i64>,
 }
 
 impl Args {
@@ -219,6 +226,8 @@ pub(crate) struct Order {
     pub(crate) by: String,
     /// Whether alias `champion` is moved to it.
     pub(crate) promote: bool,
+    /// What made someone train, if it was not a person.
+    pub(crate) trigger: Option<String>,
 }
 
 /// What came of a training: the model card.
@@ -253,17 +262,38 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         quality: args.quality.clone(),
         by: args.by.clone(),
         promote: !args.no_promote,
+        trigger: None,
     };
     let app = App::open(Directory::open(data)?.config()?, SystemClock::new())?;
-    let trained = train(&app, &order);
+    let trained = train_if(&app, order, args.if_drifted);
     app.close()?;
-    output.report(&trained?, |report| report.text(data))?;
+    match trained? {
+        Done::Trained(report) => output.report(&report, |report| report.text(data))?,
+        Done::Rested(rested) => output.report(&rested, |rested| rested.text())?,
+    }
     Ok(Outcome::Fine)
+}
+
+/// What came of the command.
+enum Done {
+    Trained(Box<Report>),
+    Rested(Box<trigger::Rested>),
+}
+
+/// Trains; when `if_drifted_ms` is given, only if the decisions of that time give a reason.
+fn train_if(app: &App, mut order: Order, if_drifted_ms: Option<i64>) -> Result<Done, Error> {
+    if let Some(since_ms) = if_drifted_ms {
+        match trigger::trigger(app, order.name, since_ms)? {
+            trigger::Trigger::Train(why) => order.trigger = Some(why),
+            trigger::Trigger::Rest(rested) => return Ok(Done::Rested(rested)),
+        }
+    }
+    train(app, &order).map(|report| Done::Trained(Box::new(report)))
 }
 
 /// Trains, publishes and, if ordered, promotes.
 pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
-    let Order { name, task, active_ms, cutoffs, learning, quality, by, promote } = order;
+    let Order { name, task, active_ms, cutoffs, learning, quality, by, promote, trigger } = order;
     let working = progress::steps(&format!("training {name}"), 4);
     let span = app.span()?;
     let cutoffs = span.map_or_else(Vec::new, |span| offline::cutoffs(span, task.horizon_ms(), *cutoffs));
@@ -283,11 +313,13 @@ pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
     let positive_class = task.positive_class();
     let mut options = Options::new(name, &positive_class, feature_set, app.clock().now());
     options.definitions = set.columns.into_iter().zip(set.definitions).collect();
-    options.task_definition = Some(task.definition());
+    options.task_definition =
+        Some(TaskDefinition { active_within_ms: Some(*active_ms), ..task.definition() });
     learning.apply(&mut options, Some(app.registry()))?;
     options.calibration = quality.calibration.calibration();
     options.evaluating = quality.evaluating();
     options.evaluating.segments = segments;
+    options.trigger.clone_from(trigger);
     options.minimum_rows = MINIMUM_ROWS;
     options.minimum_per_class = MINIMUM_PER_CLASS;
     let mut versions = Vec::new();
@@ -303,7 +335,8 @@ pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
     };
     working.finish_and_clear();
     if *promote {
-        app.set_alias(name, "champion", model.version, by, "newly trained")?;
+        let why = trigger.as_deref().unwrap_or("newly trained");
+        app.set_alias(name, "champion", model.version, by, why)?;
     }
     Ok(Report {
         model: name,

@@ -280,3 +280,31 @@ fn stray_values_are_held_within_the_training_rows_bounds() {
     assert_ne!(plain.artifact.content().body, trained.artifact.content().body);
     assert!(trained.report.out_of_time.unwrap().roc_auc.unwrap() > 0.7);
 }
+
+#[test]
+fn a_fit_keeps_how_its_inputs_and_scores_were_distributed() {
+    use crate::drift::{Drift, Observed, Thresholds};
+
+    let table = table(4_000);
+    let artifact = fit(&table, &options()).unwrap().artifact;
+    let reference = artifact.content().reference.clone().unwrap();
+    let features: Vec<&str> = artifact.content().body.features().iter().map(|(name, _)| *name).collect();
+    assert_eq!(reference.inputs.len(), features.len());
+    assert!((reference.scores.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+    let people: std::collections::BTreeSet<u64> = table.part(Split::Test).map(|row| row.group).collect();
+    assert_eq!(reference.rows, people.len() as u64);
+    // `recency` is the one with values missing.
+    assert!(reference.inputs[1].missing_share > 0.1 && reference.inputs[0].missing_share == 0.0);
+    // The rows fitted on are of the same world.
+    let mut seen = Observed::new(&reference);
+    let scored = predictions(&artifact, &table, Split::Train).unwrap();
+    for (row, (score, _)) in table.part(Split::Train).zip(&scored) {
+        let bins = reference.inputs.iter().zip(&features).map(|(input, feature)| {
+            let column = table.columns().iter().position(|column| column == feature).unwrap();
+            row.value(column).and_then(|value| input.bin(value))
+        });
+        seen.count(bins, score.calibrated);
+    }
+    let drift = Drift::between(&reference, &seen, features.iter().copied(), &Thresholds::default());
+    assert!(!drift.drifted, "{drift:?}");
+}

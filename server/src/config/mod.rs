@@ -14,6 +14,7 @@ use augur_decision_log::Durability;
 use augur_domain::Diagnostic;
 use augur_domain::time::{DAY_MS, MINUTE_MS};
 use augur_feature_store::SharedDevice;
+use augur_models::drift::Thresholds;
 
 use crate::Error;
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub retention: Retention,
     /// `[decision_log]`
     pub decision_log: DecisionLog,
+    /// `[monitor]`
+    pub monitor: Monitor,
     /// `[telemetry]`
     pub telemetry: Telemetry,
 }
@@ -177,6 +180,32 @@ pub enum OnUnavailable {
     Default,
 }
 
+/// When a model has drifted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Monitor {
+    /// Least population stability index that matters.
+    pub psi: f64,
+    /// Least Kolmogorov-Smirnov distance that matters.
+    pub ks: f64,
+    /// Least change of a share of missing values that matters.
+    pub missing: f64,
+    /// Least difference of the mean probability and the share that came true that matters.
+    pub calibration: f64,
+    /// Probability that a comparison tells of drift though nothing has changed, at most.
+    pub false_alarm: f64,
+    /// One decision in so many is counted while serving; 0 for none.
+    pub sample: u64,
+    /// Decisions counted before they are compared and counting begins again.
+    pub window_decisions: u64,
+}
+
+impl Monitor {
+    /// As the comparison takes them.
+    pub const fn thresholds(&self) -> Thresholds {
+        Thresholds { psi: self.psi, ks: self.ks, missing: self.missing, false_alarm: self.false_alarm }
+    }
+}
+
 /// What the server tells about itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Telemetry {
@@ -259,6 +288,15 @@ impl Default for Config {
                 sync_interval: Duration::from_millis(5),
                 durability: Durability::Written,
                 on_unavailable: OnUnavailable::Refuse,
+            },
+            monitor: Monitor {
+                psi: 0.1,
+                ks: 0.1,
+                missing: 0.05,
+                calibration: 0.02,
+                false_alarm: 0.01,
+                sample: 16,
+                window_decisions: 2_000,
             },
             telemetry: Telemetry {
                 log_level: "info".to_owned(),

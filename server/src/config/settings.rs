@@ -3,6 +3,9 @@
 //!
 //! Not here: what the settings mean or their defaults (the parent).
 
+mod classes;
+mod monitor;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -20,7 +23,7 @@ use super::{Config, LogFormat, OnUnavailable};
 use crate::suggest::did_you_mean;
 
 /// Sections and their keys, in the order of the shipped file.
-pub(super) const SECTIONS: [(&str, &[&str]); 8] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 9] = [
     (
         "server",
         &[
@@ -71,6 +74,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 8] = [
     ("identity", &["link_on", "shared_device", "max_links_per_person", "max_merge_events", "cached_ids"]),
     ("retention", &["events", "classes", "dedup_marks", "sweep_users_per_second"]),
     ("decision_log", &["segment_bytes", "queue_bytes", "sync_interval", "durability", "on_unavailable"]),
+    ("monitor", monitor::KEYS),
     ("telemetry", &["log_level", "log_format", "otlp_endpoint", "otlp_sample_ratio"]),
 ];
 /// What a decision's record holds besides its request, which stands in it twice: as received and as read.
@@ -188,6 +192,7 @@ fn set(
         "identity" => set_identity(&mut config.identity, key, value),
         "retention" => set_retention(&mut config.retention, key, value),
         "decision_log" => set_decision_log(&mut config.decision_log, key, value),
+        "monitor" => monitor::set(&mut config.monitor, key, value),
         _ => set_telemetry(&mut config.telemetry, key, value),
     }
 }
@@ -287,7 +292,7 @@ fn set_retention(retention: &mut super::Retention, key: &str, value: &Written<'_
     };
     match key {
         "events" => retention.events_ms = length_ms()?,
-        "classes" => retention.classes = classes(value)?,
+        "classes" => retention.classes = classes::classes(value)?,
         "dedup_marks" => retention.dedup_marks_ms = length_ms()?,
         _ => {
             let users = value.whole(1, u64::from(Retention::MAX_USERS_PER_SWEEP))?;
@@ -295,28 +300,6 @@ fn set_retention(retention: &mut super::Retention, key: &str, value: &Written<'_
         }
     }
     Ok(())
-}
-
-fn classes(value: &Written<'_>) -> Result<Vec<(String, Option<i64>)>, Problem> {
-    const EXPECTED: &str = "classes with their lengths from `1d` to `400d` or `forever`, in quotes, like `\"short=30d, audit=forever\"`";
-    let mut classes = Vec::new();
-    for part in value.text(EXPECTED)?.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let (name, length) = part.split_once('=').unwrap_or((part, ""));
-        let length_ms = match length.trim() {
-            "forever" => None,
-            length => {
-                let length_ms = parse_duration_ms(length).ok().filter(|ms| *ms >= DAY_MS);
-                Some(length_ms.ok_or_else(|| value.problem("a list of classes", EXPECTED))?)
-            }
-        };
-        let name = name.trim().to_owned();
-        if name.is_empty() || classes.iter().any(|(known, _)| *known == name) {
-            return Err(value.problem("a list of classes", EXPECTED));
-        }
-        classes.push((name, length_ms));
-    }
-    classes.sort_unstable();
-    Ok(classes)
 }
 
 fn set_decision_log(log: &mut super::DecisionLog, key: &str, value: &Written<'_>) -> Result<(), Problem> {

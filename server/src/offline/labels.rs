@@ -59,7 +59,20 @@ impl Task {
             event: self.event().map(str::to_owned),
             condition: None,
             horizon_ms: self.horizon_ms(),
+            active_within_ms: None,
             declaration: String::new(),
+        }
+    }
+
+    /// The task of an artifact; `None` when its labels turn on more than the name of an event.
+    pub fn of(definition: &TaskDefinition) -> Option<Self> {
+        if definition.condition.is_some() {
+            return None;
+        }
+        let (event, horizon_ms) = (definition.event.clone(), definition.horizon_ms);
+        match definition.kind {
+            TaskKind::Conversion => Some(Self::Conversion { event: event?, horizon_ms }),
+            TaskKind::Churn => Some(Self::Churn { event, horizon_ms }),
         }
     }
 
@@ -173,8 +186,16 @@ impl App {
     }
 }
 
+impl Population {
+    /// Whether someone with these events is of the population at `at`.
+    pub(super) fn holds<'a>(self, at: Timestamp, mut events: impl Iterator<Item = &'a Event>) -> bool {
+        let since = self.active_within_ms.map(|length_ms| at.plus_millis(-length_ms));
+        events.any(|event| event.event_time < at && since.is_none_or(|since| event.event_time >= since))
+    }
+}
+
 /// Whether the label of one user is positive; `None` when the user is not of the population.
-fn label<'a>(
+pub(super) fn label<'a>(
     task: &Task,
     population: Population,
     cutoff: Timestamp,

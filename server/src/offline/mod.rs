@@ -4,6 +4,7 @@
 
 mod bulk;
 mod labels;
+mod monitor;
 mod training;
 
 pub use augur_feature_store::{
@@ -12,4 +13,5 @@ pub use augur_feature_store::{
 };
 pub use bulk::Decided;
 pub use labels::{Population, Span, Task, cutoffs};
+pub use monitor::{Monitored, Outcomes, Watch};
 pub use training::TrainingSet;

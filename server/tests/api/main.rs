@@ -20,6 +20,7 @@ mod caps;
 mod identity;
 mod main_path;
 mod models;
+mod monitoring;
 mod past;
 mod privacy;
 mod quarantine;

@@ -7,6 +7,7 @@ pub(crate) mod card;
 mod compare;
 mod import;
 mod list;
+mod monitor;
 mod show;
 
 use std::path::PathBuf;
@@ -82,6 +83,17 @@ Examples:
 Its columns are matched to the served features by name. Every row takes the same way through every tree as in its own
 library; docs/models.md says what is exact and what is refused.")]
     Import(import::Args),
+    /// Compare what models read and said in decisions with their training, and with what came of it.
+    #[command(after_help = "\
+Examples:
+  augur models monitor --data data
+  augur models monitor --data data --model churn --since 7d --json
+  augur models monitor --data data --model churn --version 3
+
+Counts of each person the latest decision. A measure that is out of what chance allows, and large enough to matter (section
+[monitor] of augur.toml), is drift: the exit code is 3 then. Outcomes are those that are certain: the horizon of the
+model's labels is past. No server may be using the directory.")]
+    Monitor(monitor::Args),
 }
 
 /// Where the registry is.
@@ -153,5 +165,6 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
         Command::Rollback(args) => aliases::rollback(args, output),
         Command::Alias(args) => aliases::alias(args, output),
         Command::Import(args) => import::run(args, output),
+        Command::Monitor(args) => monitor::run(args, output),
     }
 }

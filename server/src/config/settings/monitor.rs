@@ -1,0 +1,29 @@
+//! The keys of `[monitor]`.
+//!
+//! Not here: what they do (`crate::drift`, `crate::offline`).
+
+use super::{Problem, Written};
+use crate::config;
+
+/// The section's keys, in the order of the shipped file.
+pub(super) const KEYS: &[&str] =
+    &["psi", "ks", "missing", "calibration", "false_alarm", "sample", "window_decisions"];
+
+pub(super) fn set(monitor: &mut config::Monitor, key: &str, value: &Written<'_>) -> Result<(), Problem> {
+    match key {
+        "psi" => monitor.psi = value.ratio()?,
+        "ks" => monitor.ks = value.ratio()?,
+        "missing" => monitor.missing = value.ratio()?,
+        "calibration" => monitor.calibration = value.ratio()?,
+        "false_alarm" => {
+            let probability = value.ratio()?;
+            if !(1e-6..=0.5).contains(&probability) {
+                return Err(value.problem("in range", "a number from 0.000001 to 0.5"));
+            }
+            monitor.false_alarm = probability;
+        }
+        "sample" => monitor.sample = value.whole(0, 1_000_000)?,
+        _ => monitor.window_decisions = value.whole(100, 10_000_000)?,
+    }
+    Ok(())
+}
