@@ -223,13 +223,17 @@ impl App {
         if !self.is_asked(model, alias) {
             return Ok(());
         }
-        match Scorer::new(&self.registry.load(target)?, &self.feature_set()) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Error::NotNow {
-                problem: error.to_string(),
-                next_step: "the alias was not moved".to_owned(),
-            }),
-        }
+        let scorer =
+            self.registry.load(target).and_then(|artifact| Scorer::new(&artifact, &self.feature_set()));
+        let problem = match scorer {
+            Ok(_) => return Ok(()),
+            // Where the file lies is the server's own affair.
+            Err(augur_models::Error::Corrupted { problem, .. }) => {
+                format!("version {} of model `{model}` is damaged: {problem}", target.version)
+            }
+            Err(error) => error.to_string(),
+        };
+        Err(Error::NotNow { problem, next_step: "the alias was not moved".to_owned() })
     }
 }
 
