@@ -106,7 +106,8 @@ async fn a_rollback_reads_no_model_from_disk() {
     }
     // Two versions are kept; the third is gone with its file, and the one that decides stays.
     let status = served.models().rollback_alias(rollback()).await.unwrap_err();
-    assert_eq!(status.code(), tonic::Code::NotFound, "{status}");
+    assert_eq!(status.code(), tonic::Code::FailedPrecondition, "{status}");
+    assert!(status.message().contains("has no version 1"), "{status}");
     assert_eq!(deciding_version(&served).await, 2);
     served.stop().await;
 }
