@@ -5,6 +5,7 @@
 //! DIR/features.toml   what is computed per user
 //! DIR/policy.toml     what is decided
 //! DIR/events.toml     which events may come
+//! DIR/tasks.toml      what models are trained for
 //! DIR/data/           everything stored
 //! ```
 //! Not here: what the files mean, or opening what is stored (`augur_server::App`).
@@ -17,11 +18,12 @@ use augur_server::Config;
 use crate::Error;
 
 /// Definitions to begin with: those of a shop.
-const SHIPPED: [(&str, &str); 4] = [
+const SHIPPED: [(&str, &str); 5] = [
     ("augur.toml", augur_server::config::SHIPPED),
     ("features.toml", include_str!("../../config/features.toml")),
     ("policy.toml", include_str!("../../config/policy.toml")),
     ("events.toml", include_str!("../../config/events.toml")),
+    ("tasks.toml", include_str!("../../config/tasks.toml")),
 ];
 
 /// A directory with a configuration in it.

@@ -60,6 +60,8 @@ enum Command {
     #[command(subcommand)]
     Models(commands::models::Command),
     #[command(subcommand)]
+    Tasks(commands::tasks::Command),
+    #[command(subcommand)]
     Policy(commands::policy::Command),
     #[command(subcommand)]
     User(commands::user::Command),
@@ -89,6 +91,7 @@ fn run(cli: Cli) -> Result<Outcome, Error> {
         Command::Features(command) => commands::features::run(&command, output),
         Command::Replay(args) => commands::replay::run(&args, output),
         Command::Models(command) => commands::models::run(&command, output),
+        Command::Tasks(command) => commands::tasks::run(&command, output),
         Command::Policy(command) => commands::policy::run(&command, output),
         Command::User(command) => commands::user::run(&command, output),
         Command::Import(args) => commands::import::run(&args, output),

@@ -25,6 +25,7 @@ mod retention;
 mod schema;
 mod state;
 pub mod store;
+pub mod tasks;
 pub mod taxonomy;
 #[cfg(test)]
 mod testing;

@@ -372,7 +372,7 @@ pub fn check_features(config: &Config) -> Result<FeatureSchema, Error> {
     FeatureSchema::parse_with(&features.name, &features.text, &taxonomy(config)?).map_err(Error::Diagnostics)
 }
 
-fn taxonomy(config: &Config) -> Result<Taxonomy, Error> {
+pub(crate) fn taxonomy(config: &Config) -> Result<Taxonomy, Error> {
     let Some(path) = &config.data.events else { return Ok(Taxonomy::untyped()) };
     let source = active::source_file(path)?;
     Taxonomy::parse(&source.name, &source.text).map_err(Error::Diagnostics)

@@ -23,7 +23,7 @@ use augur_domain::time::DAY_MS;
 use augur_domain::{ReasonCode, Timestamp};
 use augur_proto::convert::timestamp_to_wire;
 use augur_proto::v1;
-use augur_server::offline::{ExportOptions, Population, Span, Task, TrainingOptions, cutoffs};
+use augur_server::offline::{ExportOptions, Population, Span, Task, TaskKind, TrainingOptions};
 use augur_server::{App, Config, DecideCall, FixedClock};
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_795_366_965_000);
@@ -165,11 +165,13 @@ async fn a_training_set_sees_the_past_and_is_labelled_by_the_future() {
     let span = app.span().unwrap().unwrap();
     assert_eq!(span, Span { first: days_ago(90), last: NOW });
 
-    let task = Task::Conversion { event: "purchase".to_owned(), horizon_ms: 20 * DAY_MS };
-    let ever = Population { active_within_ms: None };
-    let instants = cutoffs(span, task.horizon_ms(), 2);
+    let population = Population::default();
+    let horizon_ms = 20 * DAY_MS;
+    let mut task = Task::of_kind(TaskKind::Conversion);
+    (task.horizon_ms, task.population, task.cutoffs) = (horizon_ms, population, 2);
+    let instants = task.cutoffs_between(span.first, span.last);
     assert_eq!(instants, [days_ago(40), days_ago(20)]);
-    let set = app.training_set(&app.labels(&task, ever, &instants).unwrap()).unwrap();
+    let set = app.training_set(&app.labels(&task, &instants).unwrap()).unwrap();
     assert_eq!(set.len(), 6, "three people, two instants");
     assert_eq!(set.feature_set, app.feature_set().hash());
 
@@ -184,15 +186,16 @@ async fn a_training_set_sees_the_past_and_is_labelled_by_the_future() {
     assert!(!of(eve, days_ago(40)).1);
     assert!(of(eve, days_ago(20)).1);
 
-    let churn = Task::Churn { event: None, horizon_ms: 20 * DAY_MS };
-    let recent = Population { active_within_ms: Some(50 * DAY_MS) };
-    let labels = app.labels(&churn, recent, &instants).unwrap();
+    let recent = Population { active_within_ms: Some(50 * DAY_MS), ..Population::default() };
+    let mut churn = Task::of_kind(TaskKind::Churn);
+    (churn.horizon_ms, churn.population) = (horizon_ms, recent);
+    let labels = app.labels(&churn, &instants).unwrap();
     let told: Vec<_> = labels.iter().map(|label| (label.user == eve, label.at, label.outcome)).collect();
     assert!(told.contains(&(true, days_ago(40), Some(1.0))), "{told:?}");
 
-    let error = app.labels(&task, ever, &[days_ago(19)]).unwrap_err().to_string();
+    let error = app.labels(&task, &[days_ago(19)]).unwrap_err().to_string();
     assert!(error.contains("needs 20d of data after it, but the data ends at 2026-11-22"), "{error}");
-    let nobody = app.labels(&task, ever, &[days_ago(95)]).unwrap_err().to_string();
+    let nobody = app.labels(&task, &[days_ago(95)]).unwrap_err().to_string();
     assert!(nobody.contains("nobody was there before the cutoffs"), "{nobody}");
     app.close().unwrap();
 }

@@ -9,12 +9,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use augur_loadtest::domain::time::DAY_MS;
 use augur_loadtest::open_loop::Arrivals;
 use augur_loadtest::v1::value::Kind;
 use augur_loadtest::{Client, Shop, ingest, open_loop, shop, v1};
 
-use augur_server::offline::Task;
+use augur_server::offline::{Task, TaskKind, check_tasks};
 use augur_server::{App, Clock, Config, Running, SystemClock};
 use tokio_util::sync::CancellationToken;
 
@@ -150,21 +149,20 @@ async fn send_events(endpoint: &str, shop: &mut Shop) -> Result<ingest::Report, 
 }
 
 fn train_models(config: Config, seed: u64) -> Result<Vec<train::Report>, Error> {
+    let mut tasks = check_tasks(&config, &train::FamilyName::words())?;
+    if tasks.is_empty() {
+        tasks = [TaskKind::Churn, TaskKind::Conversion].map(Task::of_kind).to_vec();
+    }
     let app = App::open(config, SystemClock::new())?;
-    let order = |name, task| train::Order {
-        name,
-        task,
-        active_ms: 30 * DAY_MS,
-        cutoffs: 6,
+    let order = |task: &Task| train::Order {
+        task: task.clone(),
         quality: train::quality::QualityArgs::default(),
         learning: train::Learning::with_seed(seed),
         by: "augur demo".to_owned(),
         promote: true,
         trigger: None,
     };
-    let purchase = Task::Conversion { event: "purchase".to_owned(), horizon_ms: 7 * DAY_MS };
-    let orders =
-        [order("conversion", purchase), order("churn", Task::Churn { event: None, horizon_ms: 14 * DAY_MS })];
+    let orders: Vec<train::Order> = tasks.iter().map(order).collect();
     let reports = orders.iter().map(|order| train::train(&app, order)).collect();
     app.close()?;
     reports

@@ -12,6 +12,7 @@ pub(crate) mod models;
 pub(crate) mod policy;
 pub(crate) mod replay;
 pub(crate) mod serve;
+pub(crate) mod tasks;
 pub(crate) mod train;
 pub(crate) mod user;
 

@@ -5,17 +5,17 @@
 mod learning;
 pub(crate) mod quality;
 mod table;
+mod task;
 mod trigger;
 
 use std::path::{Path, PathBuf};
 
-use augur_loadtest::domain::time::{DAY_MS, format_duration_ms, parse_duration_ms};
+use augur_loadtest::domain::time::parse_duration_ms;
 use augur_loadtest::domain::{ContentHash, Timestamp};
-use augur_models::TaskDefinition;
 use augur_models::metrics::Metrics;
 use augur_models::registry::Card;
 use augur_models::train::{self, Family, Options, Row, Split, TrainingTable};
-use augur_server::offline::{self, Population, Span, Task, TrainingSet};
+use augur_server::offline::{self, Task, TrainingSet};
 use augur_server::{App, Clock, SystemClock};
 use clap::ValueEnum;
 pub(crate) use learning::Learning;
@@ -32,6 +32,7 @@ const MINIMUM_PER_CLASS: usize = 8;
 const EXAMPLES: &str = "\
 Examples:
   augur train --task conversion --data data
+  augur train --task first_order --tasks tasks.toml --data data
   augur train --task conversion --event add_to_cart --horizon 24h --active 7d --cutoffs 8 --data data
   augur train --task churn --inactive 30d --no-promote --data data --json
   augur train --table visits.csv.gz --label bought --split part --group user --family auto --out model
@@ -42,18 +43,10 @@ Examples:
   augur train --task churn --if-drifted --data data        (from a timer: see docs/operations.md)
   augur train --task conversion --calibration isotonic --segment purchases_90d --data data
 
-A row is a user at a cutoff. Cutoffs lie a horizon apart, the last one a horizon before the last stored event; the
-latest third of them is held back and tells how good the model is on time it has not seen. Features are those that a
+Tasks are declared in the tasks.toml of the configuration (augur tasks list); options win over it. A row is a user at a
+cutoff. Cutoffs lie a horizon apart, the last one a horizon before the last stored event; the latest third of them is
+held back and tells how good the model is on time it has not seen. Features are those that a
 decision at the cutoff would have read. No server may be using the directory.";
-
-/// What to foretell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum TaskName {
-    /// Whether an event comes within the horizon, a purchase unless told otherwise.
-    Conversion,
-    /// Whether nothing at all comes within the time of inactivity.
-    Churn,
-}
 
 /// Which kind of model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -73,6 +66,11 @@ pub(crate) enum FamilyName {
 }
 
 impl FamilyName {
+    /// The words that a task may name.
+    pub(crate) fn words() -> Vec<&'static str> {
+        vec!["auto", "logistic", "tree", "forest", "boosted", "ftrl"]
+    }
+
     const fn family(self) -> Option<Family> {
         match self {
             Self::Auto => None,
@@ -89,9 +87,6 @@ impl FamilyName {
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// What to foretell; also the model's name.
-    #[arg(long, value_enum, required_unless_present = "table")]
-    task: Option<TaskName>,
     /// The data directory.
     #[arg(long, value_name = "DIR", required_unless_present = "table")]
     data: Option<PathBuf>,
@@ -119,21 +114,8 @@ pub(crate) struct Args {
     /// Of a table's model, the directory that it and its figures are written to.
     #[arg(long, value_name = "DIR", requires = "table")]
     out: Option<PathBuf>,
-    /// The event that is a conversion; `purchase` unless given. Only for `--task conversion`.
-    #[arg(long, value_name = "NAME")]
-    event: Option<String>,
-    /// How far ahead a conversion may come; `7d` unless given. Only for `--task conversion`.
-    #[arg(long, value_parser = parse_duration_ms)]
-    horizon: Option<i64>,
-    /// How long the silence of a churned user is; `14d` unless given. Only for `--task churn`.
-    #[arg(long, value_parser = parse_duration_ms)]
-    inactive: Option<i64>,
-    /// Only users with an event within this time before the cutoff.
-    #[arg(long, value_parser = parse_duration_ms, default_value = "30d")]
-    active: i64,
-    /// How many cutoffs, at least 2.
-    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(2..=365))]
-    cutoffs: u16,
+    #[command(flatten)]
+    task: task::TaskArgs,
     #[command(flatten)]
     learning: Learning,
     #[command(flatten)]
@@ -148,38 +130,6 @@ pub(crate) struct Args {
     /// reason goes into the lineage and the alias's history.
     #[arg(long, value_name = "TIME", value_parser = parse_duration_ms, num_args = 0..=1, default_missing_value = "7d")]
     if_drifted: Option<i64>,
-}
-
-impl Args {
-    /// The model's name and its task; options of the other task are refused, not ignored.
-    fn task(&self) -> Result<(&'static str, Task), Error> {
-        let missing =
-            Error::Usage { problem: "there is no --task".to_owned(), expected: "`--task`, or `--table`" };
-        let foreign = |option: &str, task: &str, expected| {
-            Err(Error::Usage { problem: format!("{option} does not belong to --task {task}"), expected })
-        };
-        match self.task.ok_or(missing)? {
-            TaskName::Conversion => {
-                if self.inactive.is_some() {
-                    return foreign("--inactive", "conversion", "`--horizon`, e.g. `--horizon 7d`");
-                }
-                let event = self.event.clone().unwrap_or_else(|| "purchase".to_owned());
-                let horizon_ms = self.horizon.unwrap_or(7 * DAY_MS);
-                Ok(("conversion", Task::Conversion { event, horizon_ms }))
-            }
-            TaskName::Churn => {
-                let expected = "`--inactive`, e.g. `--inactive 14d`: churn is that nothing at all comes";
-                if self.horizon.is_some() {
-                    return foreign("--horizon", "churn", expected);
-                }
-                if self.event.is_some() {
-                    return foreign("--event", "churn", expected);
-                }
-                let horizon_ms = self.inactive.unwrap_or(14 * DAY_MS);
-                Ok(("churn", Task::Churn { event: None, horizon_ms }))
-            }
-        }
-    }
 }
 
 impl Args {
@@ -210,14 +160,8 @@ impl Args {
 /// A training to be done.
 #[derive(Debug)]
 pub(crate) struct Order {
-    /// The model's name.
-    pub(crate) name: &'static str,
-    /// What to foretell.
+    /// What to foretell; its name is the model's.
     pub(crate) task: Task,
-    /// Only users with an event within this time before the cutoff, in milliseconds.
-    pub(crate) active_ms: i64,
-    /// At most so many cutoffs.
-    pub(crate) cutoffs: usize,
     /// How to learn.
     pub(crate) learning: Learning,
     /// How to calibrate, and how closely to look at what came of it.
@@ -233,7 +177,7 @@ pub(crate) struct Order {
 /// What came of a training: the model card.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    model: &'static str,
+    model: String,
     version: u32,
     /// Every version that was published, the last one last.
     versions: Vec<u32>,
@@ -251,20 +195,17 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
     if let (Some(path), Some(label)) = (&args.table, &args.label) {
         return table::run(&args.table_order(path, label)?, output);
     }
-    let (name, task) = args.task()?;
     let data = args.data.as_deref().unwrap_or_else(|| Path::new("."));
+    let mut config = Directory::open(data)?.config()?;
     let order = Order {
-        name,
-        task,
-        active_ms: args.active,
-        cutoffs: usize::from(args.cutoffs),
+        task: args.task.resolve(&mut config)?,
         learning: args.learning.clone(),
         quality: args.quality.clone(),
         by: args.by.clone(),
         promote: !args.no_promote,
         trigger: None,
     };
-    let app = App::open(Directory::open(data)?.config()?, SystemClock::new())?;
+    let app = App::open(config, SystemClock::new())?;
     let trained = train_if(&app, order, args.if_drifted);
     app.close()?;
     match trained? {
@@ -283,7 +224,7 @@ enum Done {
 /// Trains; when `if_drifted_ms` is given, only if the decisions of that time give a reason.
 fn train_if(app: &App, mut order: Order, if_drifted_ms: Option<i64>) -> Result<Done, Error> {
     if let Some(since_ms) = if_drifted_ms {
-        match trigger::trigger(app, order.name, since_ms)? {
+        match trigger::trigger(app, &order.task.name, since_ms)? {
             trigger::Trigger::Train(why) => order.trigger = Some(why),
             trigger::Trigger::Rest(rested) => return Ok(Done::Rested(rested)),
         }
@@ -293,15 +234,19 @@ fn train_if(app: &App, mut order: Order, if_drifted_ms: Option<i64>) -> Result<D
 
 /// Trains, publishes and, if ordered, promotes.
 pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
-    let Order { name, task, active_ms, cutoffs, learning, quality, by, promote, trigger } = order;
+    let Order { task, learning, quality, by, promote, trigger } = order;
+    let name = &*task.name;
     let working = progress::steps(&format!("training {name}"), 4);
     let span = app.span()?;
-    let cutoffs = span.map_or_else(Vec::new, |span| offline::cutoffs(span, task.horizon_ms(), *cutoffs));
-    let (held_back, test_from) = held_back(&cutoffs).ok_or_else(|| too_short(span, task))?;
+    let cutoffs = span.map_or_else(Vec::new, |span| task.cutoffs_between(span.first, span.last));
+    let (train_on, measure_on) = task.parts(&cutoffs).ok_or_else(|| task::too_short(span, task))?;
+    let test_from = measure_on.first().copied().unwrap_or_default();
+    let cutoffs: Vec<Timestamp> = train_on.into_iter().chain(measure_on.iter().copied()).collect();
     working.inc(1);
-    let labels = app.labels(task, Population { active_within_ms: Some(*active_ms) }, &cutoffs)?;
+    let labels = app.labels(task, &cutoffs)?;
     working.inc(1);
     let set = app.training_set(&labels)?;
+    let set = set.without(&task.exclude);
     let rows = table_of(&set, test_from)?;
     let segments = match &quality.segment {
         Some(feature) => Some(quality::by_feature(feature, &set.columns, set.rows().map(|row| row.0))?),
@@ -313,9 +258,8 @@ pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
     let positive_class = task.positive_class();
     let mut options = Options::new(name, &positive_class, feature_set, app.clock().now());
     options.definitions = set.columns.into_iter().zip(set.definitions).collect();
-    options.task_definition =
-        Some(TaskDefinition { active_within_ms: Some(*active_ms), ..task.definition() });
-    learning.apply(&mut options, Some(app.registry()))?;
+    options.task_definition = Some(offline::task_definition(task));
+    learning.declared_by(task).apply(&mut options, Some(app.registry()))?;
     options.calibration = quality.calibration.calibration();
     options.evaluating = quality.evaluating();
     options.evaluating.segments = segments;
@@ -339,38 +283,17 @@ pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
         app.set_alias(name, "champion", model.version, by, why)?;
     }
     Ok(Report {
-        model: name,
+        model: name.to_owned(),
         version: model.version,
         versions,
         artifact: model.artifact.to_string(),
         promoted: *promote,
         positive_class,
         cutoffs: cutoffs.iter().map(ToString::to_string).collect(),
-        held_back_cutoffs: held_back,
+        held_back_cutoffs: measure_on.len(),
         feature_set: feature_set.to_string(),
         report: trained.report,
     })
-}
-
-/// How many of the cutoffs are held back for the test, a third and at least one, and the first of those; `None` when
-/// nothing would be left to train on.
-fn held_back(cutoffs: &[Timestamp]) -> Option<(usize, Timestamp)> {
-    let held_back = (cutoffs.len() / 3).max(1);
-    let first = cutoffs.len().checked_sub(held_back).filter(|first| *first > 0)?;
-    cutoffs.get(first).map(|test_from| (held_back, *test_from))
-}
-
-fn too_short(span: Option<Span>, task: &Task) -> Error {
-    let days = span.map_or(0, |span| span.last.millis_since(span.first) / DAY_MS);
-    let (what, next_step) = match task {
-        Task::Conversion { .. } => ("horizon", "import more history, or choose a shorter `--horizon`"),
-        Task::Churn { .. } => ("time of inactivity", "import more history, or choose a shorter `--inactive`"),
-    };
-    Error::TooLittle {
-        problem: format!("the stored events span {days} days"),
-        expected: format!("more than twice the {what} of {}", format_duration_ms(task.horizon_ms())),
-        next_step,
-    }
 }
 
 fn table_of(set: &TrainingSet, test_from: Timestamp) -> Result<TrainingTable, Error> {
@@ -467,45 +390,4 @@ fn metrics_row(name: &str, metrics: &Metrics) -> Vec<String> {
         figure(Some(metrics.ece)),
         metrics.top_decile_lift.map_or("-".to_owned(), |lift| format!("{lift:.2}")),
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn task(words: &str) -> Result<(&'static str, Task), Error> {
-        let line = format!("augur --data d {words}");
-        Line::try_parse_from(line.split(' ')).unwrap().args.task()
-    }
-
-    #[test]
-    fn options_of_the_other_task_are_refused() {
-        for (words, option) in [
-            ("--task churn --horizon 7d", "--horizon"),
-            ("--task churn --event purchase", "--event"),
-            ("--task conversion --inactive 7d", "--inactive"),
-        ] {
-            let error = task(words).unwrap_err().to_string();
-            assert!(error.starts_with(option), "{error}");
-        }
-        assert_eq!(task("--task churn").unwrap().1.horizon_ms(), 14 * DAY_MS);
-        let (name, conversion) = task("--task conversion --horizon 2d").unwrap();
-        assert_eq!((name, conversion.horizon_ms()), ("conversion", 2 * DAY_MS));
-    }
-
-    #[test]
-    fn too_little_history_names_the_option_of_the_task() {
-        for (words, option) in [("--task churn", "--inactive"), ("--task conversion", "--horizon")] {
-            let error = too_short(None, &task(words).unwrap().1);
-            assert!(error.next_step().unwrap().contains(option), "{error}");
-        }
-    }
 }

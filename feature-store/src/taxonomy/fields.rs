@@ -12,17 +12,17 @@ use toml::de::{DeTable, DeValue};
 use crate::schema::complaints::{Complaints, did_you_mean};
 
 /// The form that a name must have, or what was expected.
-pub(super) type NameRule = fn(&str) -> Result<Arc<str>, String>;
+pub(crate) type NameRule = fn(&str) -> Result<Arc<str>, String>;
 
 /// One table with everything needed to read its keys and complain about them.
-pub(super) struct Fields<'t, 'c, 'a> {
-    pub(super) table: &'t DeTable<'t>,
+pub(crate) struct Fields<'t, 'c, 'a> {
+    pub(crate) table: &'t DeTable<'t>,
     /// Where the table starts, for what is missing.
-    pub(super) start: usize,
-    pub(super) complaints: &'c mut Complaints<'a>,
+    pub(crate) start: usize,
+    pub(crate) complaints: &'c mut Complaints<'a>,
 }
 
-pub(super) fn refuse_unknown_keys(table: &DeTable<'_>, known: &[&str], complaints: &mut Complaints<'_>) {
+pub(crate) fn refuse_unknown_keys(table: &DeTable<'_>, known: &[&str], complaints: &mut Complaints<'_>) {
     for key in table.keys() {
         let word = key.get_ref().as_ref();
         if !known.contains(&word) {
@@ -35,7 +35,7 @@ pub(super) fn refuse_unknown_keys(table: &DeTable<'_>, known: &[&str], complaint
 
 impl<'t> Fields<'t, '_, '_> {
     /// A complaint about the value of `key`.
-    pub(super) fn complain(&mut self, key: &str, message: impl Into<String>, expected: impl Into<String>) {
+    pub(crate) fn complain(&mut self, key: &str, message: impl Into<String>, expected: impl Into<String>) {
         let place = self.table.get(key).map_or(self.start, |value| value.span().start);
         self.complaints.add(place, message, expected);
     }
@@ -45,7 +45,7 @@ impl<'t> Fields<'t, '_, '_> {
         self.complaints.add(value.span().start, format!("`{key}` is `{quoted}`"), expected);
     }
 
-    pub(super) fn version(&mut self) {
+    pub(crate) fn version(&mut self) {
         const EXPECTED: &str = "`version = 1`";
         match self.table.get("version") {
             None => self.complaints.add(0, "`version` is missing", EXPECTED),
@@ -58,7 +58,7 @@ impl<'t> Fields<'t, '_, '_> {
     }
 
     /// Reads the table under `key`, if there is one.
-    pub(super) fn with_table(&mut self, key: &'static str, read: impl FnOnce(Fields<'t, '_, '_>)) {
+    pub(crate) fn with_table(&mut self, key: &'static str, read: impl FnOnce(Fields<'t, '_, '_>)) {
         let Some(value) = self.table.get(key) else { return };
         match value.get_ref().as_table() {
             Some(table) => {
@@ -69,7 +69,7 @@ impl<'t> Fields<'t, '_, '_> {
     }
 
     /// Reads each table of the array under `key`, if there is one.
-    pub(super) fn each_table(
+    pub(crate) fn each_table(
         &mut self,
         key: &'static str,
         most: usize,
@@ -92,7 +92,7 @@ impl<'t> Fields<'t, '_, '_> {
         }
     }
 
-    pub(super) fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
         let value = self.table.get(key)?;
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
         let expected = format!("one of \"{}\"", words.join("\", \""));
@@ -109,7 +109,7 @@ impl<'t> Fields<'t, '_, '_> {
         found
     }
 
-    pub(super) fn boolean(&mut self, key: &'static str) -> bool {
+    pub(crate) fn boolean(&mut self, key: &'static str) -> bool {
         let Some(value) = self.table.get(key) else { return false };
         value.get_ref().as_bool().unwrap_or_else(|| {
             self.wrong(key, value, "`true` or `false`, without quotes");
@@ -117,7 +117,7 @@ impl<'t> Fields<'t, '_, '_> {
         })
     }
 
-    pub(super) fn text(&mut self, key: &'static str, most_bytes: usize) -> String {
+    pub(crate) fn text(&mut self, key: &'static str, most_bytes: usize) -> String {
         let Some(value) = self.table.get(key) else { return String::new() };
         match value.get_ref().as_str() {
             Some(text) if text.len() <= most_bytes => text.to_owned(),
@@ -133,7 +133,7 @@ impl<'t> Fields<'t, '_, '_> {
         }
     }
 
-    pub(super) fn number(&mut self, key: &'static str) -> Option<f64> {
+    pub(crate) fn number(&mut self, key: &'static str) -> Option<f64> {
         let value = self.table.get(key)?;
         let source = match value.get_ref() {
             DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str()),
@@ -147,7 +147,7 @@ impl<'t> Fields<'t, '_, '_> {
         number.map(Finite::get)
     }
 
-    pub(super) fn whole(&mut self, key: &'static str, least: u32, most: u32) -> Option<u32> {
+    pub(crate) fn whole(&mut self, key: &'static str, least: u32, most: u32) -> Option<u32> {
         let value = self.table.get(key)?;
         let number = value.get_ref().as_integer().filter(|number| number.radix() == 10);
         let number = number.and_then(|number| number.as_str().parse::<u32>().ok());
@@ -158,14 +158,14 @@ impl<'t> Fields<'t, '_, '_> {
         number
     }
 
-    pub(super) fn required_name(&mut self, key: &'static str, rule: NameRule) -> Option<Arc<str>> {
+    pub(crate) fn required_name(&mut self, key: &'static str, rule: NameRule) -> Option<Arc<str>> {
         if !self.table.contains_key(key) {
             self.complaints.add(self.start, format!("`{key}` is missing"), format!("`{key} = \"..\"`"));
         }
         self.name(key, rule)
     }
 
-    pub(super) fn name(&mut self, key: &'static str, rule: NameRule) -> Option<Arc<str>> {
+    pub(crate) fn name(&mut self, key: &'static str, rule: NameRule) -> Option<Arc<str>> {
         self.one_name(key, self.table.get(key)?, rule)
     }
 
@@ -175,7 +175,7 @@ impl<'t> Fields<'t, '_, '_> {
     }
 
     /// The names in an array, each once, in the order of the file.
-    pub(super) fn names(&mut self, key: &'static str, most: usize, rule: NameRule) -> Vec<Arc<str>> {
+    pub(crate) fn names(&mut self, key: &'static str, most: usize, rule: NameRule) -> Vec<Arc<str>> {
         let mut names: Vec<Arc<str>> = Vec::new();
         for element in self.elements(key, most) {
             let Some(name) = self.one_name(key, element, rule) else { continue };
@@ -188,7 +188,7 @@ impl<'t> Fields<'t, '_, '_> {
     }
 
     /// The texts in an array, each once, ascending.
-    pub(super) fn choices(&mut self, key: &'static str, most: usize) -> Vec<Arc<str>> {
+    pub(crate) fn choices(&mut self, key: &'static str, most: usize) -> Vec<Arc<str>> {
         let mut texts = self.names(key, most, |text| match text.len() {
             0..=MAX_TEXT_BYTES => Ok(text.into()),
             _ => Err(format!("at most {MAX_TEXT_BYTES} bytes")),

@@ -6,7 +6,7 @@
 
 mod check;
 mod document;
-mod fields;
+pub(crate) mod fields;
 mod observed;
 #[cfg(test)]
 mod tests;

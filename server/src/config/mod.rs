@@ -88,6 +88,8 @@ pub struct Data {
     pub policy: PathBuf,
     /// The declared taxonomy of events; `None` takes any event as it is.
     pub events: Option<PathBuf>,
+    /// The declared prediction tasks; `None` declares none. Read by trainings only.
+    pub tasks: Option<PathBuf>,
     /// Memory for cached blocks of the store.
     pub block_cache_bytes: usize,
     /// Memory for states of users who had events lately.
@@ -252,6 +254,7 @@ impl Default for Config {
                 features: "features.toml".into(),
                 policy: "policy.toml".into(),
                 events: None,
+                tasks: None,
                 block_cache_bytes: 128 << 20,
                 state_cache_bytes: 32 << 20,
                 write_buffer_bytes: 64 << 20,

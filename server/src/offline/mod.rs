@@ -7,11 +7,12 @@ mod labels;
 mod monitor;
 mod training;
 
+pub use augur_feature_store::tasks::{HeldBack, Population, Task, TaskKind, nearest as nearest_task};
 pub use augur_feature_store::{
     DifferenceKind, Explanation, ExportOptions, FeatureSchema, Label, LabelSorter, SortedLabels,
     TrainingOptions, Verdict,
 };
 pub use bulk::Decided;
-pub use labels::{Population, Span, Task, cutoffs};
+pub use labels::{Span, check_tasks, task_definition};
 pub use monitor::{Monitored, Outcomes, Watch};
 pub use training::TrainingSet;

@@ -14,7 +14,7 @@ use augur_models::metrics::Metrics;
 use augur_models::{Scorer, TaskDefinition};
 use serde::{Deserialize, Serialize};
 
-use super::labels::{Population, Task, label};
+use super::labels::task_of;
 use crate::{App, Error, config};
 
 /// Most people whose decisions are kept for a comparison: those with the least keys, which are random, so that they are
@@ -120,10 +120,12 @@ impl App {
         let mut tally = Tally::new(self, &target, &artifact, mature_before)?;
         self.each_decision(watch.since, |record| tally.take(record))?;
         if let Some(task) = &task {
-            let population = Population { active_within_ms: task.active_within_ms };
+            // Of labels that cannot be told here, anybody may be one that training would have taken.
+            let recalled = task_of(task, &self.taxonomy);
             tally.keep_population(|user, at| {
+                let Some(task) = &recalled else { return Ok(true) };
                 let events = self.store.events_of(user)?;
-                Ok(population.holds(at, events.iter().map(|stored| &stored.event)))
+                Ok(task.label(at, events.iter().map(|stored| &stored.event)).is_some())
             })?;
         }
         let outcomes = task.map(|task| self.outcomes(&tally, &task)).transpose()?.flatten();
@@ -150,14 +152,13 @@ impl App {
 
     /// Labels what has matured; `None` when the labels' meaning is not one that events can tell here.
     fn outcomes(&self, tally: &Tally<'_>, definition: &TaskDefinition) -> Result<Option<Outcomes>, Error> {
-        let Some(task) = Task::of(definition) else { return Ok(None) };
+        let Some(task) = task_of(definition, &self.taxonomy) else { return Ok(None) };
         let mut pairs = Vec::with_capacity(tally.matured.len());
         for (user, kept) in &tally.matured {
             let events = self.store.events_of(*user)?;
             let events = events.iter().map(|stored| &stored.event);
             // Whoever was not of the population is no one that training would have labelled.
-            let population = Population { active_within_ms: definition.active_within_ms };
-            if let Some(positive) = label(&task, population, kept.at, events) {
+            if let Some(positive) = task.label(kept.at, events) {
                 pairs.push((kept.probability, positive));
             }
         }

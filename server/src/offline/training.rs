@@ -3,6 +3,7 @@
 //! Not here: which rows there are (`labels`) or the values at an instant (`augur_feature_store`).
 
 use std::path::Path;
+use std::sync::Arc;
 
 use augur_domain::{ContentHash, Timestamp, UserKey, ValueType};
 use augur_feature_store::{
@@ -39,6 +40,23 @@ impl TrainingSet {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
+    }
+
+    /// The same without these columns.
+    #[must_use]
+    pub fn without(mut self, excluded: &[Arc<str>]) -> Self {
+        let kept: Vec<bool> =
+            self.columns.iter().map(|name| !excluded.iter().any(|other| **other == **name)).collect();
+        let mut at = 0..self.values.len();
+        self.values.retain(|_| {
+            let column = at.next().unwrap_or(0).checked_rem(kept.len()).unwrap_or(0);
+            kept.get(column).copied().unwrap_or(true)
+        });
+        let mut column = kept.iter();
+        self.columns.retain(|_| *column.next().unwrap_or(&true));
+        let mut column = kept.iter();
+        self.definitions.retain(|_| *column.next().unwrap_or(&true));
+        self
     }
 
     /// The rows: values, label, group (rows of one user share it) and instant.

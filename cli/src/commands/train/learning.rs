@@ -7,6 +7,7 @@ use std::path::Path;
 use augur_models::artifact::Transform;
 use augur_models::train::{self, Family, Online, Options, PositiveWeight, Search, Trained, TrainingTable};
 use augur_models::{Artifact, Registry};
+use augur_server::offline::Task;
 use clap::ValueEnum;
 
 use super::FamilyName;
@@ -40,16 +41,18 @@ enum SearchName {
 pub(crate) struct Learning {
     /// Which kind of model. `auto` tries logistic regression, a forest and boosted trees, and takes the one with the least
     /// log loss on users left out.
-    #[arg(long, value_enum, default_value_t = FamilyName::Logistic)]
-    family: FamilyName,
+    /// `logistic` unless the task declares another.
+    #[arg(long, value_enum)]
+    family: Option<FamilyName>,
     /// Look for the family's settings on training rows, users left out telling which are best; every one that was tried
     /// is told. Rows held back are never looked at.
     #[arg(long, value_enum, default_value_t = SearchName::None)]
     search: SearchName,
     /// What a positive row weighs in the fit, a negative one weighing 1, or `balanced`: as much as makes both classes
     /// weigh the same. Calibration undoes what it does to probabilities.
-    #[arg(long, default_value = "1", value_name = "WEIGHT", value_parser = positive_weight)]
-    positive_weight: PositiveWeight,
+    /// 1 unless the task declares another.
+    #[arg(long, value_name = "WEIGHT", value_parser = positive_weight)]
+    positive_weight: Option<PositiveWeight>,
     /// Of logistic regression, the strength of the penalty on weights.
     #[arg(long, default_value_t = 1.0, value_name = "NUMBER")]
     alpha: f64,
@@ -75,18 +78,18 @@ pub(crate) struct Learning {
     /// Of `ftrl`, how far the first steps go: above 0, at most 10. A model that is gone on from keeps its own.
     #[arg(long, default_value_t = 0.1, value_name = "NUMBER")]
     learning_rate: f64,
-    /// Seeds the split into folds, and every draw of rows and columns.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Seeds the split into folds, and every draw of rows and columns; 1 unless the task declares another.
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 impl Learning {
     /// The defaults with another seed.
     pub(crate) fn with_seed(seed: u64) -> Self {
         Self {
-            family: FamilyName::Logistic,
+            family: None,
             search: SearchName::None,
-            positive_weight: PositiveWeight::EVEN,
+            positive_weight: None,
             alpha: 1.0,
             l1_ratio: 0.0,
             transform: TransformName::Log,
@@ -94,7 +97,18 @@ impl Learning {
             warm_from: None,
             every: None,
             learning_rate: Online::default().learning_rate,
-            seed,
+            seed: Some(seed),
+        }
+    }
+
+    /// The same, with what the task declares where no option was given.
+    pub(crate) fn declared_by(&self, task: &Task) -> Self {
+        let declared = task.family.as_deref().and_then(|word| FamilyName::from_str(word, false).ok());
+        Self {
+            family: self.family.or(declared),
+            positive_weight: self.positive_weight.or(Some(PositiveWeight::Fixed(task.positive_weight))),
+            seed: self.seed.or(Some(task.seed)),
+            ..self.clone()
         }
     }
 
@@ -105,13 +119,13 @@ impl Learning {
 
     /// Writes what was asked for over `options`; `registry` is where models are found by name.
     pub(crate) fn apply(&self, options: &mut Options, registry: Option<&Registry>) -> Result<(), Error> {
-        options.family = self.family.family();
+        options.family = self.family.unwrap_or(FamilyName::Logistic).family();
         options.search = match self.search {
             SearchName::None => Search::None,
             SearchName::Quick => Search::Quick,
             SearchName::Thorough => Search::Thorough,
         };
-        options.positive_weight = self.positive_weight;
+        options.positive_weight = self.positive_weight.unwrap_or(PositiveWeight::EVEN);
         options.alpha = self.alpha;
         options.l1_ratio = self.l1_ratio;
         options.default_transform = match self.transform {
@@ -121,7 +135,7 @@ impl Learning {
         };
         options.winsorise = self.winsorise;
         options.online.learning_rate = self.learning_rate;
-        options.seed = self.seed;
+        options.seed = self.seed.unwrap_or(1);
         if self.every.is_some() && options.family != Some(Family::Ftrl) {
             return Err(Error::Usage {
                 problem: "--every does not belong to this family".to_owned(),
