@@ -2,6 +2,7 @@
 //!
 //! Not here: how a value is read and refused (`settings`), or what the settings do.
 
+mod sections;
 mod settings;
 #[cfg(test)]
 mod tests;

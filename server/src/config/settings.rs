@@ -19,66 +19,10 @@ use augur_domain::time::{DAY_MS, format_duration_ms, parse_duration_ms};
 use augur_feature_store::{Retention, SharedDevice};
 use toml::de::{DeTable, DeValue};
 
+use super::sections::SECTIONS;
 use super::{Config, LogFormat, OnUnavailable};
 use crate::suggest::did_you_mean;
 
-/// Sections and their keys, in the order of the shipped file.
-pub(super) const SECTIONS: [(&str, &[&str]); 9] = [
-    (
-        "server",
-        &[
-            "listen",
-            "http_listen",
-            "allow_insecure",
-            "workers",
-            "max_connections",
-            "max_concurrent_streams",
-            "max_requests_in_flight",
-            "max_ingest_request_bytes",
-            "max_request_bytes",
-            "max_deadline",
-            "drain_timeout",
-            "keepalive_interval",
-            "keepalive_timeout",
-            "reflection",
-        ],
-    ),
-    (
-        "data",
-        &[
-            "dir",
-            "features",
-            "policy",
-            "events",
-            "tasks",
-            "block_cache_bytes",
-            "state_cache_bytes",
-            "write_buffer_bytes",
-            "read_threads",
-            "read_queue",
-        ],
-    ),
-    ("features", &["verify_users_per_minute"]),
-    (
-        "ingest",
-        &[
-            "shards",
-            "queue_events",
-            "queue_bytes",
-            "max_streams",
-            "batch_events",
-            "max_future_skew",
-            "max_lateness",
-            "quarantine_entries",
-        ],
-    ),
-    ("identity", &["link_on", "shared_device", "max_links_per_person", "max_merge_events", "cached_ids"]),
-    ("retention", &["events", "classes", "dedup_marks", "sweep_users_per_second"]),
-    ("decision_log", &["segment_bytes", "queue_bytes", "sync_interval", "durability", "on_unavailable"]),
-    ("monitor", monitor::KEYS),
-    ("telemetry", &["log_level", "log_format", "otlp_endpoint", "otlp_sample_ratio"]),
-];
-/// What a decision's record holds besides its request, which stands in it twice: as received and as read.
 const RECORD_HEADROOM_BYTES: usize = 256 << 10;
 /// Largest request whose record still fits the decision log, which takes records of up to 16 MiB.
 const MAX_REQUEST_BYTES: usize = 7 << 20;
