@@ -1,6 +1,6 @@
 //! The shipped files say what the code says, and every mistake is told with its place.
 
-use super::settings::SECTIONS;
+use super::sections::SECTIONS;
 use super::*;
 
 fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<Diagnostic>> {
