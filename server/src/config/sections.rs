@@ -55,7 +55,6 @@ pub(super) const SECTIONS: [(&str, &[&str]); 9] = [
     ("identity", &["link_on", "shared_device", "max_links_per_person", "max_merge_events", "cached_ids"]),
     ("retention", &["events", "classes", "dedup_marks", "sweep_users_per_second"]),
     ("decision_log", &["segment_bytes", "queue_bytes", "sync_interval", "durability", "on_unavailable"]),
-    ("monitor", monitor::KEYS),
+    ("monitor", super::settings::MONITOR_KEYS),
     ("telemetry", &["log_level", "log_format", "otlp_endpoint", "otlp_sample_ratio"]),
 ];
-/// What a decision's record holds besides its request, which stands in it twice: as received and as read.

@@ -6,6 +6,8 @@
 mod classes;
 mod monitor;
 
+pub(super) use monitor::KEYS as MONITOR_KEYS;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,6 +25,7 @@ use super::sections::SECTIONS;
 use super::{Config, LogFormat, OnUnavailable};
 use crate::suggest::did_you_mean;
 
+/// What a decision's record holds besides its request, which stands in it twice: as received and as read.
 const RECORD_HEADROOM_BYTES: usize = 256 << 10;
 /// Largest request whose record still fits the decision log, which takes records of up to 16 MiB.
 const MAX_REQUEST_BYTES: usize = 7 << 20;

@@ -161,7 +161,7 @@ mod tests {
         let mut task = Task::of_kind(TaskKind::Churn);
         task.horizon_ms = 100;
         let definition = task_definition(&task);
-        assert_eq!((definition.event, definition.horizon_ms), (None, 100));
+        assert_eq!((&definition.event, definition.horizon_ms), (&None, 100));
         assert!(definition.declaration.contains("horizon = \"100ms\""), "{}", definition.declaration);
         let taxonomy = Taxonomy::untyped();
         assert_eq!(task_of(&definition, &taxonomy), Some(task.clone()));

@@ -6,7 +6,7 @@ use super::{Problem, Written};
 use crate::config;
 
 /// The section's keys, in the order of the shipped file.
-pub(super) const KEYS: &[&str] =
+pub(in crate::config) const KEYS: &[&str] =
     &["psi", "ks", "missing", "calibration", "false_alarm", "sample", "window_decisions"];
 
 pub(super) fn set(monitor: &mut config::Monitor, key: &str, value: &Written<'_>) -> Result<(), Problem> {
