@@ -164,7 +164,8 @@ mod tests {
         assert_eq!((&definition.event, definition.horizon_ms), (&None, 100));
         assert!(definition.declaration.contains("horizon = \"100ms\""), "{}", definition.declaration);
         let taxonomy = Taxonomy::untyped();
-        assert_eq!(task_of(&definition, &taxonomy), Some(task.clone()));
+        let recalled = task_of(&definition, &taxonomy).unwrap();
+        assert_eq!(recalled.canonical_text(), task.canonical_text());
         let earlier = TaskDefinition { declaration: String::new(), ..definition };
         assert_eq!(task_of(&earlier, &taxonomy), Some(task));
         let of_other_events = TaskDefinition { condition: Some("true".to_owned()), ..earlier };
