@@ -58,10 +58,11 @@ impl Sweeps {
 }
 
 impl FeatureStore {
-    /// No event of this instant or later was ever removed because it had been kept long enough; `None` when none at
-    /// all was. Waits for a sweep under way.
-    pub(crate) fn history_from(&self) -> Option<Timestamp> {
-        self.sweeps.progress.lock().history_from
+    /// Waits for a sweep under way and keeps the next one waiting. No event of the instant that `work` is told, or later,
+    /// was ever removed because it had been kept long enough; `None` when none at all was.
+    pub(crate) fn between_sweeps<T>(&self, work: impl FnOnce(Option<Timestamp>) -> T) -> T {
+        let progress = self.sweeps.progress.lock();
+        work(progress.history_from)
     }
 
     /// How many events of the user's person were removed because they had been kept long enough. What they made is

@@ -20,8 +20,7 @@ impl FeatureStore {
     /// [`Error::Storage`].
     pub fn build(&self, schema: &Arc<FeatureSchema>) -> Result<Generation, Error> {
         let _one_at_a_time = self.changing.lock();
-        let history_from = self.history_from();
-        let generation = self.generations.begin(schema, history_from)?;
+        let generation = self.between_sweeps(|history_from| self.generations.begin(schema, history_from))?;
         // Writers that have not heard of it could store a new user behind the builder's back.
         self.writers.pass()?;
         self.builder.start(&self.store, &self.generations, &self.writers)?;
