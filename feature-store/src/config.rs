@@ -131,6 +131,11 @@ pub struct Stats {
     pub block_cache_bytes: u64,
     /// Bytes used by cached states (0 in memory).
     pub state_cache_bytes: u64,
+    /// Reads of a user's state that found it among the cached ones, since the start (0 in memory).
+    pub state_cache_hits: u64,
+    /// Reads of a user's state that had to search the engine, since the start, also for users without one (0 in memory
+    /// and without a cache).
+    pub state_cache_misses: u64,
     /// Approximate bytes on disk (0 in memory).
     pub disk_bytes: u64,
     /// Links made since the start, changed ones included.

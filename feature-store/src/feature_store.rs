@@ -475,6 +475,8 @@ impl FeatureStore {
             write_buffer_bytes: usage.write_buffer_bytes,
             block_cache_bytes: usage.block_cache_bytes,
             state_cache_bytes: usage.state_cache_bytes,
+            state_cache_hits: usage.state_cache_hits,
+            state_cache_misses: usage.state_cache_misses,
             disk_bytes: usage.disk_bytes,
             links_made: links.linked.load(Ordering::Relaxed),
             links_undone: links.unlinked.load(Ordering::Relaxed),
@@ -510,6 +512,8 @@ fn decoded_exposures(record: Option<Vec<u8>>, user: UserKey) -> Result<Vec<Expos
     exposure::decode(&record).map_err(|source| Error::corrupted(format!("exposures of user {user}"), source))
 }
 
+#[cfg(test)]
+mod cache_tests;
 mod erasure;
 mod linking;
 mod retention;

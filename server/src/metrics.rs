@@ -62,6 +62,12 @@ pub const QUARANTINED_EVENTS: &str = "augur_quarantined_events";
 pub const FAILED_COMMITS: &str = "augur_failed_commits";
 /// Bytes of the store on disk.
 pub const STORE_DISK_BYTES: &str = "augur_store_disk_bytes";
+/// Bytes of the cached states of users.
+pub const STATE_CACHE_BYTES: &str = "augur_state_cache_bytes";
+/// Reads of a user's state that found it in the cache, since the start.
+pub const STATE_CACHE_HITS: &str = "augur_state_cache_hits";
+/// Reads of a user's state that did not.
+pub const STATE_CACHE_MISSES: &str = "augur_state_cache_misses";
 /// Links made since the start.
 pub const LINKS_MADE: &str = "augur_identity_links_made";
 /// Links undone since the start.

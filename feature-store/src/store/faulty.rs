@@ -38,6 +38,12 @@ impl Read for Faulty {
     fn state(&self, generation: Generation, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.engine.state(generation, user)
     }
+    fn states(&self, generation: Generation, users: &[UserKey]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        self.engine.states(generation, users)
+    }
+    fn contains_messages(&self, messages: &[(UserKey, MessageKey)]) -> Result<Vec<bool>, Error> {
+        self.engine.contains_messages(messages)
+    }
     fn message_sequence(&self, user: UserKey, message_key: MessageKey) -> Result<Option<u64>, Error> {
         self.engine.message_sequence(user, message_key)
     }

@@ -112,7 +112,7 @@ pub struct Counters {
     pub erased_users: u64,
 }
 
-/// Bytes that an engine uses.
+/// Bytes that an engine uses, and what its cache of states is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Unflushed writes in memory.
@@ -121,6 +121,10 @@ pub struct Usage {
     pub block_cache_bytes: u64,
     /// Cached states in memory.
     pub state_cache_bytes: u64,
+    /// Reads of a state that found it there, since the start.
+    pub state_cache_hits: u64,
+    /// Reads of a state that did not.
+    pub state_cache_misses: u64,
     /// Files, approximately.
     pub disk_bytes: u64,
 }

@@ -500,10 +500,13 @@ impl Store for RocksStore {
             });
             values.sum()
         };
+        let states = self.states.usage();
         Usage {
             write_buffer_bytes: sum("rocksdb.cur-size-all-mem-tables"),
             block_cache_bytes: self.cache.get_usage() as u64,
-            state_cache_bytes: self.states.bytes() as u64,
+            state_cache_bytes: states.bytes as u64,
+            state_cache_hits: states.hits,
+            state_cache_misses: states.misses,
             disk_bytes: sum("rocksdb.total-sst-files-size"),
         }
     }

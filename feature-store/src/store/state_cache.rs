@@ -2,9 +2,9 @@
 //! their features, need not search the engine's buffers and files for them.
 //!
 //! Only commits put records in, after they are stored, and every write of a state takes the old record out before it
-//! begins, so what is found here is what is stored: a user has one writer at a time. Bounded in bytes, with two
-//! generations per part: what is asked for moves to the young one; when that is full it becomes the old one, and the old
-//! one is forgotten. Not here: which writes there are (`rocks`).
+//! begins, so what is found here is what is stored: a user has one writer at a time, and a read never puts back what it
+//! has read. Bounded in bytes, with two generations per part: what is asked for moves to the young one; when that is full
+//! it becomes the old one, and the old one is forgotten. Not here: which writes there are (`rocks`).
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -32,6 +32,16 @@ pub(super) struct StateCache {
 struct Part {
     young: Records,
     old: Records,
+    hits: u64,
+    misses: u64,
+}
+
+/// How much it holds, and how often a state that was asked for was there, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Use {
+    pub(super) bytes: usize,
+    pub(super) hits: u64,
+    pub(super) misses: u64,
 }
 
 #[derive(Default)]
@@ -70,7 +80,7 @@ impl Hasher for Mixer {
 }
 
 impl StateCache {
-    /// Holds up to about `bytes`.
+    /// Holds up to `bytes`.
     pub(super) fn new(bytes: usize) -> Self {
         let parts = (0..PARTS).map(|_| Mutex::default()).collect();
         Self { parts, part_bytes: bytes / PARTS / 2 }
@@ -80,14 +90,7 @@ impl StateCache {
         if self.part_bytes == 0 {
             return None;
         }
-        let (key, mut part) = ((user, generation), self.part(user).lock());
-        if let Some(record) = part.young.records.get(&key) {
-            return Some(record.to_vec());
-        }
-        let record = part.old.take(&key)?;
-        let copy = record.to_vec();
-        part.put(key, record, self.part_bytes);
-        Some(copy)
+        self.part(user).lock().get((user, generation), self.part_bytes)
     }
 
     /// Takes note of what was stored.
@@ -109,17 +112,21 @@ impl StateCache {
 
     pub(super) fn clear(&self) {
         for part in &self.parts {
-            *part.lock() = Part::default();
+            let mut part = part.lock();
+            (part.young, part.old) = Default::default();
         }
     }
 
-    /// How much it holds.
-    pub(super) fn bytes(&self) -> usize {
-        let held = |part: &Mutex<Part>| {
+    /// Without any bytes nothing is counted.
+    pub(super) fn usage(&self) -> Use {
+        let mut usage = Use::default();
+        for part in &self.parts {
             let part = part.lock();
-            part.young.bytes + part.old.bytes
-        };
-        self.parts.iter().map(held).sum()
+            usage.bytes += part.young.bytes + part.old.bytes;
+            usage.hits += part.hits;
+            usage.misses += part.misses;
+        }
+        usage
     }
 
     #[expect(clippy::indexing_slicing, reason = "the index is reduced modulo a length that is never 0")]
@@ -130,19 +137,32 @@ impl StateCache {
 }
 
 impl Part {
+    fn get(&mut self, key: Key, part_bytes: usize) -> Option<Vec<u8>> {
+        let found = match self.young.records.get(&key) {
+            Some(record) => Some(record.to_vec()),
+            None => self.old.take(&key).map(|record| {
+                let copy = record.to_vec();
+                self.put(key, record, part_bytes);
+                copy
+            }),
+        };
+        *(if found.is_some() { &mut self.hits } else { &mut self.misses }) += 1;
+        found
+    }
+
+    /// Neither generation ever holds more than its bytes; what alone is larger is not kept.
     fn put(&mut self, key: Key, record: Box<[u8]>, part_bytes: usize) {
         self.old.take(&key);
-        self.young.bytes += record.len() + ENTRY_BYTES;
-        if let Some(before) = self.young.records.insert(key, record) {
-            self.young.bytes -= before.len() + ENTRY_BYTES;
+        self.young.take(&key);
+        let bytes = record.len() + ENTRY_BYTES;
+        if bytes > part_bytes {
+            return;
         }
-        if self.young.bytes > part_bytes {
+        if self.young.bytes + bytes > part_bytes {
             self.old = std::mem::take(&mut self.young);
         }
-        // One that alone is larger than a part may hold would stay for as long as no other comes.
-        if self.old.bytes > 2 * part_bytes {
-            self.old = Records::default();
-        }
+        self.young.bytes += bytes;
+        self.young.records.insert(key, record);
     }
 }
 
@@ -155,49 +175,4 @@ impl Records {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::user;
-
-    const FIRST: Generation = Generation::FIRST;
-
-    fn numbered(number: u64) -> UserKey {
-        let mut key = [0; 16];
-        key[8..].copy_from_slice(&number.wrapping_mul(0xbf58_476d_1ce4_e5b9).to_le_bytes());
-        UserKey::from_bytes(key)
-    }
-
-    #[test]
-    fn it_is_bounded_and_keeps_what_is_in_use() {
-        const BYTES: usize = 1 << 20;
-        let cache = StateCache::new(BYTES);
-        cache.put(FIRST, user(1), b"in use");
-        for number in 2..60_000 {
-            cache.put(FIRST, numbered(number), &[7; 100]);
-            assert_eq!(cache.get(FIRST, user(1)).as_deref(), Some(b"in use".as_slice()));
-        }
-        assert!(cache.bytes() <= BYTES + PARTS * 2 * (100 + ENTRY_BYTES), "{} bytes", cache.bytes());
-        assert!(cache.bytes() > BYTES / 4, "{} bytes", cache.bytes());
-        assert_eq!(cache.get(FIRST, numbered(2)), None);
-        cache.put(FIRST, numbered(3), &vec![7; 2 * BYTES]);
-        assert_eq!(cache.get(FIRST, numbered(3)), None);
-    }
-
-    #[test]
-    fn what_is_forgotten_is_gone_and_generations_do_not_mix() {
-        let (cache, second) = (StateCache::new(1 << 20), Generation::new(2).unwrap());
-        cache.put(FIRST, user(1), b"one");
-        cache.put(second, user(1), b"two");
-        cache.forget(FIRST, user(1));
-        assert_eq!((cache.get(FIRST, user(1)), cache.get(second, user(1))), (None, Some(b"two".to_vec())));
-        cache.clear();
-        assert_eq!((cache.get(second, user(1)), cache.bytes()), (None, 0));
-    }
-
-    #[test]
-    fn without_bytes_it_keeps_nothing() {
-        let cache = StateCache::new(0);
-        cache.put(FIRST, user(1), b"");
-        assert_eq!(cache.get(FIRST, user(1)), None);
-    }
-}
+mod tests;
