@@ -300,7 +300,7 @@ fn install(
         installed.push(Installed::Current);
     }
     // Before their states: a user who has one is not looked at again.
-    turn.generations.set_aside(to.generation(), &unreadable)?;
+    turn.generations.set_aside(to.generation(), unreadable)?;
     // Not synced by itself: the next commit is, and takes it along. What states are verified by goes first.
     store.replace_bases(&bases)?;
     store.replace_states(to.generation(), &states)?;

@@ -2,10 +2,11 @@
 //!
 //! Not here: what is carried over (`plan`), or building while events come in.
 
+use std::collections::BTreeMap;
+
 use augur_domain::UserKey;
 
-use super::plan::Finished;
-use super::plan::Plan;
+use super::plan::{Finished, Plan};
 use super::{Definitions, Entry, GenerationStatus, Record, set_aside, stored_state};
 use crate::config::Progress;
 use crate::retention::Base;
@@ -19,8 +20,8 @@ const WRITES_PER_NOTE: usize = 20;
 
 /// Encoded records.
 type States = Vec<(UserKey, Vec<u8>)>;
-/// Users whose log cannot be read whole, and why.
-type Unreadable = Vec<(UserKey, Error)>;
+/// Users whose log or base cannot be read whole, and why, first.
+type Unreadable = BTreeMap<UserKey, Error>;
 
 /// What a build goes from and to.
 pub(super) struct Build<'a> {
@@ -60,12 +61,13 @@ impl<'a> Build<'a> {
             let (states, events, mut unreadable) = self.states(&users)?;
             self.store.replace_bases(&self.bases(&users, &mut unreadable)?)?;
             self.store.replace_states(self.to.generation(), &states)?;
-            set_aside(record, self.to.generation(), &unreadable);
+            let is_whole = unreadable.is_empty();
+            set_aside(record, self.to.generation(), unreadable);
             if let Some(entry) = record.entry_mut(self.to.generation()) {
                 entry.advance(last, users.len() as u64, events);
                 progress(Progress { users: entry.users_done, events: entry.events_done, events_total });
             }
-            if write % WRITES_PER_NOTE == 0 || !unreadable.is_empty() {
+            if write % WRITES_PER_NOTE == 0 || !is_whole {
                 self.store.put_generations(&record.encode())?;
             }
         }
@@ -85,7 +87,7 @@ impl<'a> Build<'a> {
             joined.collect::<Result<Vec<_>, Error>>()
         })?;
         let (mut states, mut events) = (Vec::with_capacity(users.len()), 0);
-        let mut unreadable = Vec::new();
+        let mut unreadable = Unreadable::new();
         for (user, (finished, applied)) in done.into_iter().flatten() {
             events += applied;
             states.push((user, rebuild::encoded(&finished.state, self.to.schema())));
@@ -100,7 +102,9 @@ impl<'a> Build<'a> {
         for user in users {
             match self.base(*user) {
                 Ok(base) => bases.extend(base.map(|base| (*user, base.encoded()))),
-                Err(error @ Error::Corrupted { .. }) => unreadable.push((*user, error)),
+                Err(error @ Error::Corrupted { .. }) => {
+                    unreadable.entry(*user).or_insert(error);
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -175,7 +175,7 @@ impl Generations {
     pub(super) fn set_aside(
         &self,
         generation: Generation,
-        unreadable: &[(UserKey, Error)],
+        unreadable: Vec<(UserKey, Error)>,
     ) -> Result<(), Error> {
         if unreadable.is_empty() {
             return Ok(());
@@ -332,12 +332,16 @@ impl Generations {
 }
 
 /// Says loudly, and notes, whose log cannot be read whole.
-pub(super) fn set_aside(record: &mut Record, generation: Generation, unreadable: &[(UserKey, Error)]) {
+pub(super) fn set_aside(
+    record: &mut Record,
+    generation: Generation,
+    unreadable: impl IntoIterator<Item = (UserKey, Error)>,
+) {
     let Some(entry) = record.entry_mut(generation) else { return };
     for (user, error) in unreadable {
         let generation = generation.number();
         tracing::error!(%user, generation, %error, "a user's features are built without what cannot be read");
-        entry.set_aside(*user);
+        entry.set_aside(user);
     }
 }
 

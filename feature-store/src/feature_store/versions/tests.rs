@@ -290,6 +290,31 @@ fn a_user_whose_log_cannot_be_read_is_set_aside_and_the_others_are_built() {
 }
 
 #[test]
+fn a_user_whose_base_cannot_be_read_counts_once() {
+    const DAMAGED: u8 = 120;
+    for while_serving in [true, false] {
+        let engine = Arc::new(MemoryStore::new());
+        let (old, new) = (of(&[0, 4]), of(&[3, 4]));
+        let store = open(&engine, &old);
+        let events: Vec<Event> =
+            (0..DAMAGED).map(|who| event(who, u64::from(who), "purchase", 0, 1.5)).collect();
+        send(&store, &events);
+        let bases: Vec<_> = (0..DAMAGED).map(|who| (user(who), b"no base".to_vec())).collect();
+        engine.replace_bases(&bases).unwrap();
+        let store = if while_serving {
+            let generation = store.build(&new).unwrap();
+            ready(&store, generation);
+            store
+        } else {
+            drop(store);
+            open(&engine, &new)
+        };
+        // More than are listed, so that the list cannot tell who was counted.
+        assert_eq!(store.versions().pop().unwrap().set_aside, u64::from(DAMAGED), "{while_serving}");
+    }
+}
+
+#[test]
 fn a_store_closes_in_the_middle_of_a_build() {
     let engine = Arc::new(MemoryStore::new());
     let store = open(&engine, &of(&[0]));
