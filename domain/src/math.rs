@@ -6,7 +6,7 @@
 
 mod lanes;
 
-pub use lanes::signed_ln_1p;
+pub use lanes::{exp_of_negative, signed_ln_1p};
 
 /// e to the power `x`.
 pub fn exp(x: f64) -> f64 {

@@ -1,7 +1,8 @@
-//! `ln(1 + x)` of several numbers at once: the steps of libm's `log1p` with selections in place of branches, so that
-//! the compiler can do them side by side.
+//! `ln(1 + x)` and `exp(-x)` of several numbers at once: the steps of libm's `log1p` and `exp` with selections in place
+//! of branches, so that the compiler can do them side by side.
 //!
-//! The bits are those of [`super::ln_1p`]; a test holds that. Not here: anything that libm has only for one number.
+//! The bits are those of [`super::ln_1p`] and [`super::exp`]; tests hold that. Not here: anything that libm has only for
+//! one number.
 
 const LN2_HI: f64 = f64::from_bits(0x3fe6_2e42_fee0_0000);
 const LN2_LO: f64 = f64::from_bits(0x3dea_39ef_3579_3c76);
@@ -22,6 +23,52 @@ const HALF_ROOT: u64 = 0x3fe6_a09e << 32;
 const MANTISSA: u64 = (1 << 52) - 1;
 /// 2^52: whole numbers below it, put into its mantissa, become floats by a subtraction.
 const TWO_TO_52: u64 = 0x4330_0000_0000_0000;
+
+const INVERSE_LN2: f64 = f64::from_bits(0x3ff7_1547_652b_82fe);
+const P: [f64; 5] = [
+    f64::from_bits(0x3fc5_5555_5555_553e),
+    f64::from_bits(0xbf66_c16c_16be_bd93),
+    f64::from_bits(0x3f11_566a_af25_de2c),
+    f64::from_bits(0xbebb_bd41_c5d2_6bf1),
+    f64::from_bits(0x3e66_3769_72be_a4d0),
+];
+/// Up to here `exp` takes a number as it is: 2^-28, half of ln 2, and three halves of it, as far as high words tell.
+const LEAST_CURVED: f64 = f64::from_bits(0x3e30_0000_ffff_ffff);
+const MOST_UNREDUCED: f64 = f64::from_bits(0x3fd6_2e42_ffff_ffff);
+const MOST_REDUCED_ONCE: f64 = f64::from_bits(0x3ff0_a2b1_ffff_ffff);
+/// Below `exp` of minus this, results are taken for 0.
+const MOST_NEGATIVE: f64 = 708.0;
+
+/// `exp(-|x|)` of each number, in place; 0 where that is below `exp(-708)`, and where a number is not one.
+#[inline(always)]
+pub fn exp_of_negative(values: &mut [f64]) {
+    for value in values {
+        *value = one_exp(value.abs());
+    }
+}
+
+/// [`super::exp`] of minus `x`, which is not negative.
+#[inline(always)]
+fn one_exp(x: f64) -> f64 {
+    let two_to_52 = f64::from_bits(TWO_TO_52);
+    let in_range = x <= MOST_NEGATIVE;
+    let x = select(in_range, x, 0.0);
+    // The floor of the number of halvings, by rounding to a whole number and taking one back where that went up.
+    let halvings = INVERSE_LN2 * x + 0.5;
+    let rounded = (halvings + two_to_52) - two_to_52;
+    let floor = rounded - select(rounded > halvings, 1.0, 0.0);
+    let k = select(x > MOST_REDUCED_ONCE, floor, 1.0);
+    let k = select(x > MOST_UNREDUCED, k, 0.0);
+    let (hi, lo) = (k * LN2_HI - x, -(k * LN2_LO));
+    let reduced = hi - lo;
+    let [p1, p2, p3, p4, p5] = P;
+    let square = reduced * reduced;
+    let c = reduced - square * (p1 + square * (p2 + square * (p3 + square * (p4 + square * p5))));
+    let near_one = 1.0 + (reduced * c / (2.0 - c) - lo + hi);
+    let near_one = select(x > LEAST_CURVED, near_one, 1.0 - x);
+    let power = f64::from_bits((1_023_u64 << 52).wrapping_sub((k + two_to_52).to_bits() << 52));
+    select(in_range, near_one * power, 0.0)
+}
 
 /// `sign(x) * ln(1 + |x|)` of each finite number, NaN of each that is not finite, in place.
 // A loop of its own, of a length that is not known: what the compiler can do for two or four numbers in one step.
@@ -68,7 +115,7 @@ fn select(first: bool, if_true: f64, if_false: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{exp2, ln_1p};
+    use super::super::{exp, exp2, ln_1p};
     use super::*;
     use crate::rng::{Purpose, Rng};
 
@@ -105,6 +152,39 @@ mod tests {
         check(0.0);
         check(f64::MAX);
         check(f64::MIN_POSITIVE);
+    }
+
+    #[test]
+    fn the_bits_of_exp_are_those_of_one_at_a_time() {
+        let check = |value: f64| {
+            let mut values = [value, -value, value];
+            exp_of_negative(&mut values);
+            let expected = exp(-value.abs());
+            assert!(values.iter().all(|found| found.to_bits() == expected.to_bits()), "{value:e} {values:?}");
+        };
+        let borders = [LEAST_CURVED, MOST_UNREDUCED, MOST_REDUCED_ONCE, 1.0, MOST_NEGATIVE.next_down(), 0.0];
+        for border in borders {
+            for value in [border.next_down(), border, border.next_up()] {
+                check(value);
+            }
+        }
+        // Where the number of halvings changes.
+        for halves in 0..2_042 {
+            let border = f64::from(halves) * 0.5 / INVERSE_LN2;
+            for value in [border.next_down().next_down(), border.next_down(), border, border.next_up()] {
+                check(value);
+            }
+        }
+        (-1_074..9).for_each(|power| check(f64::from_bits(1).max(exp2(f64::from(power)))));
+        let mut rng = Rng::new(8, Purpose::Simulation);
+        for _ in 0..1_000_000 {
+            check(rng.next_f64());
+            check(rng.next_f64() * 40.0);
+            check(rng.next_f64() * 708.0);
+        }
+        let mut far = [709.0, f64::MAX, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+        exp_of_negative(&mut far);
+        assert_eq!(far, [0.0; 5]);
     }
 
     #[test]

@@ -41,6 +41,8 @@ const APPROACH_ROWS: usize = 2_000;
 const REFINE_ROWS: usize = 10_000;
 /// Where those steps end, per row: the optimum of some rows is this far from that of all anyway.
 const REFINE_GRADIENT: f64 = 1e-4;
+/// Where linfa ends, per row, for the same reason.
+const APPROACH_GRADIENT: f64 = 1e-3;
 
 /// Fits the whole training part, from `start` if there is one. linfa knows neither weights nor L1: with them its answer
 /// is only where Newton sets out.
@@ -52,16 +54,13 @@ pub(super) fn fit(
     let problem =
         Problem { matrix: &design.matrix, labels: &design.labels, penalty, without: None, held: &[] };
     let warm = start.is_some();
-    let (start, lbfgs_gradient_norm, lbfgs_error) = match start.map_or_else(|| approach(design, penalty), Ok)
-    {
-        Ok(start) => {
-            let norm = (!warm).then(|| problem.gradient_norm(&start));
-            (start, norm, None)
-        }
-        Err(error) => (Coefficients::zero(design.matrix.width), None, Some(error)),
+    let (start, lbfgs_error) = match start.map_or_else(|| approach(design, penalty), Ok) {
+        Ok(start) => (start, None),
+        Err(error) => (Coefficients::zero(design.matrix.width), Some(error)),
     };
     let optimum = problem.minimise(start, "logistic regression")?;
-    let Optimum { coefficients, objective, gradient_norm, tolerance, steps } = optimum;
+    let lbfgs_gradient_norm = (!warm && lbfgs_error.is_none()).then_some(optimum.first_gradient_norm);
+    let Optimum { coefficients, objective, gradient_norm, tolerance, steps, .. } = optimum;
     let convergence = Convergence {
         objective,
         lbfgs_gradient_norm,
@@ -83,7 +82,7 @@ pub(super) fn zero(design: &Design) -> Coefficients {
 /// paid for the last steps alone.
 fn approach(design: &Design, penalty: Penalty) -> Result<Coefficients, String> {
     let few = Sample::of(design, penalty, APPROACH_ROWS);
-    let coefficients = lbfgs(&few.matrix, &few.labels, few.penalty.alpha)?;
+    let coefficients = lbfgs(&few.matrix, &few.labels, few.penalty.alpha, APPROACH_GRADIENT)?;
     if design.labels.len() <= 2 * REFINE_ROWS {
         return Ok(coefficients);
     }
@@ -118,9 +117,14 @@ impl Sample {
     }
 }
 
-/// linfa's answer, turned so that the positive class is `true`.
-fn lbfgs(matrix: &Matrix, labels: &[bool], alpha: f64) -> Result<Coefficients, String> {
-    let model = linfa_model(matrix, labels, alpha)?;
+/// linfa's answer, turned so that the positive class is `true`. Its last steps cost far more than Newton's.
+fn lbfgs(
+    matrix: &Matrix,
+    labels: &[bool],
+    alpha: f64,
+    gradient_per_row: f64,
+) -> Result<Coefficients, String> {
+    let model = linfa_model(matrix, labels, alpha, gradient_per_row)?;
     let sign = if model.labels().pos.class { 1.0 } else { -1.0 };
     let coefficients = Coefficients {
         weights: model.params().iter().map(|weight| sign * weight).collect(),
@@ -134,6 +138,7 @@ fn linfa_model(
     matrix: &Matrix,
     labels: &[bool],
     alpha: f64,
+    gradient_per_row: f64,
 ) -> Result<FittedLogisticRegression<f64, bool>, String> {
     let records = Array2::from_shape_vec((labels.len(), matrix.width), matrix.values.clone())
         .map_err(|error| error.to_string())?;
@@ -142,8 +147,7 @@ fn linfa_model(
         .alpha(alpha)
         .with_intercept(true)
         .max_iterations(100)
-        // Close enough for Newton, whose last steps cost far less than L-BFGS's.
-        .gradient_tolerance(1e-5 * labels.len().max(100) as f64)
+        .gradient_tolerance(gradient_per_row * labels.len().max(100) as f64)
         .fit(&dataset)
         .map_err(|error| error.to_string())
 }

@@ -1,21 +1,26 @@
 //! Newton's method for penalised logistic regression: the steps to the optimum, the gradient that proves it, and the
 //! cheap refits of folds.
 //!
-//! A step reuses the second derivatives of the last one for as long as each step takes nine tenths of the gradient
-//! away. Not here: the first approach to the optimum (linfa's L-BFGS, in [`super::logistic`]).
-
-use augur_domain::math;
+//! The second derivatives of many rows are taken from some of them, and reused for as long as each step takes three
+//! quarters of the gradient away; what the steps themselves tell mends them (`secants`). Only where that does not do are
+//! those of all rows taken. Not here: the first approach to the optimum (linfa's L-BFGS, in [`super::logistic`]).
 
 use super::curvature::{Accumulator, Factor, Hessian, dot};
 use super::design::Matrix;
 use super::elastic;
 use super::logistic::Penalty;
+use super::losses::{Losses, Weights};
+use super::secants::Secants;
 use crate::Error;
 
 /// Most Newton steps of one fit.
 const MAX_STEPS: usize = 200;
 /// A step that leaves more of the gradient than this asks for new second derivatives.
-const STALE: f64 = 0.1;
+const STALE: f64 = 0.25;
+/// A step by the second derivatives of some rows that leaves more than this asks for those of all.
+const MISLED: f64 = 0.5;
+/// Rows that second derivatives are taken from at first: they cost as much as four gradients of as many rows.
+const CURVATURE_ROWS: usize = 10_000;
 
 /// A linear model over the columns of a matrix.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +37,13 @@ impl Coefficients {
     /// The margin of one matrix row.
     pub(super) fn margin(&self, row: &[f64]) -> f64 {
         self.intercept + dot(row, &self.weights)
+    }
+
+    /// All coordinates, the intercept last.
+    fn minus(&self, other: &Self) -> Vec<f64> {
+        let mut parts = difference(&self.weights, &other.weights);
+        parts.push(self.intercept - other.intercept);
+        parts
     }
 
     fn moved(&self, step: &[f64], length: f64) -> Self {
@@ -59,6 +71,8 @@ pub(super) struct Optimum {
     pub(super) coefficients: Coefficients,
     pub(super) objective: f64,
     pub(super) gradient_norm: f64,
+    /// Where the steps set out from.
+    pub(super) first_gradient_norm: f64,
     pub(super) tolerance: f64,
     pub(super) steps: usize,
 }
@@ -85,15 +99,11 @@ impl Problem<'_> {
         })
     }
 
-    const fn weight(&self, label: bool) -> f64 {
-        if label { self.penalty.positive_weight } else { 1.0 }
+    const fn weights(&self) -> Weights {
+        Weights { positive: self.penalty.positive_weight, negative: 1.0 }
     }
 
     /// Largest absolute partial derivative that no subgradient of the penalty cancels.
-    pub(super) fn gradient_norm(&self, at: &Coefficients) -> f64 {
-        self.norm(&self.evaluate(at.clone()))
-    }
-
     fn norm(&self, point: &Point) -> f64 {
         let residuals = elastic::residuals(&point.gradient, &point.at.weights, self.penalty.l1());
         residuals.fold(0.0, |largest, part| largest.max(part.abs()))
@@ -109,20 +119,7 @@ impl Problem<'_> {
         let l2 = self.penalty.l2();
         let mut gradient: Vec<f64> =
             at.weights.iter().map(|weight| l2 * weight).chain(std::iter::once(0.0)).collect();
-        let mut loss = 0.0;
-        for (row, label) in self.rows() {
-            let margin = at.margin(row);
-            // One exponential gives the loss, in the form that cannot overflow, and the probability.
-            let small = math::exp(-margin.abs());
-            let against = if label { -margin } else { margin };
-            let weight = self.weight(label);
-            loss += weight * (against.max(0.0) + math::ln_1p(small));
-            add_gradient(
-                &mut gradient,
-                row,
-                weight * (probability(margin, small) - f64::from(u8::from(label))),
-            );
-        }
+        let loss = Losses::new(&at, self.weights()).loss(self.rows(), &mut gradient);
         for column in self.held {
             if let Some(part) = gradient.get_mut(*column) {
                 *part = 0.0;
@@ -136,13 +133,12 @@ impl Problem<'_> {
         Point { at, objective, gradient }
     }
 
-    fn model(&self, at: &Coefficients) -> Option<Model> {
+    /// From every so many-th row.
+    fn model(&self, at: &Coefficients, stride: usize) -> Option<Model> {
         let mut sum = Accumulator::new(at.weights.len());
-        for (row, label) in self.rows() {
-            let margin = at.margin(row);
-            let probability = probability(margin, math::exp(-margin.abs()));
-            sum.add(row, self.weight(label) * probability * (1.0 - probability));
-        }
+        let rows = self.rows().step_by(stride);
+        Losses::new(at, self.weights())
+            .curvatures(rows, |row, curvature| sum.add(row, curvature * stride as f64));
         let mut hessian = sum.finish(self.penalty.l2());
         self.held.iter().for_each(|column| hessian.hold(*column));
         if self.penalty.l1() > 0.0 {
@@ -152,9 +148,9 @@ impl Problem<'_> {
         }
     }
 
-    fn step(&self, model: &Model, point: &Point, norm: f64) -> Vec<f64> {
+    fn step(&self, model: &Model, secants: &Secants, point: &Point, norm: f64) -> Vec<f64> {
         match model {
-            Model::Smooth(factor) => factor.step(&point.gradient),
+            Model::Smooth(factor) => secants.step(factor, &point.gradient),
             Model::Elastic(hessian) => {
                 elastic::step(hessian, &point.gradient, &point.at.weights, self.penalty.l1(), 1e-3 * norm)
             }
@@ -177,26 +173,41 @@ impl Problem<'_> {
         let tolerance = per_row * self.labels.len().max(100) as f64;
         let mut point = self.evaluate(start);
         let mut norm = self.norm(&point);
+        let first_gradient_norm = norm;
         let mut model: Option<Model> = None;
+        let mut secants = Secants::default();
+        let mut stride = self.labels.len().div_ceil(CURVATURE_ROWS).max(1);
         let mut steps = 0;
         while norm > tolerance && steps < MAX_STEPS {
             let is_fresh = model.is_none();
-            let Some(current) = model.take().or_else(|| self.model(&point.at)) else { break };
-            let step = self.step(&current, &point, norm);
-            let Some(next) = self.shorten(&point, &step) else { if is_fresh { break } else { continue } };
-            point = next;
-            let left = self.norm(&point);
+            let Some(current) = model.take().or_else(|| self.model(&point.at, stride)) else { break };
+            let step = self.step(&current, &secants, &point, norm);
+            let next = self.shorten(&point, &step);
+            let left = next.as_ref().map_or(f64::INFINITY, |next| self.norm(next));
             if left <= STALE * norm {
                 model = Some(current);
+            } else if is_fresh && stride == 1 && next.is_none() {
+                break;
+            } else if is_fresh && left > MISLED * norm {
+                stride = 1;
             }
-            norm = left;
+            let Some(next) = next else {
+                secants.clear();
+                continue;
+            };
+            if model.is_some() {
+                secants.push(next.at.minus(&point.at), difference(&next.gradient, &point.gradient));
+            } else {
+                secants.clear();
+            }
+            (point, norm) = (next, left);
             steps += 1;
         }
         if norm > tolerance {
             return Err(Error::NotConverged { what, gradient_norm: norm, tolerance, steps });
         }
         let Point { at: coefficients, objective, .. } = point;
-        Ok(Optimum { coefficients, objective, gradient_norm: norm, tolerance, steps })
+        Ok(Optimum { coefficients, objective, gradient_norm: norm, first_gradient_norm, tolerance, steps })
     }
 
     /// Where the first of the halved steps ends that does not raise the objective.
@@ -214,16 +225,6 @@ impl Problem<'_> {
     }
 }
 
-/// The sigmoid of `margin`, given `exp(-|margin|)`.
-fn probability(margin: f64, small: f64) -> f64 {
-    if margin >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) }
-}
-
-fn add_gradient(gradient: &mut [f64], row: &[f64], error: f64) {
-    for (part, value) in gradient.iter_mut().zip(row) {
-        *part += error * value;
-    }
-    if let Some(intercept) = gradient.last_mut() {
-        *intercept += error;
-    }
+fn difference(left: &[f64], right: &[f64]) -> Vec<f64> {
+    left.iter().zip(right).map(|(left, right)| left - right).collect()
 }

@@ -55,7 +55,7 @@ fn scored(design: &Design, coefficients: &Coefficients, table: &TrainingTable) -
 fn linfa_probabilities(design: &Design) -> (Vec<f64>, bool) {
     let shape = (design.labels.len(), design.matrix.width);
     let records = Array2::from_shape_vec(shape, design.matrix.values.clone()).unwrap();
-    let model = linfa_model(&design.matrix, &design.labels, 1.0).unwrap();
+    let model = linfa_model(&design.matrix, &design.labels, 1.0, 1e-5).unwrap();
     let positive = model.labels().pos.class;
     let probabilities = model.predict_probabilities(&records);
     (probabilities.iter().map(|p| if positive { *p } else { 1.0 - p }).collect(), positive)
@@ -68,7 +68,7 @@ fn scorer_and_linfa_agree_at_every_base_rate() {
         let design = Design::new(&table, &options());
         let share = design.labels.iter().filter(|label| **label).count() as f64 / 3_000.0;
         assert!((share - rate).abs() < 0.05, "{share}");
-        let coefficients = lbfgs(&design.matrix, &design.labels, 1.0).unwrap();
+        let coefficients = lbfgs(&design.matrix, &design.labels, 1.0, 1e-5).unwrap();
         let (expected, linfa_positive) = linfa_probabilities(&design);
         if rate != 0.5 {
             assert_eq!(linfa_positive, majority, "linfa no longer calls the majority positive");
