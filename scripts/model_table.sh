@@ -6,14 +6,15 @@
 #
 # DATA_DIR (or AUGUR_DATA) holds online_shoppers/design.csv.gz, online_retail/, cdnow/ and jdata_sample/task_*.csv.gz;
 # ../shared/data beside the repository otherwise. AUGUR_BINARY names a binary that is built already. Tables that are not
-# there are skipped, loudly. FAMILIES chooses families, SEARCH how widely their settings are looked for.
+# there are skipped, loudly. FAMILIES chooses families, SEARCH how widely their settings are looked for,
+# as wide as `augur train` does by itself unless set.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 data=${1:-${AUGUR_DATA:-../shared/data}}
 augur=${AUGUR_BINARY:-target/release/augur}
 families=${FAMILIES:-logistic tree forest boosted}
-search=${SEARCH:-none}
+search=${SEARCH:+--search $SEARCH}
 if [[ -z ${AUGUR_BINARY:-} ]]; then
     cargo build --release --locked --bin augur
 fi
@@ -31,7 +32,7 @@ row() {
     fi
     for family in $families; do
         start=$(date +%s.%N)
-        "$augur" --json train --table "$data/$file" --label label "$@" --family "$family" --search "$search" |
+        "$augur" --json train --table "$data/$file" --label label "$@" --family "$family" $search |
             python3 -c '
 import json, sys, time
 name, family, start = sys.argv[1:]

@@ -45,9 +45,9 @@ pub(crate) struct Learning {
     #[arg(long, value_enum)]
     family: Option<FamilyName>,
     /// Look for the family's settings on training rows, users left out telling which are best; every one that was tried
-    /// is told. Rows held back are never looked at.
-    #[arg(long, value_enum, default_value_t = SearchName::None)]
-    search: SearchName,
+    /// is told. Rows held back are never looked at. `quick` for logistic regression with no setting given, else `none`.
+    #[arg(long, value_enum)]
+    search: Option<SearchName>,
     /// What a positive row weighs in the fit, a negative one weighing 1, or `balanced`: as much as makes both classes
     /// weigh the same. Calibration undoes what it does to probabilities.
     /// 1 unless the task declares another.
@@ -88,7 +88,7 @@ impl Learning {
     pub(crate) fn with_seed(seed: u64) -> Self {
         Self {
             family: None,
-            search: SearchName::None,
+            search: Some(SearchName::None),
             positive_weight: None,
             alpha: 1.0,
             l1_ratio: 0.0,
@@ -112,6 +112,15 @@ impl Learning {
         }
     }
 
+    /// Whether settings may be looked for unasked: a few fits of logistic regression cost seconds, those of trees minutes,
+    /// and what was given by hand is meant.
+    fn leaves_settings_open(&self) -> bool {
+        matches!(self.family, None | Some(FamilyName::Logistic))
+            && self.warm_from.is_none()
+            && matches!(self.transform, TransformName::Log)
+            && [self.alpha, self.l1_ratio, self.winsorise] == [1.0, 0.0, 0.0]
+    }
+
     /// Rows after which a version is published.
     pub(crate) fn every(&self) -> Option<usize> {
         self.every.map(|rows| rows as usize)
@@ -121,9 +130,10 @@ impl Learning {
     pub(crate) fn apply(&self, options: &mut Options, registry: Option<&Registry>) -> Result<(), Error> {
         options.family = self.family.unwrap_or(FamilyName::Logistic).family();
         options.search = match self.search {
-            SearchName::None => Search::None,
-            SearchName::Quick => Search::Quick,
-            SearchName::Thorough => Search::Thorough,
+            None if self.leaves_settings_open() => Search::Quick,
+            None | Some(SearchName::None) => Search::None,
+            Some(SearchName::Quick) => Search::Quick,
+            Some(SearchName::Thorough) => Search::Thorough,
         };
         options.positive_weight = self.positive_weight.unwrap_or(PositiveWeight::EVEN);
         options.alpha = self.alpha;
