@@ -136,6 +136,14 @@ impl Transform {
         }
     }
 
+    /// The same of many finite values in place, with the same bits.
+    pub(crate) fn apply_to_all(self, values: &mut [f64]) {
+        match self {
+            Self::Identity => {}
+            Self::SignedLog1p => math::signed_ln_1p(values),
+        }
+    }
+
     /// The word used in reports.
     pub const fn as_str(self) -> &'static str {
         match self {

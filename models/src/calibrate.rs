@@ -137,6 +137,8 @@ pub fn platt(pairs: &[(f64, bool)]) -> Result<Calibrator, Error> {
 }
 
 const MAX_PLATT_STEPS: usize = 100;
+/// Pairs whose exponentials are taken side by side.
+const AT_ONCE: usize = 64;
 
 /// What each class's probability is pulled to: a little inside 0 and 1, as if one more row of each were seen.
 struct Targets {
@@ -180,26 +182,46 @@ struct PlattStep {
 impl PlattFit {
     /// Cross-entropy against the targets, in the form that cannot overflow.
     fn loss(&self, pairs: &[(f64, bool)], targets: &Targets) -> f64 {
-        pairs.iter().fold(0.0, |sum, &(margin, label)| {
-            let (x, target) = (self.a * margin + self.b, targets.target(label));
-            let tail = math::ln_1p(math::exp(-x.abs()));
-            sum + tail + if x >= 0.0 { target * x } else { (target - 1.0) * x }
-        })
+        let mut sum = 0.0;
+        let mut tails = [0.0; AT_ONCE];
+        for pairs in pairs.chunks(AT_ONCE) {
+            self.exps(pairs, &mut tails);
+            math::signed_ln_1p(&mut tails);
+            for (&(margin, label), tail) in pairs.iter().zip(&tails) {
+                let (x, target) = (self.a * margin + self.b, targets.target(label));
+                sum = sum + tail + if x >= 0.0 { target * x } else { (target - 1.0) * x };
+            }
+        }
+        sum
+    }
+
+    /// `exp(-|a * margin + b|)` of each pair.
+    fn exps(&self, pairs: &[(f64, bool)], out: &mut [f64; AT_ONCE]) {
+        for (place, (margin, _)) in out.iter_mut().zip(pairs) {
+            *place = self.a * margin + self.b;
+        }
+        math::exp_of_negative(out);
     }
 
     fn newton_step(&self, pairs: &[(f64, bool)], targets: &Targets) -> PlattStep {
         // The ridge keeps the 2 x 2 system solvable when all margins are equal.
         let (mut h11, mut h22, mut h21) = (1e-12, 1e-12, 0.0);
         let (mut g1, mut g2) = (0.0, 0.0);
-        for &(margin, label) in pairs {
-            let p = math::sigmoid(-(self.a * margin + self.b));
-            let curvature = p * (1.0 - p);
-            h11 += margin * margin * curvature;
-            h22 += curvature;
-            h21 += margin * curvature;
-            let difference = targets.target(label) - p;
-            g1 += margin * difference;
-            g2 += difference;
+        let mut exps = [0.0; AT_ONCE];
+        for pairs in pairs.chunks(AT_ONCE) {
+            self.exps(pairs, &mut exps);
+            for (&(margin, label), exp) in pairs.iter().zip(&exps) {
+                // The logistic function of minus this.
+                let x = self.a * margin + self.b;
+                let p = if x <= 0.0 { 1.0 / (1.0 + exp) } else { exp / (1.0 + exp) };
+                let curvature = p * (1.0 - p);
+                h11 += margin * margin * curvature;
+                h22 += curvature;
+                h21 += margin * curvature;
+                let difference = targets.target(label) - p;
+                g1 += margin * difference;
+                g2 += difference;
+            }
         }
         let determinant = h11 * h22 - h21 * h21;
         let (da, db) = if determinant > 0.0 {

@@ -300,6 +300,13 @@ impl Options {
         own.map_or(self.default_transform, |(_, transform)| Some(*transform))
     }
 
+    /// Whether columns are measured alike.
+    fn measures_like(&self, other: &Self) -> bool {
+        self.default_transform == other.default_transform
+            && self.transforms == other.transforms
+            && self.winsorise.to_bits() == other.winsorise.to_bits()
+    }
+
     /// The definitions of these columns; of none when one of them is unknown.
     fn definitions_of<'a>(&self, columns: impl Iterator<Item = &'a str> + Clone) -> Vec<Option<ContentHash>> {
         let definition = |column: &str| {

@@ -14,6 +14,7 @@ use crate::metrics;
 use crate::scorer::MAX_DEVIATIONS;
 
 /// Rows of equal width, one after another.
+#[derive(Clone)]
 pub(super) struct Matrix {
     pub(super) width: usize,
     pub(super) values: Vec<f64>,
@@ -26,6 +27,7 @@ impl Matrix {
 }
 
 /// How one table column enters the matrix.
+#[derive(Clone)]
 pub(super) struct Column {
     pub(super) index: usize,
     pub(super) feature: String,
@@ -43,6 +45,7 @@ pub(super) struct Column {
 }
 
 /// The standardised 0/1 column that says that a value is missing.
+#[derive(Clone)]
 struct Indicator {
     at: usize,
     mean: f64,
@@ -50,6 +53,7 @@ struct Indicator {
 }
 
 /// The training part of a table, ready to be fitted.
+#[derive(Clone)]
 pub(super) struct Design {
     pub(super) matrix: Matrix,
     pub(super) labels: Vec<bool>,
@@ -60,23 +64,35 @@ pub(super) struct Design {
 
 impl Design {
     /// The columns and the matrix.
+    #[cfg(test)]
     pub(super) fn new(table: &TrainingTable, options: &Options) -> Self {
-        Self::sample(table, options, 1)
+        Self::measure(table, options).with_rows(table, 1)
     }
 
     /// The columns as all rows have them, and the matrix and the labels of every so many-th row.
-    pub(super) fn sample(table: &TrainingTable, options: &Options, stride: usize) -> Self {
-        let mut design = Self::measure(table, options);
+    pub(super) fn with_rows(&self, table: &TrainingTable, stride: usize) -> Self {
         let rows = || table.part(Split::Train).step_by(stride.max(1));
-        design.labels = rows().map(|row| row.label).collect();
-        let mut values = Vec::with_capacity(design.labels.len() * design.matrix.width);
+        let labels: Vec<bool> = rows().map(|row| row.label).collect();
+        let width = self.matrix.width;
+        let mut values = Vec::with_capacity(labels.len() * width);
+        let mut transformed = Vec::with_capacity(self.columns.len());
         for row in rows() {
-            for column in &design.columns {
-                column.write(row.value(column.index), &mut values);
+            let of_row = self.columns.iter().map(|column| row.value(column.index));
+            transformed.clear();
+            transformed.extend(of_row.clone().map(|value| value.unwrap_or(0.0)));
+            // Rows are short, and columns are mostly transformed alike: runs of columns are.
+            let mut rest = transformed.as_mut_slice();
+            for run in self.columns.chunk_by(|left, right| left.transform == right.transform) {
+                let (of_run, after) = rest.split_at_mut(run.len().min(rest.len()));
+                run.iter().take(1).for_each(|first| first.transform.apply_to_all(of_run));
+                rest = after;
+            }
+            for ((column, value), transformed) in self.columns.iter().zip(of_row).zip(&transformed) {
+                column.write(value.map(|_| *transformed), &mut values);
             }
         }
-        design.matrix.values = values;
-        design
+        let matrix = Matrix { width, values };
+        Self { matrix, labels, columns: self.columns.clone(), dropped: self.dropped.clone() }
     }
 
     /// The columns alone, and the width that a matrix would have.
@@ -168,7 +184,9 @@ impl Column {
             present.extend(row.value(index).map(|value| (value, row.label)));
         }
         let transform = options.transform_of(feature).unwrap_or_else(|| shape::transform(&present));
-        present.iter_mut().for_each(|(value, _)| *value = transform.apply(*value));
+        let mut transformed: Vec<f64> = present.iter().map(|(value, _)| *value).collect();
+        transform.apply_to_all(&mut transformed);
+        present.iter_mut().zip(transformed).for_each(|((value, _), transformed)| *value = transformed);
         let auc_alone = metrics::roc_auc(&present).map(|auc| auc.max(1.0 - auc));
         let clip = shape::clip(&present, options.winsorise);
         if let Some((low, high)) = clip {
@@ -205,10 +223,11 @@ impl Column {
         usize::from(self.value_at.is_some()) + usize::from(self.indicator.is_some())
     }
 
+    /// Takes a value that is transformed already.
     fn write(&self, value: Option<f64>, out: &mut Vec<f64>) {
         if self.value_at.is_some() {
             let (low, high) = self.clip.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
-            let transformed = value.map_or(self.mean, |value| self.transform.apply(value).clamp(low, high));
+            let transformed = value.map_or(self.mean, |value| value.clamp(low, high));
             let deviations = (transformed - self.mean) * (1.0 / self.scale);
             out.push(deviations.clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS));
         }

@@ -2,6 +2,7 @@
 //!
 //! Not here: the learners themselves (`logistic`, `trees`), calibration and the report (`assess`).
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
@@ -85,9 +86,23 @@ pub(super) struct Learned {
 struct Data<'a> {
     table: &'a TrainingTable,
     labels: &'a [bool],
+    /// The columns as `measured_by` has them.
+    design: &'a Design,
+    measured_by: &'a Options,
     folds: Option<Vec<usize>>,
     /// Cut once, for all trees.
     binned: OnceCell<Binned>,
+}
+
+impl Data<'_> {
+    /// The columns as these options have them.
+    fn design_of(&self, options: &Options) -> Cow<'_, Design> {
+        if options.measures_like(self.measured_by) {
+            Cow::Borrowed(self.design)
+        } else {
+            Cow::Owned(Design::measure(self.table, options))
+        }
+    }
 }
 
 /// The best of what was tried so far.
@@ -106,7 +121,8 @@ pub(super) fn learn(
 ) -> Result<Learned, Error> {
     let groups: Vec<u64> = table.part(Split::Train).map(|row| row.group).collect();
     let folds = folds::assign(&groups, &design.labels, options.folds, options.seed);
-    let data = Data { table, labels: &design.labels, folds, binned: OnceCell::new() };
+    let (labels, binned) = (&design.labels, OnceCell::new());
+    let data = Data { table, labels, design, measured_by: options, folds, binned };
     let families = match &options.family {
         Some(family) => std::slice::from_ref(family),
         None => &[Family::Logistic, Family::Forest, Family::Boosted],
@@ -222,7 +238,7 @@ fn one(
 }
 
 fn linear(data: &Data<'_>, options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Learned, Error> {
-    let design = Design::new(data.table, options);
+    let design = data.design_of(options).with_rows(data.table, 1);
     let penalty = logistic::Penalty {
         alpha: options.alpha,
         l1_ratio: options.l1_ratio,
@@ -259,7 +275,7 @@ fn online(data: &Data<'_>, options: &Options) -> Result<Learned, Error> {
         None => None,
     };
     let mut learner = earlier.unwrap_or_else(|| {
-        let design = Design::measure(data.table, options);
+        let design = data.design_of(options);
         let (_, inputs) = design.inputs(&Coefficients::zero(design.matrix.width));
         ftrl::Learner::new(inputs, options.online)
     });

@@ -52,7 +52,7 @@ pub(super) fn screen(
     if ranked.is_empty() {
         return Ok(warnings);
     }
-    let Some(comparison) = Comparison::new(table, options) else { return Ok(warnings) };
+    let Some(comparison) = Comparison::new(table, design, options) else { return Ok(warnings) };
     let all = comparison.auc_without(None)?;
     for (alone, column) in ranked {
         if alone - 0.5 < SHARE_ALONE * (all - 0.5) {
@@ -80,11 +80,11 @@ struct Comparison {
 
 impl Comparison {
     /// `None` when there are too few groups for folds.
-    fn new(table: &TrainingTable, options: &Options) -> Option<Self> {
+    fn new(table: &TrainingTable, design: &Design, options: &Options) -> Option<Self> {
         let rows = table.part(Split::Train).count();
         let stride = rows.div_ceil(MOST_ROWS).max(1);
         let groups: Vec<u64> = table.part(Split::Train).step_by(stride).map(|row| row.group).collect();
-        let design = Design::sample(table, options, stride);
+        let design = design.with_rows(table, stride);
         let assigned = folds::assign(&groups, &design.labels, FOLDS, options.seed)?;
         Some(Self { design, assigned, penalty: Penalty { alpha: 1.0, l1_ratio: 0.0, positive_weight: 1.0 } })
     }
