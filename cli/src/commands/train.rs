@@ -259,6 +259,7 @@ pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
     let mut options = Options::new(name, &positive_class, feature_set, app.clock().now());
     options.definitions = set.columns.into_iter().zip(set.definitions).collect();
     options.task_definition = Some(offline::task_definition(task));
+    options.label_readers = offline::label_readers(task, &app.feature_set());
     learning.declared_by(task).apply(&mut options, Some(app.registry()))?;
     options.calibration = quality.calibration.calibration();
     options.evaluating = quality.evaluating();

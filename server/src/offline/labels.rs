@@ -3,8 +3,9 @@
 //! Where a task's horizon would pass the end of the data there is no label: nobody knows yet. Not here: what a task says
 //! (`augur_feature_store::tasks`), or the features of a label (`training`).
 
-use augur_domain::Timestamp;
+use augur_domain::feature::FeatureInfo;
 use augur_domain::time::format_duration_ms;
+use augur_domain::{FeatureSet, Timestamp};
 use augur_feature_store::Label;
 use augur_feature_store::tasks::{Task, TaskContext, TaskKind};
 use augur_feature_store::taxonomy::Taxonomy;
@@ -41,6 +42,14 @@ pub fn task_definition(task: &Task) -> TaskDefinition {
         active_within_ms: task.population.active_within_ms,
         declaration: task.canonical_text(),
     }
+}
+
+/// Names of the features whose values change with the event that decides the task's labels, so that a leak is looked for
+/// there first; none when any event decides them, because then every feature is one.
+pub fn label_readers(task: &Task, features: &FeatureSet) -> Vec<String> {
+    let Some(event) = &task.event else { return Vec::new() };
+    let reads = |info: &&FeatureInfo| info.events.as_ref().is_none_or(|events| events.contains(event));
+    features.features().iter().filter(reads).map(|info| info.name.to_string()).collect()
 }
 
 /// The task behind an artifact's labels; `None` when they turn on more than can be read back here.
@@ -170,5 +179,29 @@ mod tests {
         assert_eq!(task_of(&earlier, &taxonomy), Some(task));
         let of_other_events = TaskDefinition { condition: Some("true".to_owned()), ..earlier };
         assert_eq!(task_of(&of_other_events, &taxonomy), None);
+    }
+
+    #[test]
+    fn features_that_change_with_the_labels_event_are_named() {
+        let feature = |name: &str, events: Option<&[&str]>| FeatureInfo {
+            name: name.into(),
+            value_type: augur_domain::ValueType::Number,
+            description: "".into(),
+            events: events.map(|events| events.iter().map(|event| (*event).into()).collect()),
+            definition: augur_domain::ContentHash::default(),
+            unit: "".into(),
+        };
+        let features = vec![
+            feature("purchases_7d", Some(&["refund", "purchase"])),
+            feature("views_7d", Some(&["view"])),
+            feature("days_known", None),
+            feature("hour_of_request", Some(&[])),
+        ];
+        let features = FeatureSet::new(augur_domain::ContentHash::default(), features);
+        let mut task = Task::of_kind(TaskKind::Conversion);
+        task.event = Some("purchase".into());
+        assert_eq!(label_readers(&task, &features), ["purchases_7d", "days_known"]);
+        task.event = None;
+        assert!(label_readers(&task, &features).is_empty());
     }
 }

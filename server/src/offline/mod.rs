@@ -13,6 +13,6 @@ pub use augur_feature_store::{
     TrainingOptions, Verdict,
 };
 pub use bulk::Decided;
-pub use labels::{Span, check_tasks, task_definition};
+pub use labels::{Span, check_tasks, label_readers, task_definition};
 pub use monitor::{Monitored, Outcomes, Watch};
 pub use training::TrainingSet;
