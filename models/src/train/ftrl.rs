@@ -62,7 +62,7 @@ pub(super) struct State {
     settings: Online,
     /// Rows learned from.
     rows: u64,
-    /// The latest instant of them in Unix milliseconds; absent when they told no times apart.
+    /// The latest instant of them in Unix milliseconds; absent when the table had no times.
     until_ms: Option<i64>,
     z_bits: Vec<u64>,
     n_bits: Vec<u64>,
@@ -164,8 +164,9 @@ impl Learner {
             *margin = self.update(&values, row.label, if row.label { positive_weight } else { 1.0 });
         }
         self.rows += rows.len() as u64;
+        // Rows of a table without times are all as of instant 0; rows of a single cutoff share a time, and have one.
         let times = || rows.iter().map(|row| row.time.unix_ms());
-        if times().min() < times().max() || self.until_ms.is_some() {
+        if times().any(|time| time != 0) || self.until_ms.is_some() {
             self.until_ms = times().max().max(self.until_ms);
         }
         Ok(margins)

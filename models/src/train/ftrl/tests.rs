@@ -16,6 +16,10 @@ fn options(family: Family) -> Options {
 }
 
 fn table(rows: std::ops::Range<usize>) -> TrainingTable {
+    table_at(rows, |row| row as i64 / 3)
+}
+
+fn table_at(rows: std::ops::Range<usize>, time_of: fn(usize) -> i64) -> TrainingTable {
     let mut table = TrainingTable::new(vec!["a".to_owned(), "b".to_owned()]).unwrap();
     let mut rng = Rng::new(7, Purpose::Simulation);
     for row in 0..rows.end {
@@ -26,7 +30,7 @@ fn table(rows: std::ops::Range<usize>) -> TrainingTable {
         if rows.contains(&row) {
             let values = [(!absent).then_some(a), Some(b)];
             let split = if row % 5 == 4 { Split::Test } else { Split::Train };
-            let time = Timestamp::from_unix_ms(row as i64 / 3);
+            let time = Timestamp::from_unix_ms(time_of(row));
             table.push(&Row { values: &values, label, group: row as u64, time, split }).unwrap();
         }
     }
@@ -87,6 +91,26 @@ fn it_goes_on_where_it_was_left_to_the_bit() {
     // Nothing is new: there is nothing to learn from.
     let nothing = fit(&table(0..2_000), &Options { warm_start: Some(first), ..options(Family::Ftrl) });
     assert!(matches!(nothing, Err(Error::TooFewRows { rows: 0, .. })), "{nothing:?}");
+}
+
+#[test]
+fn rows_of_a_single_instant_are_not_learned_from_twice() {
+    let cutoffs = table_at(0..2_000, |row| 1_000 + (row as i64 / 500) * 500);
+    let mut options = options(Family::Ftrl);
+    for part in batches(&cutoffs, 300).unwrap() {
+        assert_eq!(
+            part.part(Split::Train).map(|row| row.time).collect::<std::collections::BTreeSet<_>>().len(),
+            1
+        );
+        options.warm_start = Some(fit(&part, &options).unwrap().artifact);
+    }
+    let nothing = fit(&cutoffs, &options);
+    assert!(matches!(nothing, Err(Error::TooFewRows { rows: 0, .. })), "{nothing:?}");
+    // A table without times says nothing about what was seen.
+    let timeless = table_at(0..1_000, |_| 0);
+    options.warm_start =
+        Some(fit(&timeless, &Options { warm_start: None, ..options.clone() }).unwrap().artifact);
+    assert!(fit(&timeless, &options).is_ok());
 }
 
 #[test]
