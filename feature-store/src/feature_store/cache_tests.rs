@@ -7,21 +7,22 @@
 #![cfg(feature = "rocksdb")]
 
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use augur_domain::event::{ClaimedBy, EventOutcome, IdentityClaim};
 use augur_domain::time::DAY_MS;
 use augur_domain::{Event, Timestamp, UserKey};
+use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::FeatureStore;
 use crate::store::{Cached, Generation, MemoryStore, RocksStore, Store, faulty};
 use crate::testing::{DEFINITIONS, START_MS, event};
-use crate::{Config, Error, FeatureSchema, GenerationStatus, Incoming, NoContext, Retention};
+use crate::{Config, Error, FeatureSchema, GenerationStatus, Incoming, NoContext, Retention, Verdict};
 
 const IDS: u8 = 6;
+const DAMAGED: &[u8] = b"damaged";
 const NAMES: [&str; 3] = ["purchase", "page_view", "view_item"];
 
 /// What the first version is followed by.
@@ -92,8 +93,16 @@ fn sent() -> impl Strategy<Value = Sent> {
     )
 }
 
-/// Each with whether its writes fail.
-fn steps() -> impl Strategy<Value = Vec<(Step, bool)>> {
+/// What the engine refuses during a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fails {
+    Nothing,
+    Writes,
+    /// Reads of many at once: then each user is read alone.
+    ReadsOfMany,
+}
+
+fn steps() -> impl Strategy<Value = Vec<(Step, Fails)>> {
     let step = prop_oneof![
         20 => prop::collection::vec(sent(), 1..9).prop_map(Step::Send),
         5 => (0..IDS, 0..IDS).prop_map(|(known, id)| Step::Link { known, id }),
@@ -107,30 +116,33 @@ fn steps() -> impl Strategy<Value = Vec<(Step, bool)>> {
         3 => (0..IDS).prop_map(Step::Damage),
         2 => Just(Step::Reopen),
     ];
-    prop::collection::vec((step, prop::bool::weighted(0.1)), 1..50)
+    let fails =
+        prop_oneof![8 => Just(Fails::Nothing), 1 => Just(Fails::Writes), 1 => Just(Fails::ReadsOfMany)];
+    prop::collection::vec((step, fails), 1..50)
 }
 
 /// A feature store, and the engine below whatever makes its writes fail.
 struct Side {
     store: FeatureStore,
     engine: Arc<dyn Store>,
-    fails: Arc<AtomicBool>,
+    fails: Arc<Mutex<Fails>>,
     shards: usize,
     of_disk: Option<Config>,
 }
 
 impl Side {
     fn begin(engine: Arc<dyn Store>, shards: usize, of_disk: Option<Config>) -> Self {
-        let fails = Arc::new(AtomicBool::new(false));
+        let fails = Arc::new(Mutex::new(Fails::Nothing));
         let store = Self::open(&engine, &fails, shards);
         Self { store, engine, fails, shards, of_disk }
     }
 
-    fn open(engine: &Arc<dyn Store>, fails: &Arc<AtomicBool>, shards: usize) -> FeatureStore {
+    fn open(engine: &Arc<dyn Store>, fails: &Arc<Mutex<Fails>>, shards: usize) -> FeatureStore {
         let fails = Arc::clone(fails);
-        let hook: faulty::Hook = Box::new(move |_| match fails.load(Ordering::SeqCst) {
-            true => Err(faulty::gone()),
-            false => Ok(()),
+        let hook: faulty::Hook = Box::new(move |call| match (*fails.lock(), call) {
+            (Fails::ReadsOfMany, "states" | "contains_messages") => Err(faulty::gone()),
+            (Fails::Writes, call) if !faulty::is_read(call) => Err(faulty::gone()),
+            _ => Ok(()),
         });
         let faulty: Arc<dyn Store> = Arc::new(faulty::Faulty { engine: Arc::clone(engine), hook });
         let retention = Retention {
@@ -186,9 +198,9 @@ impl Side {
     }
 
     /// Says what came of it.
-    fn carry_out(&mut self, step: &Step, fails: bool) -> String {
+    fn carry_out(&mut self, step: &Step, fails: Fails) -> String {
         let may_fail = !matches!(step, Step::Build(_) | Step::Reopen | Step::Damage(_));
-        self.fails.store(fails && may_fail, Ordering::SeqCst);
+        *self.fails.lock() = if may_fail { fails } else { Fails::Nothing };
         let store = &self.store;
         let came = match *step {
             Step::Send(ref events) => told(&self.send(events)),
@@ -217,7 +229,7 @@ impl Side {
             Step::Damage(id) => {
                 let (serving, person) = (store.definitions().generation(), store.resolve(key(id)).unwrap());
                 if self.engine.state(serving, person).unwrap().is_some() {
-                    self.engine.replace_states(serving, &[(person, b"damaged".to_vec())]).unwrap();
+                    self.engine.replace_states(serving, &[(person, DAMAGED.to_vec())]).unwrap();
                 }
                 String::new()
             }
@@ -228,9 +240,9 @@ impl Side {
         };
         // A sweep that failed is answered before all its turns are over.
         self.store.writers.pass().unwrap();
-        self.fails.store(false, Ordering::SeqCst);
+        *self.fails.lock() = Fails::Nothing;
         // Of several writers that fail, any may be the one whose error is told.
-        if came.contains("Err(") && fails { "an error".to_owned() } else { came }
+        if came.contains("Err(") && fails == Fails::Writes { "an error".to_owned() } else { came }
     }
 
     /// All that can be asked about everybody.
@@ -243,11 +255,17 @@ impl Side {
             if let Ok(Some(cached)) = cached {
                 assert_eq!(Ok(cached), features);
             }
+            let verdict = store.verify_user(user);
+            let person = store.resolve(user).unwrap();
+            let state = engine.state(definitions.generation(), person).unwrap();
+            // Until the next event.
+            let is_damaged = state.as_deref() == Some(DAMAGED);
+            let is_whole = matches!(verdict, Ok(Verdict::Identical { .. } | Verdict::Unknown));
+            assert!(is_whole || is_damaged, "{user}: {verdict:?}");
             seen.push(format!(
-                "{user}: {:?} {features:?} {:?} {:?} {:?} {:?}",
+                "{user}: {:?} {features:?} {:?} {verdict:?} {:?} {:?}",
                 store.resolve(user),
                 store.events_of(user),
-                store.verify_user(user),
                 engine.marks(user),
                 engine.base(user),
             ));

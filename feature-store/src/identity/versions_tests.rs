@@ -414,9 +414,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
 
     #[test]
-    fn and_so_it_is_on_disk(steps in steps(), shards in 1..5_usize, per_batch in 1..6_usize) {
+    fn and_so_it_is_on_disk(
+        steps in steps(), shards in 1..5_usize, per_batch in 1..6_usize,
+        state_cache_bytes in prop_oneof![1 => 0..300_000_usize, 1 => Just(32 << 20)],
+    ) {
         let dir = tempfile::tempdir().unwrap();
-        let config = Config { sync: false, ..Config::new(dir.path()) };
+        let config = Config { sync: false, state_cache_bytes, ..Config::new(dir.path()) };
         let engine: Arc<dyn Store> = Arc::new(crate::store::RocksStore::open(&config).unwrap());
         run(&engine, &steps, shards, per_batch);
     }
