@@ -64,6 +64,8 @@ enum Command {
     #[command(subcommand)]
     Policy(commands::policy::Command),
     #[command(subcommand)]
+    Segments(commands::segments::Command),
+    #[command(subcommand)]
     User(commands::user::Command),
     #[command(subcommand)]
     Loadtest(commands::loadtest::Command),
@@ -93,6 +95,7 @@ fn run(cli: Cli) -> Result<Outcome, Error> {
         Command::Models(command) => commands::models::run(&command, output),
         Command::Tasks(command) => commands::tasks::run(&command, output),
         Command::Policy(command) => commands::policy::run(&command, output),
+        Command::Segments(command) => commands::segments::run(&command, output),
         Command::User(command) => commands::user::run(&command, output),
         Command::Import(args) => commands::import::run(&args, output),
         Command::Loadtest(command) => commands::loadtest::run(&command, output),

@@ -21,6 +21,7 @@ use augur_domain::rng::{Purpose, Rng};
 use augur_domain::value::Finite;
 use augur_domain::{ContentHash, DecisionId, ModelRef, Timestamp, UserKey, Value, ValueType};
 use augur_models::artifact::{Body, Content, Input, Lineage, Transform};
+use augur_models::scorer::Kind;
 use augur_models::{Artifact, Calibrator, Scorer};
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -50,6 +51,7 @@ impl ModelSource for Published {
         &self,
         name: &str,
         _alias: &str,
+        _kind: Kind,
         features: &FeatureSet,
     ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
         let first = if name == "churn" { FEATURES - INPUTS_PER_MODEL } else { 0 };

@@ -11,6 +11,7 @@ use crate::file::{ActionEntry, Complaints, Effect, Located, PointEntry, Policy, 
 pub(crate) fn check(policy: &Policy, complaints: &mut Complaints<'_>) {
     unique(policy.points.iter().map(|point| &point.name), "decision point", complaints);
     unique(policy.models.iter().map(|model| &model.name), "model", complaints);
+    unique(policy.segments.iter().map(|segment| &segment.name), "segment", complaints);
     unique(policy.actions.iter().map(|action| &action.name), "action", complaints);
     unique(policy.rules.iter().map(|rule| &rule.id), "rule", complaints);
     if policy.points.is_empty() && complaints.is_empty() {
@@ -20,6 +21,7 @@ pub(crate) fn check(policy: &Policy, complaints: &mut Complaints<'_>) {
     for point in &policy.points {
         names.all(&names.actions, "action", &point.actions, complaints);
         names.all(&names.models, "model", &point.models, complaints);
+        names.all(&names.segments, "segment", &point.segments, complaints);
         check_default(point, policy, complaints);
     }
     for action in &policy.actions {
@@ -66,6 +68,7 @@ struct Known<'p> {
     points: BTreeMap<&'p str, &'p PointEntry>,
     actions: BTreeSet<&'p str>,
     models: BTreeSet<&'p str>,
+    segments: BTreeSet<&'p str>,
 }
 
 impl<'p> Known<'p> {
@@ -74,6 +77,7 @@ impl<'p> Known<'p> {
             points: policy.points.iter().map(|point| (&*point.name.value, point)).collect(),
             actions: policy.actions.iter().map(|action| &*action.name.value).collect(),
             models: policy.models.iter().map(|model| &*model.name.value).collect(),
+            segments: policy.segments.iter().map(|segment| &*segment.name.value).collect(),
         }
     }
 

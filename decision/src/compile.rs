@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use augur_domain::{ContentHash, Diagnostic, FeatureSet, ValueType};
 use augur_expression::{CompileError, Names, Parsed};
+use augur_models::scorer::Kind;
 
 use crate::check::{applies, check, has_channel_cap};
 use crate::explain::{Directions, Words};
 use crate::file::{
-    Complaints, Effect, ModelEntry, PointEntry, Policy, RuleEntry, Written, offset_in_file, parse, suggestion,
+    Complaints, Effect, Located, ModelEntry, PointEntry, Policy, RuleEntry, Written, offset_in_file, parse,
+    suggestion,
 };
 use crate::names::{Inputs, PointNames};
 use crate::question::Question;
@@ -30,7 +32,7 @@ pub(crate) fn compile(
     let models = find_models(&policy, &features, models, &mut complaints);
     let inputs = Inputs::new(
         Arc::clone(&features),
-        models.iter().map(|model| Arc::clone(&model.name)).collect(),
+        models.iter().map(|model| (Arc::clone(&model.name), model.kind)).collect(),
         policy.points.iter().flat_map(context),
     );
     let mut compiler = Compiler {
@@ -69,29 +71,60 @@ fn find_models(
     source: &dyn ModelSource,
     complaints: &mut Complaints<'_>,
 ) -> Vec<Model> {
-    let mut models = Vec::with_capacity(policy.models.len());
+    let mut models = Vec::with_capacity(policy.models.len() + policy.segments.len());
     for entry in policy.models.iter().filter(|entry| !entry.name.value.is_empty()) {
-        let (name, alias) = (&entry.registered_name, &entry.alias);
-        let loaded = source.scorer(&name.value, &alias.value, features).unwrap_or_else(|problem| {
+        let mut find = Find { source, features, complaints };
+        let model =
+            find.model(entry.name.value.as_str(), &entry.registered_name, &entry.alias, Kind::Probability);
+        models.push(Model { words: words(entry, policy, features, complaints), ..model });
+    }
+    let mut find = Find { source, features, complaints };
+    for entry in policy.segments.iter().filter(|entry| !entry.name.value.is_empty()) {
+        let name = format!("segments.{}", entry.name.value);
+        models.push(find.model(&name, &entry.registered_name, &entry.alias, Kind::Segments));
+    }
+    models
+}
+
+/// What finding a model takes.
+struct Find<'a, 'c> {
+    source: &'a dyn ModelSource,
+    features: &'a FeatureSet,
+    complaints: &'a mut Complaints<'c>,
+}
+
+impl Find<'_, '_> {
+    fn model(
+        &mut self,
+        as_named: &str,
+        name: &Located<String>,
+        alias: &Located<String>,
+        kind: Kind,
+    ) -> Model {
+        let found = self.source.scorer(&name.value, &alias.value, kind, self.features);
+        let loaded = found.and_then(|found| match &found {
+            Some((_, scorer)) => match scorer.require(kind, &name.value) {
+                Ok(()) => Ok(found),
+                Err(error) => Err(error.to_string()),
+            },
+            None => Ok(None),
+        });
+        let loaded = loaded.unwrap_or_else(|problem| {
             let message = format!("model `{}` at `{}` cannot be used: {problem}", name.value, alias.value);
             let expected = "a model that can be loaded and reads only features that there are";
-            complaints.add(
-                name.offset,
-                message,
-                expected,
-                "move the alias to another version, or train again",
-            );
+            let hint = "move the alias to another version, or train again";
+            self.complaints.add(name.offset, message, expected, hint);
             None
         });
-        models.push(Model {
-            name: entry.name.value.as_str().into(),
+        Model {
+            name: as_named.into(),
+            kind,
             registered_name: name.value.as_str().into(),
             alias: alias.value.as_str().into(),
             loaded,
-            words: words(entry, policy, features, complaints),
-        });
+            words: None,
+        }
     }
-    models
 }
 
 /// What the policy says of the model's inputs. Versions come and go under an alias, so a feature only has to be one that
@@ -135,6 +168,11 @@ impl Point {
             when_features_unavailable: entry.when_features_unavailable,
             context: context(entry).collect(),
             models: entry.models.iter().filter_map(|model| index(&model.value)).collect(),
+            segments: entry
+                .segments
+                .iter()
+                .filter_map(|segment| index(&format!("segments.{}", segment.value)))
+                .collect(),
             candidates: Vec::with_capacity(entry.actions.len()),
             default: entry.actions.iter().position(|action| is_default(&action.value)).unwrap_or(0),
             deny: Vec::new(),
@@ -231,7 +269,12 @@ impl Compiler<'_> {
         let mut compiled: Vec<Arc<Question>> = Vec::new();
         let parsed = Parsed::new(&written.source);
         for (index, point) in points.iter().filter_map(|index| Some((*index, self.points.get(*index)?))) {
-            let names = PointNames { inputs: self.inputs, models: &point.models, context: &point.context };
+            let names = PointNames {
+                inputs: self.inputs,
+                models: &point.models,
+                segments: &point.segments,
+                context: &point.context,
+            };
             let serves = |question: &&Arc<Question>| question.slots().iter().all(|slot| names.offers(*slot));
             if let Some(question) = compiled.iter().find(serves) {
                 questions.insert(index, Arc::clone(question));
@@ -326,6 +369,9 @@ fn path_at(source: &str, offset: usize) -> &str {
 fn how_to_declare(unknown_path: &str, points: &str) -> String {
     match unknown_path.split_once('.') {
         Some(("context", _)) => format!("declare it in `context` of {points}"),
+        Some(("segments", name)) => {
+            format!("name `{name}` in `segments` of {points} and declare it under `[[segment]]`")
+        }
         Some(("scores", _)) => format!("name its model in `models` of {points}"),
         _ => String::new(),
     }

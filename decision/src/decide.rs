@@ -9,7 +9,7 @@ use augur_domain::decision::{Availability, CandidateOutcome, DecisionInputs, Run
 use augur_domain::{Decision, FeatureStatus, FeatureVector, Reason, ReasonCode};
 
 use crate::explain::explain;
-use crate::row::DecisionRow;
+use crate::row::{DecisionRow, SegmentOutcome};
 use crate::snapshot::{Candidate, Point, PolicySnapshot, Rule, WhenFeaturesUnavailable};
 
 /// Reasons of one decision. Should more arise, the last one says so.
@@ -19,7 +19,7 @@ pub const MAX_REASONS: usize = 64;
 ///
 /// 1. **Features**: if they cannot be read, the point's `on_features_unavailable` gives the default action at once,
 ///    or carries on with every feature and every score missing.
-/// 2. **Scores** of the point's models that may be used. A missing feature is the model's own affair.
+/// 2. **Scores** of the point's models, and its **segments**, that may be used. A missing feature is the model's own affair.
 /// 3. **Eligibility**: an action whose `eligible_when` is not known to be true is refused.
 /// 4. **Deny rules**, then **allow rules**: once an allow rule fires, only actions that some firing allow rule names
 ///    are left. Deny beats allow, whatever their priorities.
@@ -42,7 +42,15 @@ pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
         return default_at(policy, point, inputs, cause.clone());
     }
     let scores = ask_models(policy, point, inputs, unavailable.is_none());
-    let row = DecisionRow { policy, point, inputs, features_usable: unavailable.is_none(), scores: &scores };
+    let segments = assign_segments(policy, point, inputs, unavailable.is_none());
+    let row = DecisionRow {
+        policy,
+        point,
+        inputs,
+        features_usable: unavailable.is_none(),
+        scores: &scores,
+        segments: &segments,
+    };
     let mut round = Round::new(&row);
     round.refuse_ineligible();
     round.deny();
@@ -99,6 +107,20 @@ fn ask_models(
         ScoreOutcome { alias: Arc::clone(&model.name), model: model.version().cloned(), score }
     });
     models.collect()
+}
+
+/// The segments of the user that the point reads. Without features nobody is in any.
+fn assign_segments<'p>(
+    policy: &'p PolicySnapshot,
+    point: &'p Point,
+    inputs: &DecisionInputs,
+    features_usable: bool,
+) -> Vec<SegmentOutcome<'p>> {
+    let segments = point.segments(policy).map(|model| {
+        let scorer = model.loaded.as_ref().filter(|_| features_usable && is_available(inputs, &model.name));
+        SegmentOutcome { model, name: scorer.and_then(|(_, scorer)| scorer.segment(&inputs.features)) }
+    });
+    segments.collect()
 }
 
 fn is_available(inputs: &DecisionInputs, alias: &str) -> bool {
@@ -296,15 +318,22 @@ impl Reasons {
 
     /// Names everything that could not be used, and the rung that is left.
     fn add_unavailable(&mut self, row: &DecisionRow<'_>, features: Option<Reason>) -> Rung {
-        let all_scored = row.scores.iter().all(|outcome| outcome.score.is_some());
+        let all_scored = row.scores.iter().all(|outcome| outcome.score.is_some())
+            && row.segments.iter().all(|outcome| outcome.name.is_some());
         let rung = if features.is_none() && all_scored { Rung::Champion } else { Rung::RulesOnly };
         let readable = features.is_none();
         let unusable = row.scores.iter().filter(|outcome| {
             let usable = outcome.model.is_some() && is_available(row.inputs, &outcome.alias);
             !usable || (readable && outcome.score.is_none())
         });
+        let without_segment = row.segments.iter().filter(|outcome| {
+            let usable = outcome.model.version().is_some() && is_available(row.inputs, &outcome.model.name);
+            !usable || (readable && outcome.name.is_none())
+        });
         let unusable: Vec<Reason> = unusable
-            .map(|outcome| Reason::with(ReasonCode::ModelUnavailable, Arc::clone(&outcome.alias)))
+            .map(|outcome| &outcome.alias)
+            .chain(without_segment.map(|outcome| &outcome.model.name))
+            .map(|alias| Reason::with(ReasonCode::ModelUnavailable, Arc::clone(alias)))
             .collect();
         self.extend(features);
         self.extend(unusable);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use augur_domain::{FeatureSet, ValueType};
 use augur_expression::{Names, Slot};
+use augur_models::scorer::Kind;
 
 /// Where a slot's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(crate) enum Input {
     Feature(usize, ValueType),
     /// The model with this index in the policy.
     Score(usize),
+    /// The segment that the model with this index in the policy gives.
+    Segment(usize),
     /// The declared request-time value.
     Context(Arc<str>, ValueType),
     /// The instant of the decision.
@@ -32,13 +35,17 @@ pub(crate) struct Inputs {
 impl Inputs {
     pub(crate) fn new(
         features: Arc<FeatureSet>,
-        models: Vec<Arc<str>>,
+        models: Vec<(Arc<str>, Kind)>,
         context: impl Iterator<Item = (Arc<str>, ValueType)>,
     ) -> Self {
         let known = features.features().iter().enumerate();
         let mut list: Vec<Input> =
             known.map(|(slot, feature)| Input::Feature(slot, feature.value_type)).collect();
-        list.extend((0..models.len()).map(Input::Score));
+        list.extend(models.iter().enumerate().map(|(index, (_, kind))| match kind {
+            Kind::Probability => Input::Score(index),
+            Kind::Segments => Input::Segment(index),
+        }));
+        let models = models.into_iter().map(|(name, _)| name).collect();
         list.push(Input::Now);
         let mut declared: Vec<_> = context.collect();
         declared.sort_unstable_by(|a, b| (&a.0, a.1 as u8).cmp(&(&b.0, b.1 as u8)));
@@ -62,6 +69,8 @@ impl Inputs {
             Some(Input::Score(index)) => {
                 format!("scores.{}", self.models.get(*index).map_or("", |name| &**name))
             }
+            // Such a model bears the whole path as its name.
+            Some(Input::Segment(index)) => self.models.get(*index).map_or("", |name| &**name).to_owned(),
             Some(Input::Context(name, _)) => format!("context.{name}"),
             Some(Input::Now) => "now".to_owned(),
             None => "an unknown input".to_owned(),
@@ -78,6 +87,7 @@ impl Inputs {
 pub(crate) struct PointNames<'a> {
     pub(crate) inputs: &'a Inputs,
     pub(crate) models: &'a [usize],
+    pub(crate) segments: &'a [usize],
     pub(crate) context: &'a [(Arc<str>, ValueType)],
 }
 
@@ -87,6 +97,7 @@ impl PointNames<'_> {
         match self.inputs.get(slot) {
             Some(Input::Feature(..) | Input::Now) => true,
             Some(Input::Score(index)) => self.models.contains(index),
+            Some(Input::Segment(index)) => self.segments.contains(index),
             Some(Input::Context(name, value_type)) => {
                 self.context.iter().any(|(known, known_type)| known == name && known_type == value_type)
             }
@@ -108,6 +119,10 @@ impl PointNames<'_> {
             "scores" => {
                 let index = self.inputs.models.iter().position(|model| **model == *name)?;
                 self.models.contains(&index).then_some((Input::Score(index), ValueType::Number))
+            }
+            "segments" => {
+                let index = self.inputs.models.iter().position(|model| **model == *path)?;
+                self.segments.contains(&index).then_some((Input::Segment(index), ValueType::Text))
             }
             "context" => {
                 let (known, value_type) = self.context.iter().find(|(known, _)| **known == *name)?;
@@ -135,6 +150,8 @@ impl Names for PointNames<'_> {
         let mut names: Vec<String> = readable.map(|feature| format!("features.{}", feature.name)).collect();
         let models = self.models.iter().filter_map(|index| self.inputs.models.get(*index));
         names.extend(models.map(|name| format!("scores.{name}")));
+        let segments = self.segments.iter().filter_map(|index| self.inputs.models.get(*index));
+        names.extend(segments.map(ToString::to_string));
         names.extend(self.context.iter().map(|(name, _)| format!("context.{name}")));
         names.push("now".to_owned());
         names

@@ -2,12 +2,14 @@
 //!
 //! Not here: what a slot stands for (`names`).
 
+use std::sync::Arc;
+
 use augur_domain::decision::{DecisionInputs, ScoreOutcome};
 use augur_domain::{Value, ValueType};
 use augur_expression::{Operand, Row, Slot};
 
 use crate::names::Input;
-use crate::snapshot::{Point, PolicySnapshot};
+use crate::snapshot::{Model, Point, PolicySnapshot};
 
 /// One decision's inputs and scores. Whatever is not finite or not of the declared type reads as missing.
 pub(crate) struct DecisionRow<'a> {
@@ -18,6 +20,15 @@ pub(crate) struct DecisionRow<'a> {
     pub(crate) features_usable: bool,
     /// In the order of the point's models.
     pub(crate) scores: &'a [ScoreOutcome],
+    /// In the order of the point's segments.
+    pub(crate) segments: &'a [SegmentOutcome<'a>],
+}
+
+/// What a model of segments says of the user.
+pub(crate) struct SegmentOutcome<'a> {
+    pub(crate) model: &'a Model,
+    /// `None` when it could not be asked.
+    pub(crate) name: Option<&'a Arc<str>>,
 }
 
 impl DecisionRow<'_> {
@@ -43,6 +54,11 @@ impl DecisionRow<'_> {
         Some(Operand::Number(score.calibrated))
     }
 
+    fn segment(&self, model: usize) -> Option<Operand<'_>> {
+        let position = self.point.segments.iter().position(|index| *index == model)?;
+        self.segments.get(position)?.name.map(|name| Operand::Text(name))
+    }
+
     fn context(&self, name: &str, value_type: ValueType) -> Option<Operand<'_>> {
         let context = &self.inputs.context;
         let place = context.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
@@ -62,6 +78,7 @@ impl Row for DecisionRow<'_> {
         match self.policy.inputs.get(slot)? {
             Input::Feature(index, value_type) => self.feature(*index, *value_type),
             Input::Score(model) => self.score(*model),
+            Input::Segment(model) => self.segment(*model),
             Input::Context(name, value_type) => self.context(name, *value_type),
             Input::Now => Some(Operand::Timestamp(self.inputs.now.unix_ms())),
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use augur_domain::decision::Exposure;
 use augur_domain::{ContentHash, Diagnostic, FeatureSet, ModelRef, Timestamp, ValueType};
 use augur_models::Scorer;
+use augur_models::scorer::Kind;
 
 use crate::cap::Cap;
 use crate::explain::Words;
@@ -86,9 +87,11 @@ impl PolicySnapshot {
     }
 }
 
-/// A declared model alias: `scores.<name>` in expressions.
+/// A declared model alias: `scores.<name>` in expressions, or `segments.<name>` of one that gives segments.
 pub struct Model {
+    /// Of one that gives segments with `segments.` before it.
     pub(crate) name: Arc<str>,
+    pub(crate) kind: Kind,
     pub(crate) registered_name: Arc<str>,
     pub(crate) alias: Arc<str>,
     pub(crate) loaded: Option<(ModelRef, Arc<Scorer>)>,
@@ -97,7 +100,12 @@ pub struct Model {
 }
 
 impl Model {
-    /// The name that expressions use.
+    /// What is asked of it.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The name that expressions use; of one that gives segments with `segments.` before it, so that no score has the same.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
@@ -148,6 +156,8 @@ pub struct Point {
     pub(crate) context: Vec<(Arc<str>, ValueType)>,
     /// Indices into [`PolicySnapshot::models`].
     pub(crate) models: Vec<usize>,
+    /// Indices into [`PolicySnapshot::models`] of those that give segments.
+    pub(crate) segments: Vec<usize>,
     /// In declaration order.
     pub(crate) candidates: Vec<Candidate>,
     /// Index into `candidates`.
@@ -204,7 +214,12 @@ impl Point {
         self.candidates.get(self.default).map_or(&self.name, |candidate| &candidate.action.name)
     }
 
-    /// The model aliases that it asks, in declaration order.
+    /// The model aliases that it asks for segments, in declaration order.
+    pub(crate) fn segments<'a>(&'a self, policy: &'a PolicySnapshot) -> impl Iterator<Item = &'a Model> {
+        self.segments.iter().filter_map(|index| policy.models.get(*index))
+    }
+
+    /// The model aliases that it asks for scores, in declaration order.
     pub fn models<'a>(&'a self, policy: &'a PolicySnapshot) -> impl Iterator<Item = &'a Model> {
         self.models.iter().filter_map(|index| policy.models.get(*index))
     }

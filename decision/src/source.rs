@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use augur_domain::{ContentHash, FeatureSet, ModelRef};
 use augur_models::Scorer;
+use augur_models::scorer::Kind;
 
 /// A file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,15 +62,17 @@ impl fmt::Display for DefinitionsSeal {
 
 /// Finds the model that an alias stands for at this moment.
 pub trait ModelSource {
-    /// The exact version behind `alias` of the model `name`, ready to score vectors of `features`.
-    /// `None` while nothing is published under that alias: its score is then missing.
+    /// The exact version behind `alias` of the model `name`, ready to be asked for `kind` with vectors of `features`.
+    /// `None` while nothing is published under that alias: its score, or segment, is then missing.
     ///
     /// # Errors
-    /// One sentence for the author of the policy, e.g. that the model was trained on other features.
+    /// One sentence for the author of the policy, e.g. that the model was trained on other features, or gives segments
+    /// where a probability is wanted.
     fn scorer(
         &self,
         name: &str,
         alias: &str,
+        kind: Kind,
         features: &FeatureSet,
     ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String>;
 }

@@ -3,6 +3,7 @@
 //! Not here: the bytes (the business of a private module, reached by [`Artifact::encode`] and [`Artifact::decode`]), scoring
 //! ([`crate::scorer`]) or storage ([`crate::registry`]).
 
+mod clusters;
 mod codec;
 mod reference;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeSet;
 
 use augur_domain::{ContentHash, Timestamp, math};
 
+pub use clusters::{ClusterInput, MAX_CLUSTER_NAME_BYTES, MAX_CLUSTERS};
 pub use reference::{InputReference, MAX_EDGES, Reference, SCORE_BINS};
 
 use crate::Error;
@@ -71,6 +73,15 @@ pub enum Body {
         inputs: Vec<TreeInput>,
         /// The trees.
         ensemble: Ensemble,
+    },
+    /// Segments: the one whose centre is nearest. There is no margin and no probability.
+    Clusters {
+        /// What distances are taken over, in order; each feature at most once.
+        inputs: Vec<ClusterInput>,
+        /// The centres, one number per input, in standardised units.
+        centroids: Vec<Vec<f64>>,
+        /// What the segments are called, in the order of the centres.
+        names: Vec<String>,
     },
 }
 
@@ -225,6 +236,9 @@ impl Content {
             }
         }
         self.body.validate()?;
+        if matches!(self.body, Body::Clusters { .. }) {
+            clusters::validate_surroundings(self)?;
+        }
         if let Some(reference) = &self.reference {
             reference.validate(self.body.features().len())?;
         }
@@ -242,14 +256,17 @@ impl Body {
             Self::Trees { inputs, .. } => {
                 inputs.iter().map(|input| (input.feature.as_str(), input.definition)).collect()
             }
+            Self::Clusters { inputs, .. } => {
+                inputs.iter().map(|input| (input.feature.as_str(), input.definition)).collect()
+            }
         }
     }
 
-    /// Intercept and inputs of a linear model; `None` for trees.
+    /// Intercept and inputs of a linear model; `None` for every other.
     pub fn linear(&self) -> Option<(f64, &[Input])> {
         match self {
             Self::Linear { intercept, inputs } => Some((*intercept, inputs)),
-            Self::Trees { .. } => None,
+            Self::Trees { .. } | Self::Clusters { .. } => None,
         }
     }
 
@@ -277,6 +294,7 @@ impl Body {
                 inputs.iter().enumerate().try_for_each(|(index, input)| input.validate(index))
             }
             Self::Trees { inputs, ensemble } => ensemble.validate(inputs.len()),
+            Self::Clusters { inputs, centroids, names } => clusters::validate(inputs, centroids, names),
         }
     }
 }
@@ -291,21 +309,28 @@ impl Input {
                 return Err(invalid(&field(part), value.to_string(), "a finite number"));
             }
         }
-        if let Some((low, high)) = self.clip
-            && !(low.is_finite() && high.is_finite() && low <= high)
-        {
-            return Err(invalid(
-                &field("clip"),
-                format!("{low:e} to {high:e}"),
-                "finite bounds in ascending order",
-            ));
-        }
-        // The reciprocal of a scale within these bounds is finite and above 0.
-        if !(1e-300..=1e300).contains(&self.scale) {
-            return Err(invalid(&field("scale"), format!("{:e}", self.scale), "1e-300 to 1e300"));
-        }
-        Ok(())
+        clip(index, self.clip)?;
+        scale(index, self.scale)
     }
+}
+
+fn clip(index: usize, clip: Option<(f64, f64)>) -> Result<(), Error> {
+    match clip {
+        Some((low, high)) if !(low.is_finite() && high.is_finite() && low <= high) => Err(invalid(
+            &format!("inputs[{index}].clip"),
+            format!("{low:e} to {high:e}"),
+            "finite bounds in ascending order",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn scale(index: usize, scale: f64) -> Result<(), Error> {
+    // The reciprocal of a scale within these bounds is finite and above 0.
+    if !(1e-300..=1e300).contains(&scale) {
+        return Err(invalid(&format!("inputs[{index}].scale"), format!("{scale:e}"), "1e-300 to 1e300"));
+    }
+    Ok(())
 }
 
 fn name(field: &str, text: &str) -> Result<(), Error> {
@@ -335,7 +360,7 @@ pub(crate) mod tests {
     pub(crate) fn linear(content: &mut Content) -> (&mut f64, &mut Vec<Input>) {
         match &mut content.body {
             Body::Linear { intercept, inputs } => (intercept, inputs),
-            Body::Trees { .. } => panic!("trees"),
+            Body::Trees { .. } | Body::Clusters { .. } => panic!("not linear"),
         }
     }
 

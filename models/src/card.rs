@@ -26,7 +26,11 @@ pub fn html(card: &PublishedCard) -> String {
     let mut page = Markup::default();
     sections::head(&mut page, &view);
     sections::warnings(&mut page, &view);
-    sections::figures(&mut page, &view);
+    if view.clusters.is_empty() {
+        sections::figures(&mut page, &view);
+    } else {
+        tables::clusters(&mut page, &view);
+    }
     if let Some(evaluation) = &view.evaluation {
         curves::all(&mut page, evaluation);
     }
@@ -56,6 +60,19 @@ struct View<'a> {
     calibration: Option<CalibrationView>,
     considered: Vec<ConsideredView>,
     features: Vec<FeatureView>,
+    clusters: Vec<ClusterView>,
+    silhouette: Option<f64>,
+    explained: Option<f64>,
+}
+
+/// As `train::ClusterReport`.
+#[derive(Deserialize)]
+struct ClusterView {
+    name: String,
+    rows: u64,
+    share: f64,
+    #[serde(default)]
+    center: Vec<f64>,
 }
 
 /// As `train::CalibrationReport`, which is there only with the feature `train`.
@@ -117,6 +134,9 @@ impl<'a> View<'a> {
             calibration: lenient(report, "calibration"),
             considered: lenient(report, "considered").unwrap_or_default(),
             features: lenient(report, "features").unwrap_or_default(),
+            clusters: lenient(report, "clusters").unwrap_or_default(),
+            silhouette: lenient(report, "silhouette"),
+            explained: lenient(report, "explained"),
         }
     }
 

@@ -54,6 +54,19 @@ pub enum Error {
         /// Names that the set lacks or holds as text, in the model's order.
         missing: Vec<String>,
     },
+    /// A model of segments where a probability is wanted, or the other way round.
+    #[error(
+        "model `{model}` gives {found}, not {expected}; declare under `[[model]]` what gives a probability and under \
+         `[[segment]]` what gives segments"
+    )]
+    WrongKind {
+        /// The model.
+        model: String,
+        /// What it gives.
+        found: &'static str,
+        /// What is wanted.
+        expected: &'static str,
+    },
     /// A name that cannot be a directory, an alias or a column.
     #[error("`{found}` cannot be used as {kind}; expected {expected}")]
     InvalidName {

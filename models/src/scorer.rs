@@ -2,6 +2,7 @@
 //!
 //! Not here: batches. One row at a time in one order is what makes a replayed score equal the served one.
 
+mod clusters;
 mod linear;
 
 use std::sync::Arc;
@@ -15,6 +16,9 @@ use crate::Error;
 use crate::artifact::{Artifact, Body, MAX_INPUTS, Reference};
 use crate::calibrate::Calibrator;
 use crate::trees::{DoubledRow, Flat};
+use clusters::Clusters;
+#[cfg(feature = "train")]
+pub(crate) use clusters::{nearest, squared_distance};
 use linear::Linear;
 pub use linear::MAX_DEVIATIONS;
 
@@ -27,8 +31,27 @@ pub struct Scorer {
     reference: Option<Arc<Reference>>,
 }
 
+/// What a model answers with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A [`Score`].
+    Probability,
+    /// The name of a segment.
+    Segments,
+}
+
+impl Kind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Probability => "a probability",
+            Self::Segments => "segments",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 enum Kernel {
+    Clusters(Clusters),
     Linear(Linear),
     Trees {
         /// Per input of the trees.
@@ -64,17 +87,59 @@ impl Scorer {
         let kernel = match &content.body {
             Body::Linear { intercept, inputs } => Kernel::Linear(Linear::new(*intercept, &slots, inputs)),
             Body::Trees { ensemble, .. } => Kernel::Trees { slots, flat: Flat::new(ensemble) },
+            Body::Clusters { inputs, centroids, names } => {
+                Kernel::Clusters(Clusters::new(slots, inputs, centroids, names))
+            }
         };
         let reference = content.reference.clone().map(Arc::new);
         Ok(Self { kernel, calibrator: content.calibrator.clone(), definitions_match, reference })
     }
 
+    /// What it answers with.
+    pub const fn kind(&self) -> Kind {
+        match self.kernel {
+            Kernel::Linear(_) | Kernel::Trees { .. } => Kind::Probability,
+            Kernel::Clusters(_) => Kind::Segments,
+        }
+    }
+
+    /// Refuses another kind than `wanted`; `model` is its name, for the complaint.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`].
+    pub fn require(&self, wanted: Kind, model: &str) -> Result<(), Error> {
+        let found = self.kind();
+        if found == wanted {
+            return Ok(());
+        }
+        Err(Error::WrongKind { model: model.to_owned(), found: found.as_str(), expected: wanted.as_str() })
+    }
+
+    /// The segment of one user: that of the nearest centre, the first among equals. A value that is missing, or outside
+    /// the vector, is taken for the mean of training. `None` of a model that gives a probability.
+    pub fn segment(&self, features: &FeatureVector) -> Option<&Arc<str>> {
+        match &self.kernel {
+            Kernel::Clusters(clusters) => clusters.assign(features),
+            Kernel::Linear(_) | Kernel::Trees { .. } => None,
+        }
+    }
+
+    /// The names of its segments, none of a model that gives a probability.
+    pub fn segments(&self) -> &[Arc<str>] {
+        match &self.kernel {
+            Kernel::Clusters(clusters) => clusters.names(),
+            Kernel::Linear(_) | Kernel::Trees { .. } => &[],
+        }
+    }
+
     /// Scores one user. Never fails: a value that is missing, or outside the vector, takes the imputation or the way
-    /// that was learned for it.
+    /// that was learned for it. A model of segments has no probability; it scores everyone with a margin of 0, and
+    /// [`Self::require`] keeps it from being asked.
     pub fn score(&self, features: &FeatureVector) -> Score {
         let margin = match &self.kernel {
             Kernel::Linear(linear) => linear.margin(features),
             Kernel::Trees { slots, flat } => margin_of_trees(flat, slots, features),
+            Kernel::Clusters(_) => 0.0,
         };
         Score { margin, raw: math::sigmoid(margin), calibrated: self.calibrator.probability(margin) }
     }
@@ -93,6 +158,7 @@ impl Scorer {
                 attribute_to_inputs(flat, slots, features, &mut per_input);
                 out.extend(slots.iter().copied().zip(per_input));
             }
+            Kernel::Clusters(_) => {}
         }
     }
 
@@ -102,6 +168,7 @@ impl Scorer {
         match &self.kernel {
             Kernel::Linear(linear) => linear.intercept(),
             Kernel::Trees { flat, .. } => flat.expectation(),
+            Kernel::Clusters(_) => 0.0,
         }
     }
 
@@ -110,6 +177,7 @@ impl Scorer {
         match &self.kernel {
             Kernel::Linear(linear) => linear.slots().collect(),
             Kernel::Trees { slots, .. } => slots.clone(),
+            Kernel::Clusters(clusters) => clusters.slots.clone(),
         }
     }
 

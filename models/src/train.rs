@@ -20,6 +20,7 @@ mod reference;
 mod report;
 mod search;
 mod secants;
+mod segments;
 mod shape;
 mod table;
 mod trees;
@@ -38,6 +39,10 @@ pub use family::{Considered, Family};
 pub use ftrl::{Online, batches};
 pub use report::{Convergence, FeatureReport, Report};
 pub use search::Search;
+pub use segments::{
+    ClusterReport, Count, CountTried, MAX_AUTO, SegmentFeature, SegmentOptions, SegmentReport, Segmented,
+    segment,
+};
 pub use trees::{Boosting, Growing};
 pub use weight::PositiveWeight;
 
@@ -46,6 +51,9 @@ pub use table::{MAX_COLUMNS, MAX_ROWS, Row, Split, TrainingTable};
 use crate::artifact::{Artifact, Content, Lineage, Transform};
 use crate::{Error, Scorer, TaskDefinition};
 use design::Design;
+
+/// Largest share of the values at either end of a column that is winsorised.
+const MAX_SHARE: f64 = 0.1;
 
 /// How to calibrate the margins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -326,7 +334,7 @@ impl Options {
         if !(0.0..=1.0).contains(&self.l1_ratio) {
             return invalid("l1_ratio", format!("{:e}", self.l1_ratio), "0 to 1");
         }
-        if !(0.0..=0.1).contains(&self.winsorise) {
+        if !(0.0..=MAX_SHARE).contains(&self.winsorise) {
             return invalid("winsorise", format!("{:e}", self.winsorise), "0 to 0.1");
         }
         self.positive_weight.validate()?;

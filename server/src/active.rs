@@ -11,6 +11,7 @@ use augur_decision::{DefinitionsSeal, Model, ModelSource, PolicySnapshot, Source
 use augur_domain::decision::{Availability, Rung};
 use augur_domain::{ContentHash, FeatureSet, ModelRef};
 use augur_feature_store::{Definitions, FeatureSchema};
+use augur_models::scorer::Kind;
 use augur_models::{Registry, Scorer};
 
 use crate::Error;
@@ -93,7 +94,7 @@ impl Loaded {
                 %model,
                 %alias,
                 %problem,
-                "a model cannot be used: its score is missing; train it again, or move the alias to a version that can"
+                "a model cannot be used: its score or segment is missing; train it again, or move the alias to a version that can"
             );
         }
         for model in &self.notes.of_other_definitions {
@@ -272,6 +273,7 @@ impl<'a> Registered<'a> {
                 || Ok(Arc::new(Scorer::new(&self.registry.load(&version)?, features)?)),
                 Ok::<_, augur_models::Error>,
             );
+            let scorer = scorer.and_then(|scorer| scorer.require(model.kind(), name).map(|()| scorer));
             // One that cannot be used now cannot be rolled back to; the rollback says so.
             Some((version, scorer.ok()?))
         };
@@ -282,6 +284,7 @@ impl<'a> Registered<'a> {
         &self,
         name: &str,
         alias: &str,
+        kind: Kind,
         features: &FeatureSet,
     ) -> Result<Option<(ModelRef, Arc<Scorer>)>, augur_models::Error> {
         let moved = self.moved.filter(|(model, moved, _)| *model == name && *moved == alias);
@@ -295,6 +298,7 @@ impl<'a> Registered<'a> {
             Some(scorer) => scorer,
             None => Arc::new(Scorer::new(&self.registry.load(&model)?, features)?),
         };
+        scorer.require(kind, name)?;
         if !scorer.definitions_match() {
             self.notes.borrow_mut().of_other_definitions.push(model.clone());
         }
@@ -307,9 +311,10 @@ impl ModelSource for Registered<'_> {
         &self,
         name: &str,
         alias: &str,
+        kind: Kind,
         features: &FeatureSet,
     ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
-        match self.find(name, alias, features) {
+        match self.find(name, alias, kind, features) {
             Ok(found) => Ok(found),
             Err(error) if self.strict => Err(error.to_string()),
             Err(error) => {

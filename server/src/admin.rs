@@ -8,6 +8,7 @@ use std::sync::Arc;
 use augur_decision::SourceFile;
 use augur_domain::{ContentHash, ModelRef};
 use augur_models::registry::{AliasChange, Card, PublishedCard};
+use augur_models::scorer::Kind;
 use augur_models::{Artifact, Scorer};
 
 use crate::active::{self, Loaded, Registered, Remembered, Unusable};
@@ -213,20 +214,28 @@ impl App {
 
     /// Whether the active policy asks this alias.
     pub(crate) fn is_asked(&self, model: &str, alias: &str) -> bool {
+        !self.kinds_asked(model, alias).is_empty()
+    }
+
+    /// What the active policy asks this alias for.
+    fn kinds_asked(&self, model: &str, alias: &str) -> Vec<Kind> {
         let active = self.active();
-        let mut asked = active.policy().declared_models().iter();
-        asked.any(|known| **known.registered_name() == *model && **known.alias() == *alias)
+        let asked = active.policy().declared_models().iter();
+        let asked = asked.filter(|known| **known.registered_name() == *model && **known.alias() == *alias);
+        asked.map(augur_decision::Model::kind).collect()
     }
 
     /// Refuses a version that the active policy would ask and cannot.
     pub(crate) fn check_usable(&self, model: &str, alias: &str, target: &ModelRef) -> Result<(), Error> {
-        if !self.is_asked(model, alias) {
+        let kinds = self.kinds_asked(model, alias);
+        if kinds.is_empty() {
             return Ok(());
         }
         let scorer =
             self.registry.load(target).and_then(|artifact| Scorer::new(&artifact, &self.feature_set()));
-        let problem = match scorer {
-            Ok(_) => return Ok(()),
+        let asked = scorer.and_then(|scorer| kinds.iter().try_for_each(|kind| scorer.require(*kind, model)));
+        let problem = match asked {
+            Ok(()) => return Ok(()),
             // Where the file lies is the server's own affair.
             Err(augur_models::Error::Corrupted { problem, .. }) => {
                 format!("version {} of model `{model}` is damaged: {problem}", target.version)

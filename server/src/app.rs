@@ -13,6 +13,7 @@ use augur_domain::{FeatureSet, ModelRef, UserKey};
 use augur_feature_store::store::Store;
 use augur_feature_store::taxonomy::Taxonomy;
 use augur_feature_store::{FeatureSchema, FeatureStore, GenerationStatus, Opening, Progress, Retention};
+use augur_models::scorer::Kind;
 use augur_models::{Registry, Scorer};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -354,6 +355,7 @@ pub fn check_definitions(config: &Config) -> Result<Checked, Error> {
             &self,
             _name: &str,
             _alias: &str,
+            _kind: Kind,
             _features: &FeatureSet,
         ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
             Ok(None)

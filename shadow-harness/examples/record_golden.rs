@@ -29,6 +29,7 @@ use augur_feature_store::FeatureSchema;
 use augur_models::artifact::{Body, Content, Input, Lineage, Transform};
 use augur_models::calibrate::Knot;
 use augur_models::registry::Card;
+use augur_models::scorer::Kind;
 use augur_models::{Artifact, Calibrator, Registry, Scorer};
 use augur_shadow_harness::DataDirectory;
 
@@ -161,6 +162,7 @@ impl ModelSource for Champions<'_> {
         &self,
         name: &str,
         alias: &str,
+        _kind: Kind,
         features: &FeatureSet,
     ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
         let find = || -> Result<Option<(ModelRef, Arc<Scorer>)>, augur_models::Error> {

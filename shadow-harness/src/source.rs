@@ -9,6 +9,7 @@ use std::sync::Arc;
 use augur_decision::{DefinitionsSeal, ENGINE_VERSION, ModelSource, PolicySnapshot, SourceFile};
 use augur_domain::{ContentHash, Diagnostic, FeatureSet, ModelRef};
 use augur_feature_store::FeatureSchema;
+use augur_models::scorer::Kind;
 use augur_models::{Registry, Scorer};
 
 /// Gives back the policy that decided, with the very models that stood behind its aliases then.
@@ -182,7 +183,13 @@ impl SnapshotSource for DataDirectory {
 struct NoModels;
 
 impl ModelSource for NoModels {
-    fn scorer(&self, _: &str, _: &str, _: &FeatureSet) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
+    fn scorer(
+        &self,
+        _: &str,
+        _: &str,
+        _: Kind,
+        _: &FeatureSet,
+    ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
         Ok(None)
     }
 }
@@ -201,11 +208,15 @@ impl ModelSource for PinnedModels<'_> {
         &self,
         name: &str,
         alias: &str,
+        kind: Kind,
         features: &FeatureSet,
     ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
         let asked = |known: &str| {
             self.bare.declared_models().iter().any(|model| {
-                **model.name() == *known && **model.registered_name() == *name && **model.alias() == *alias
+                **model.name() == *known
+                    && **model.registered_name() == *name
+                    && **model.alias() == *alias
+                    && model.kind() == kind
             })
         };
         let Some((_, model)) = self.models.iter().find(|(known, _)| asked(known)) else { return Ok(None) };

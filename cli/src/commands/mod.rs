@@ -11,6 +11,7 @@ pub(crate) mod loadtest;
 pub(crate) mod models;
 pub(crate) mod policy;
 pub(crate) mod replay;
+pub(crate) mod segments;
 pub(crate) mod serve;
 pub(crate) mod tasks;
 pub(crate) mod train;

@@ -4,7 +4,7 @@
 
 mod learning;
 pub(crate) mod quality;
-mod table;
+pub(crate) mod table;
 mod task;
 mod trigger;
 

@@ -11,8 +11,9 @@ use super::payload::{MAX_PAYLOAD_BYTES, write_json};
 use super::section::{Section, is_name, shortened, text, wrong_type};
 use super::{
     ActionEntry, Complaints, Effect, Located, MAX_ACTIONS, MAX_CAPS_PER_ACTION, MAX_CONTEXT_PER_POINT,
-    MAX_FILE_BYTES, MAX_MODELS, MAX_MODELS_PER_POINT, MAX_POINTS, MAX_RULES, MAX_WORDS,
-    MAX_WORDS_PER_DECISION, ModelEntry, PointEntry, Policy, RuleEntry, WordEntry, suggestion,
+    MAX_FILE_BYTES, MAX_MODELS, MAX_MODELS_PER_POINT, MAX_POINTS, MAX_RULES, MAX_SEGMENTS,
+    MAX_SEGMENTS_PER_POINT, MAX_WORDS, MAX_WORDS_PER_DECISION, ModelEntry, PointEntry, Policy, RuleEntry,
+    SegmentEntry, WordEntry, suggestion,
 };
 use crate::cap::{Cap, MAX_LIMIT};
 use crate::snapshot::{Boost, WhenFeaturesUnavailable};
@@ -24,10 +25,19 @@ const MAX_DEADLINE_MS: i64 = MINUTE_MS;
 /// Values, factors and addends beyond this are mistakes.
 const MAX_AMOUNT: f64 = 1e12;
 
-const POLICY_KEYS: &[&str] = &["version", "decision_point", "model", "action", "rule", "explain"];
-const POINT_KEYS: &[&str] =
-    &["name", "actions", "default_action", "deadline", "models", "context", "on_features_unavailable"];
+const POLICY_KEYS: &[&str] = &["version", "decision_point", "model", "segment", "action", "rule", "explain"];
+const POINT_KEYS: &[&str] = &[
+    "name",
+    "actions",
+    "default_action",
+    "deadline",
+    "models",
+    "segments",
+    "context",
+    "on_features_unavailable",
+];
 const MODEL_KEYS: &[&str] = &["name", "model", "alias", "explain_most"];
+const SEGMENT_KEYS: &[&str] = &["name", "model", "alias"];
 const EXPLAIN_KEYS: &[&str] = &["model", "feature", "raises", "lowers"];
 const ACTION_KEYS: &[&str] =
     &["name", "channel", "payload", "value", "value_fallback", "eligible_when", "caps", "expires_after"];
@@ -54,6 +64,7 @@ pub(crate) fn parse(text: &str, complaints: &mut Complaints<'_>) -> Policy {
     Policy {
         points: tables(&root, "decision_point", MAX_POINTS, complaints, point),
         models: tables(&root, "model", MAX_MODELS, complaints, model),
+        segments: tables(&root, "segment", MAX_SEGMENTS, complaints, segment),
         actions: tables(&root, "action", MAX_ACTIONS, complaints, action),
         rules: tables(&root, "rule", MAX_RULES, complaints, rule),
         words: tables(&root, "explain", MAX_WORDS, complaints, word),
@@ -101,11 +112,12 @@ fn point(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) ->
     if let Some(deadline) = deadline.as_ref().filter(|deadline| deadline.value > MAX_DEADLINE_MS) {
         complaints.add(deadline.offset, "`deadline` is longer than a minute", deadline_expected, "");
     }
-    let models = if section.get("models").is_some_and(|value| !is_empty_list(value)) {
-        section.names("models", MAX_MODELS_PER_POINT, complaints)
-    } else {
-        Vec::new()
+    let mut optional_names = |key: &str, most: usize| match section.get(key) {
+        Some(value) if !is_empty_list(value) => section.names(key, most, complaints),
+        _ => Vec::new(),
     };
+    let models = optional_names("models", MAX_MODELS_PER_POINT);
+    let segments = optional_names("segments", MAX_SEGMENTS_PER_POINT);
     let default_action = section.name("default_action", complaints);
     let choices = [("rules", WhenFeaturesUnavailable::Rules), ("default", WhenFeaturesUnavailable::Default)];
     let when_features_unavailable = section.choice("on_features_unavailable", &choices, complaints);
@@ -115,6 +127,7 @@ fn point(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) ->
         default_action: Some(default_action).filter(|name| !name.value.is_empty()),
         deadline_ms: deadline.map_or(MAX_DEADLINE_MS, |deadline| deadline.value),
         models,
+        segments,
         context: section.get("context").map_or_else(Vec::new, |value| context(value, complaints)),
         when_features_unavailable: when_features_unavailable.unwrap_or(WhenFeaturesUnavailable::Rules),
     }
@@ -172,6 +185,17 @@ fn model(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) ->
         registered_name: section.optional_name("model", complaints).unwrap_or_else(|| name.clone()),
         alias: section.optional_name("alias", complaints).unwrap_or_else(champion),
         explain_most: explain_most(&section, complaints),
+        name,
+    }
+}
+
+fn segment(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) -> SegmentEntry {
+    let section = Section::new(table, offset, "segment", SEGMENT_KEYS, complaints);
+    let name = section.name("name", complaints);
+    let champion = || Located { value: "champion".to_owned(), offset };
+    SegmentEntry {
+        registered_name: section.optional_name("model", complaints).unwrap_or_else(|| name.clone()),
+        alias: section.optional_name("alias", complaints).unwrap_or_else(champion),
         name,
     }
 }

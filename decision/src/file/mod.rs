@@ -28,6 +28,10 @@ pub(crate) const MAX_RULES: usize = 1_000;
 pub(crate) const MAX_MODELS: usize = 64;
 /// Models that one decision point asks.
 pub(crate) const MAX_MODELS_PER_POINT: usize = 8;
+/// Declared segments of a policy.
+pub(crate) const MAX_SEGMENTS: usize = 64;
+/// Segments that one decision point reads.
+pub(crate) const MAX_SEGMENTS_PER_POINT: usize = 8;
 /// Words for inputs of models, in all.
 pub(crate) const MAX_WORDS: usize = 1_000;
 /// Words that one model may add to a decision.
@@ -57,6 +61,7 @@ pub(crate) struct Written {
 pub(crate) struct Policy {
     pub(crate) points: Vec<PointEntry>,
     pub(crate) models: Vec<ModelEntry>,
+    pub(crate) segments: Vec<SegmentEntry>,
     pub(crate) actions: Vec<ActionEntry>,
     pub(crate) rules: Vec<RuleEntry>,
     pub(crate) words: Vec<WordEntry>,
@@ -71,6 +76,7 @@ pub(crate) struct PointEntry {
     pub(crate) default_action: Option<Located<String>>,
     pub(crate) deadline_ms: i64,
     pub(crate) models: Vec<Located<String>>,
+    pub(crate) segments: Vec<Located<String>>,
     pub(crate) context: Vec<(Located<String>, ValueType)>,
     pub(crate) when_features_unavailable: WhenFeaturesUnavailable,
 }
@@ -83,6 +89,14 @@ pub(crate) struct ModelEntry {
     pub(crate) alias: Located<String>,
     /// Most words of one decision.
     pub(crate) explain_most: usize,
+}
+
+/// `[[segment]]`
+#[derive(Debug)]
+pub(crate) struct SegmentEntry {
+    pub(crate) name: Located<String>,
+    pub(crate) registered_name: Located<String>,
+    pub(crate) alias: Located<String>,
 }
 
 /// `[[explain]]`

@@ -16,5 +16,6 @@ mod cases;
 mod explanations;
 mod loading;
 mod properties;
+mod segments;
 mod support;
 mod typed_features;

@@ -11,7 +11,8 @@ use augur_domain::value::Finite;
 use augur_domain::{
     ContentHash, Decision, DecisionId, Diagnostic, ModelRef, Timestamp, UserKey, Value, ValueType,
 };
-use augur_models::artifact::{Body, Content, Input, Lineage, Transform};
+use augur_models::artifact::{Body, ClusterInput, Content, Input, Lineage, Transform};
+use augur_models::scorer::Kind;
 use augur_models::{Artifact, Calibrator, Scorer};
 
 pub(crate) const EXAMPLE: &str = include_str!("../../testdata/policy.toml");
@@ -57,6 +58,28 @@ pub(crate) fn model(name: &str, feature: &str, features: &FeatureSet) -> (ModelR
         missing_weight: 0.0,
         definition: None,
     };
+    scored(name, Body::Linear { intercept: 0.0, inputs: vec![input] }, features)
+}
+
+/// `few` below 5 of the feature, `many` from there on; whoever has none is at 2.
+pub(crate) fn segments(name: &str, feature: &str, features: &FeatureSet) -> (ModelRef, Arc<Scorer>) {
+    let input = ClusterInput {
+        feature: feature.to_owned(),
+        transform: Transform::Identity,
+        mean: 2.0,
+        scale: 1.0,
+        clip: None,
+        definition: None,
+    };
+    let body = Body::Clusters {
+        inputs: vec![input],
+        centroids: vec![vec![-2.0], vec![8.0]],
+        names: vec!["few".to_owned(), "many".to_owned()],
+    };
+    scored(name, body, features)
+}
+
+fn scored(name: &str, body: Body, features: &FeatureSet) -> (ModelRef, Arc<Scorer>) {
     let lineage = Lineage {
         data: ContentHash::default(),
         seed: 0,
@@ -69,7 +92,7 @@ pub(crate) fn model(name: &str, feature: &str, features: &FeatureSet) -> (ModelR
         task: name.to_owned(),
         positive_class: name.to_owned(),
         feature_set: features.hash(),
-        body: Body::Linear { intercept: 0.0, inputs: vec![input] },
+        body,
         calibrator: Calibrator::Identity,
         lineage,
         report: String::new(),
@@ -80,8 +103,8 @@ pub(crate) fn model(name: &str, feature: &str, features: &FeatureSet) -> (ModelR
     (version, Arc::new(Scorer::new(&artifact, features).unwrap()))
 }
 
-/// `conversion` follows `add_to_carts_24h`, `churn` follows `sessions_current_events`; `broken` cannot be used;
-/// nothing else is published.
+/// `conversion` follows `add_to_carts_24h`, `churn` follows `sessions_current_events`, `by_carts` gives segments; `mixed`
+/// is never of the kind that is asked for and `broken` cannot be used; nothing else is published.
 pub(crate) struct Shelf;
 
 impl ModelSource for Shelf {
@@ -89,9 +112,13 @@ impl ModelSource for Shelf {
         &self,
         name: &str,
         alias: &str,
+        kind: Kind,
         features: &FeatureSet,
     ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
         match (name, alias) {
+            ("by_carts", "champion") => Ok(Some(segments(name, "add_to_carts_24h", features))),
+            ("mixed", _) if kind == Kind::Segments => Ok(Some(model(name, "add_to_carts_24h", features))),
+            ("mixed", _) => Ok(Some(segments(name, "add_to_carts_24h", features))),
             ("conversion", "champion") => Ok(Some(model(name, "add_to_carts_24h", features))),
             ("churn", "champion") => Ok(Some(model(name, "sessions_current_events", features))),
             ("broken", _) => Err("the feature `shoe_size` is not in the feature set".to_owned()),

@@ -1,7 +1,7 @@
 //! The bytes of an artifact: little-endian, floats as their 64 bits, CRC32C at the end.
 //!
 //! ```text
-//! magic "AUGURMDL" | format version u16 | kind u8 (1 = linear, 2 = trees)
+//! magic "AUGURMDL" | format version u16 | kind u8 (1 = linear, 2 = trees, from version 3 on 3 = clusters)
 //! name, task, positive class: u32 length + UTF-8 | feature set 32 bytes
 //! from version 3 on flags u8 (1 = definitions are told)
 //! linear: intercept f64 | input count u32, each: feature text, transform u8, mean, scale, weight, imputation,
@@ -9,6 +9,8 @@
 //! trees: input count u32, each: feature text, definition hash 32 bytes
 //!     base f64 | link u8 | tree count u32, each: node count u32, each: value f64,
 //!     split u8: 0 leaf | 1 missing goes left | 2 missing goes right, both with input u16, threshold f64, left u32
+//! clusters: input count u32, each: feature text, transform u8, mean, scale: f64, clip u8 as above, definition hash
+//!     cluster count u32, each: name text, a centre f64 per input
 //! calibrator u8: 0 identity | 1 Platt a, b: f64 | 2 isotonic: count u32, each margin, probability: f64
 //! data hash 32 bytes | seed u64 | parameters text | created at i64 unix ms | code version text | report text
 //! from version 3 on sections until the CRC, tags ascending, each: tag u8 (1 = reference), length u32, bytes
@@ -18,6 +20,7 @@
 //! An artifact is written in the lowest version that can hold it, so that one read from old bytes gives them again.
 //! Not here: the rules that the content must keep ([`super::Content`]).
 
+mod clusters;
 mod reference;
 mod trees;
 
@@ -37,6 +40,7 @@ const WITHOUT_SECTIONS: u16 = 2;
 const WITHOUT_DEFINITIONS: u16 = 1;
 const KIND_LINEAR: u8 = 1;
 const KIND_TREES: u8 = 2;
+const KIND_CLUSTERS: u8 = 3;
 /// The flag of version 3 that says that definitions are told.
 const FLAG_DEFINED: u8 = 1;
 const SECTION_REFERENCE: u8 = 1;
@@ -53,6 +57,7 @@ pub(super) fn encode(content: &Content) -> Vec<u8> {
     out.push(match content.body {
         Body::Linear { .. } => KIND_LINEAR,
         Body::Trees { .. } => KIND_TREES,
+        Body::Clusters { .. } => KIND_CLUSTERS,
     });
     put_text(&mut out, &content.name);
     put_text(&mut out, &content.task);
@@ -70,6 +75,9 @@ pub(super) fn encode(content: &Content) -> Vec<u8> {
                 put_definition(&mut out, input.definition, defined);
             }
             trees::put(&mut out, ensemble);
+        }
+        Body::Clusters { inputs, centroids, names } => {
+            clusters::put(&mut out, inputs, centroids, names, defined);
         }
     }
     put_calibrator(&mut out, &content.calibrator);
@@ -97,7 +105,8 @@ struct Shape {
 
 fn lowest_version(content: &Content, defined: bool) -> u16 {
     let inputs = content.body.linear().map_or(&[][..], |(_, inputs)| inputs);
-    if content.reference.is_some() || inputs.iter().any(|input| input.clip.is_some()) {
+    let clusters = matches!(content.body, Body::Clusters { .. });
+    if clusters || content.reference.is_some() || inputs.iter().any(|input| input.clip.is_some()) {
         VERSION
     } else if defined {
         WITHOUT_SECTIONS
@@ -122,11 +131,15 @@ fn put_linear(out: &mut Vec<u8>, intercept: f64, inputs: &[Input], shape: Shape)
         out.push(input.transform as u8);
         put_numbers(out, &[input.mean, input.scale, input.weight, input.imputation, input.missing_weight]);
         if shape.version > WITHOUT_SECTIONS {
-            out.push(u8::from(input.clip.is_some()));
-            put_numbers(out, input.clip.map(|(low, high)| [low, high]).as_ref().map_or(&[], |clip| clip));
+            put_clip(out, input.clip);
         }
         put_definition(out, input.definition, shape.defined);
     }
+}
+
+fn put_clip(out: &mut Vec<u8>, clip: Option<(f64, f64)>) {
+    out.push(u8::from(clip.is_some()));
+    put_numbers(out, clip.map(|(low, high)| [low, high]).as_ref().map_or(&[], |clip| clip));
 }
 
 fn put_definition(out: &mut Vec<u8>, definition: Option<ContentHash>, defined: bool) {
@@ -215,9 +228,11 @@ fn content(cursor: &mut Cursor<'_>, version: u16) -> Result<Content, Error> {
                 inputs: cursor.list(MAX_INPUTS, |cursor| tree_input(cursor, shape))?,
                 ensemble: trees::take(cursor)?,
             },
+            (KIND_CLUSTERS, ()) if version > WITHOUT_SECTIONS => clusters::take(cursor, shape)?,
             _ => {
                 let problem = format!("model kind {kind}");
-                return Err(malformed(kind_offset, problem, "kind 1, a linear model, or 2, trees"));
+                let expected = "kind 1, a linear model, 2, trees, or from version 3 on 3, clusters";
+                return Err(malformed(kind_offset, problem, expected));
             }
         },
         calibrator: calibrator(cursor)?,
@@ -279,14 +294,18 @@ fn sections(cursor: &mut Cursor<'_>, version: u16, content: &mut Content) -> Res
 
 fn input(cursor: &mut Cursor<'_>, shape: Shape) -> Result<Input, Error> {
     let feature = cursor.text(MAX_NAME_BYTES)?;
-    let offset = cursor.offset;
-    let [number] = cursor.array()?;
-    let transform = Transform::from_u8(number)
-        .ok_or_else(|| malformed(offset, format!("transform {number}"), "a known transform, 1 or 2"))?;
+    let transform = transform(cursor)?;
     let [mean, scale, weight, imputation, missing_weight] = cursor.numbers()?;
     let clip = if shape.version > WITHOUT_SECTIONS { clip(cursor)? } else { None };
     let definition = definition(cursor, shape.defined)?;
     Ok(Input { feature, transform, clip, mean, scale, weight, imputation, missing_weight, definition })
+}
+
+fn transform(cursor: &mut Cursor<'_>) -> Result<Transform, Error> {
+    let offset = cursor.offset;
+    let [number] = cursor.array()?;
+    Transform::from_u8(number)
+        .ok_or_else(|| malformed(offset, format!("transform {number}"), "a known transform, 1 or 2"))
 }
 
 fn clip(cursor: &mut Cursor<'_>) -> Result<Option<(f64, f64)>, Error> {
@@ -401,6 +420,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::Artifact;
+    use super::super::clusters::tests::sample_of_clusters;
     use super::super::tests::{sample, sample_of_trees, sample_with_reference, sample_without_definitions};
     use super::*;
 
@@ -412,6 +432,9 @@ mod tests {
 
     /// The same for format version 2.
     const GOLDEN_V2: &str = include_str!("../../testdata/artifact-v2.hex");
+
+    /// The same for clusters.
+    const GOLDEN_CLUSTERS: &str = include_str!("../../testdata/artifact-clusters-v3.hex");
 
     /// The same for format version 3.
     const GOLDEN_V3: &str = include_str!("../../testdata/artifact-v3.hex");
@@ -434,6 +457,7 @@ mod tests {
             (sample_without_definitions(), GOLDEN_V1),
             (sample(), GOLDEN_V2),
             (sample_of_trees(), GOLDEN_TREES),
+            (sample_of_clusters(), GOLDEN_CLUSTERS),
             (sample_with_reference(), GOLDEN_V3),
         ];
         for (content, golden) in samples {

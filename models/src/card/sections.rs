@@ -22,7 +22,12 @@ pub(super) fn head(page: &mut Markup, view: &View<'_>) {
     page.text(&card.name)
         .raw(" <span>")
         .text(&version(card.version))
-        .raw("</span></h1><p class=\"lead\">Probability of: <strong>");
+        .raw("</span></h1><p class=\"lead\">")
+        .raw(if view.clusters.is_empty() {
+            "Probability of: <strong>"
+        } else {
+            "Segment of a user: <strong>"
+        });
     page.text(&card.positive_class).raw("</strong></p><ul class=\"chips\">");
     let family = match view.trees {
         Some(trees) => format!("{} of {} trees", view.family, whole(trees)),

@@ -2,8 +2,8 @@
 //!
 //! Not here: how a table is written (`markup`).
 
-use super::View;
 use super::markup::{Markup, figure, percent, whole};
+use super::{ClusterView, MAX_INPUTS, View};
 use crate::evaluation::segments::{Segment, Segments};
 
 pub(super) fn segments(page: &mut Markup, segments: &Segments) {
@@ -87,6 +87,26 @@ pub(super) fn segments(page: &mut Markup, segments: &Segments) {
         "difference",
     ];
     page.table("Fairness: what each segment gets", &header, &rows);
+    page.raw("</section>");
+}
+
+/// The segments that a model of segments tells apart: their sizes, and where their centres are.
+pub(super) fn clusters(page: &mut Markup, view: &View<'_>) {
+    page.raw("<section><h2>Segments</h2><p>Simplified silhouette ").text(&figure(view.silhouette, 3));
+    page.raw(" (1: far apart, 0: parts of one cloud); share of the variance between segments ");
+    page.text(&figure(view.explained, 3)).raw(".</p>");
+    let size =
+        |cluster: &ClusterView| vec![cluster.name.clone(), whole(cluster.rows), percent(cluster.share)];
+    let rows: Vec<Vec<String>> = view.clusters.iter().map(size).collect();
+    page.table("Sizes", &["segment", "rows", "share"], &rows);
+    let centers = view.features.iter().enumerate().take(MAX_INPUTS).map(|(index, feature)| {
+        let at = view.clusters.iter().map(|cluster| figure(cluster.center.get(index).copied(), 3));
+        std::iter::once(feature.feature.clone()).chain(at).collect()
+    });
+    let rows: Vec<Vec<String>> = centers.collect();
+    let names = view.clusters.iter().map(|cluster| cluster.name.as_str());
+    let header: Vec<&str> = std::iter::once("feature").chain(names).collect();
+    page.table("Centres, in the features' own units", &header, &rows);
     page.raw("</section>");
 }
 

@@ -24,7 +24,7 @@ pub struct Description {
     pub task: String,
     /// The class whose probability is given.
     pub positive_class: String,
-    /// `linear` or `trees`.
+    /// `linear`, `trees` or `clusters`.
     pub form: String,
     /// The calibrator's kind.
     pub calibrator: String,
@@ -147,6 +147,7 @@ const fn form(body: &Body) -> &'static str {
     match body {
         Body::Linear { .. } => "linear",
         Body::Trees { .. } => "trees",
+        Body::Clusters { .. } => "clusters",
     }
 }
 

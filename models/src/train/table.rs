@@ -157,7 +157,7 @@ impl TrainingTable {
         self.splits.iter().enumerate().filter(move |(_, of)| **of == split).map(|(place, _)| place)
     }
 
-    fn rows(&self) -> impl Iterator<Item = StoredRow<'_>> + Clone {
+    pub(super) fn rows(&self) -> impl Iterator<Item = StoredRow<'_>> + Clone {
         let width = self.columns.len();
         let cells = self.values.chunks_exact(width).zip(self.missing.chunks_exact(width));
         let about = self.labels.iter().zip(&self.groups).zip(&self.times);

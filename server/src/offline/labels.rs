@@ -103,6 +103,31 @@ impl App {
         Ok(span)
     }
 
+    /// A row, without an outcome that means anything, for each user with an event before `at`, and no earlier than
+    /// `active_within_ms` before it if that is told. Reads the whole event log; blocks.
+    ///
+    /// # Errors
+    /// [`Error::NotNow`] when there is nobody; [`Error::Store`].
+    pub fn users_at(&self, active_within_ms: Option<i64>, at: Timestamp) -> Result<Vec<Label>, Error> {
+        let active_since = active_within_ms.map(|length_ms| at.plus_millis(-length_ms));
+        let is_there = |event: Timestamp| event < at && active_since.is_none_or(|since| event >= since);
+        let mut rows = Vec::new();
+        for user in self.store.users()? {
+            let user = user?;
+            let events = self.store.events_of(user)?;
+            if events.iter().any(|stored| is_there(stored.event.event_time)) {
+                rows.push(Label { user, at, outcome: Some(0.0) });
+            }
+        }
+        if rows.is_empty() {
+            return Err(Error::NotNow {
+                problem: format!("nobody had an event before {at}"),
+                next_step: "import events, or choose a later instant or a longer time of activity".to_owned(),
+            });
+        }
+        Ok(rows)
+    }
+
     /// A label per user and cutoff, for users of the task's population. Reads the whole event log; blocks.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use augur_decision_log::Reader;
 use augur_models::Artifact;
+use augur_models::artifact::{Body, ClusterInput, Transform};
 use augur_models::registry::{Description, Difference};
 use augur_proto::v1;
 
@@ -216,5 +217,61 @@ async fn aliases_move_under_load_without_a_failed_or_mixed_decision() {
     }
     assert_eq!(versions.len(), 2, "both versions decided");
     assert_eq!(every_record_decides_again(&served), 400);
+    served.stop().await;
+}
+
+/// `new` below two purchases a month, `regular` from there on.
+fn segments(name: &str) -> Artifact {
+    let mut content = artifact(name, "purchase_count_30d", 1.0).content().clone();
+    let input = ClusterInput {
+        feature: "purchase_count_30d".to_owned(),
+        transform: Transform::Identity,
+        mean: 0.0,
+        scale: 1.0,
+        clip: None,
+        definition: None,
+    };
+    content.body = Body::Clusters {
+        inputs: vec![input],
+        centroids: vec![vec![0.0], vec![4.0]],
+        names: vec!["new".to_owned(), "regular".to_owned()],
+    };
+    Artifact::new(content).unwrap()
+}
+
+#[tokio::test]
+async fn a_rule_on_a_segment_decides_and_decides_the_same_again() {
+    let served = Served::start().await;
+    let policy = served.policies().get_policy(v1::GetPolicyRequest {}).await.unwrap().into_inner();
+    let rule = "[[segment]]\nname = \"value\"\nmodel = \"value_segments\"\n\n[[rule]]\nid = \"a_gift_for_regulars\"\n\
+                when = \"segments.value == 'regular'\"\nthen = \"force\"\nactions = [\"recommend_items\"]\n\
+                points = [\"cart_page\"]\nreason = \"REGULAR\"\n";
+    let listed = "name = \"cart_page\"\nsegments = [\"value\"]\n";
+    let policy_toml = format!("{}\n{rule}", policy.policy_toml.replacen("name = \"cart_page\"\n", listed, 1));
+    served.policies().activate_policy(v1::ActivatePolicyRequest { policy_toml }).await.unwrap();
+    let is_forced = |answer: &v1::DecideResponse| format!("{:?}", answer.reasons).contains("REGULAR");
+    let purchases = (0..5).map(|n| purchase(&format!("p{n}"), "ada", 10.0)).collect();
+    served.ingest(purchases).await;
+    served.ingest(vec![purchase("p9", "bob", 10.0)]).await;
+
+    let unpublished = served.decide(cart("ada", 60.0)).await;
+    assert!(format!("{:?}", unpublished.reasons).contains("segments.value"), "{unpublished:?}");
+    promote(&served, &segments("value_segments")).await;
+    assert!(is_forced(&served.decide(cart("ada", 60.0)).await));
+    assert!(!is_forced(&served.decide(cart("bob", 60.0)).await));
+
+    // What gives a probability is not put in the place of segments.
+    let version = publish(&served, &artifact("value_segments", "purchase_count_30d", 0.5));
+    let request = v1::SetAliasRequest {
+        model: "value_segments".to_owned(),
+        alias: "champion".to_owned(),
+        version,
+        reason: "a test".to_owned(),
+        moved_by: "tests".to_owned(),
+    };
+    let status = served.models().set_alias(request).await.unwrap_err();
+    assert!(status.message().contains("gives a probability, not segments"), "{status}");
+    assert!(is_forced(&served.decide(cart("ada", 60.0)).await));
+    assert_eq!(every_record_decides_again(&served), 4);
     served.stop().await;
 }

@@ -8,6 +8,7 @@ use augur_decision::{DefinitionsSeal, ModelSource, PolicySnapshot, SourceFile, d
 use augur_decision_log::{Reader, codec};
 use augur_domain::{DecisionRecord, FeatureSet, ModelRef};
 use augur_feature_store::FeatureSchema;
+use augur_models::scorer::Kind;
 use augur_models::{Registry, Scorer};
 use augur_proto::v1;
 
@@ -24,6 +25,7 @@ impl ModelSource for Recorded<'_> {
         &self,
         name: &str,
         _alias: &str,
+        _kind: Kind,
         features: &FeatureSet,
     ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
         let recorded = self.record.models.iter().find(|(_, model)| &*model.name == name);

@@ -10,6 +10,7 @@ use augur_decision_log::{Config, Log, Reader};
 use augur_domain::{ContentHash, DecisionRecord, FeatureSet, ModelRef, Reason, ReasonCode};
 use augur_feature_store::FeatureSchema;
 use augur_models::Scorer;
+use augur_models::scorer::Kind;
 use augur_shadow_harness::{Error, Missing, Options, SnapshotSource, Stage, Verdict, VerifyReport, verify};
 
 use crate::{copy, golden, replay, replay_on, segments};
@@ -207,6 +208,7 @@ fn log_of_other_meaning(seal_covers: &str) -> tempfile::TempDir {
             &self,
             _: &str,
             _: &str,
+            _: Kind,
             _: &FeatureSet,
         ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
             Ok(None)

@@ -185,6 +185,8 @@ fn define(body: &mut Body, features: &FeatureSet) {
                 input.definition = definition(&input.feature).or(Some(ContentHash::default()))
             });
         }
+        // No foreign format has segments.
+        Body::Clusters { .. } => {}
     }
 }
 
@@ -227,6 +229,7 @@ impl Imported {
             Body::Trees { ensemble, .. } => {
                 ("trees", ensemble.trees.len(), ensemble.trees.iter().map(|tree| tree.nodes.len()).sum())
             }
+            Body::Clusters { .. } => ("clusters", 0, 0),
         };
         Self {
             model: name.to_owned(),

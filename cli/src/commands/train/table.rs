@@ -199,7 +199,7 @@ fn instant_of(cell: &Cell) -> Option<Timestamp> {
 }
 
 /// A feature's value; nothing is missing, true is 1.
-fn value(cell: &Cell) -> Result<Option<f64>, String> {
+pub(crate) fn value(cell: &Cell) -> Result<Option<f64>, String> {
     match cell {
         Cell::Missing => Ok(None),
         Cell::Number(number) => Ok(Some(*number)),
