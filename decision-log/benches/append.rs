@@ -72,6 +72,7 @@ fn record() -> DecisionRecord {
             reasons: vec![Reason::new(ReasonCode::HighestValue)],
             expires_at: None,
         },
+        canary: None,
         observed: Observed { read_us: 3, decide_us: 2 },
     }
 }

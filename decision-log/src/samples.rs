@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use augur_domain::canary::{Arm, CanaryArm};
 use augur_domain::decision::{Availability, CandidateOutcome, Exposure, Observed, Rung, Score, ScoreOutcome};
 use augur_domain::feature::FeatureValue;
 use augur_domain::value::Finite;
@@ -66,6 +67,7 @@ pub(crate) fn record_without_texts() -> DecisionRecord {
             }],
         },
         decision: full_decision(model, now),
+        canary: None,
         observed: Observed { read_us: 12, decide_us: 3 },
     }
 }
@@ -237,19 +239,37 @@ fn decision() -> impl Strategy<Value = Decision> {
     })
 }
 
+/// [`full_record`] as part of a canary. Its bytes are pinned by `testdata/v4/record.bin`.
+pub(crate) fn record_on_trial() -> DecisionRecord {
+    let challenger =
+        ModelRef { name: Arc::from("churn"), version: 4, artifact: ContentHash::from_bytes([0xcd; 32]) };
+    let salt = ContentHash::from_bytes([0x33; 32]);
+    let canary = CanaryArm { challenger, salt, share_ppm: 50_000, arm: Arm::Challenger };
+    DecisionRecord { canary: Some(canary), ..full_record() }
+}
+
 /// Any record that the types allow, floats with any bits.
 pub(crate) fn any_record() -> impl Strategy<Value = DecisionRecord> {
     let head = (any::<u64>(), hash(), prop::collection::vec((text(), model()), 0..3));
     let request = prop::collection::vec(any::<u8>(), 0..64);
-    (head, request, inputs(), decision(), any::<(u32, u32)>()).prop_map(
-        |((sequence, policy, models), request, inputs, decision, (read_us, decide_us))| DecisionRecord {
-            sequence,
-            policy,
-            models,
-            request,
-            inputs,
-            decision,
-            observed: Observed { read_us, decide_us },
+    let canary =
+        (model(), hash(), any::<u32>(), any::<bool>()).prop_map(|(challenger, salt, share_ppm, on)| {
+            let arm = if on { Arm::Challenger } else { Arm::Champion };
+            CanaryArm { challenger, salt, share_ppm, arm }
+        });
+    let tail = (prop::option::of(canary), any::<(u32, u32)>());
+    (head, request, inputs(), decision(), tail).prop_map(
+        |((sequence, policy, models), request, inputs, decision, (canary, (read_us, decide_us)))| {
+            DecisionRecord {
+                sequence,
+                policy,
+                models,
+                request,
+                inputs,
+                decision,
+                canary,
+                observed: Observed { read_us, decide_us },
+            }
         },
     )
 }

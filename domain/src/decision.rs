@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::canary::CanaryArm;
 use crate::feature::FeatureVector;
 use crate::ids::{ContentHash, DecisionId, UserKey};
 use crate::model::ModelRef;
@@ -199,6 +200,8 @@ pub struct DecisionRecord {
     pub request: Vec<u8>,
     /// What the decision depended on.
     pub inputs: DecisionInputs,
+    /// The canary that this decision was part of, if it was.
+    pub canary: Option<CanaryArm>,
     /// The answer.
     pub decision: Decision,
     /// Measured, not decided: replay ignores it.

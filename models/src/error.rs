@@ -106,6 +106,36 @@ pub enum Error {
         /// The alias.
         alias: String,
     },
+    /// A canary beside another of the same alias.
+    #[error("version {version} of model `{name}` is on trial already; stop that canary first")]
+    CanaryUnderWay {
+        /// The model.
+        name: String,
+        /// The version on trial.
+        version: u32,
+    },
+    /// A canary of what decides for everybody.
+    #[error(
+        "alias `{alias}` of model `{name}` points at version {version} already; put another version on trial"
+    )]
+    CanaryDecides {
+        /// The model.
+        name: String,
+        /// The alias.
+        alias: String,
+        /// The version.
+        version: u32,
+    },
+    /// No canary where one was to be ended.
+    #[error(
+        "version {version} of model `{name}` is not on trial; `augur models canary status` tells which is"
+    )]
+    NoCanary {
+        /// The model.
+        name: String,
+        /// The version asked for.
+        version: u32,
+    },
     /// A rollback of an alias without an earlier version.
     #[error(
         "alias `{alias}` of model `{name}` has no earlier version to return to; set it to a version instead"

@@ -5,11 +5,13 @@
 //! <dir>/<model>/versions/000001.card.json    who published it, when, why, and its training report
 //! <dir>/<model>/versions/000001.card.html    the same as a page to read
 //! <dir>/<model>/aliases.log                  one JSON line per change of an alias, only ever appended
+//! <dir>/<model>/canary.log                   one JSON line per change of a canary, only ever appended
 //! <dir>/<model>/lock                         held while publishing or moving an alias, by any process
 //! ```
 //! Readers take no lock: versions appear by one rename and lines count once they end. Not here: a clock (who and
 //! when are arguments), caching, or deciding which version deserves an alias.
 
+mod canary;
 mod card;
 mod describe;
 mod difference;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 
 use augur_domain::{ContentHash, ModelRef, Timestamp};
 
+pub use canary::{Canary, CanaryChange, CanaryLine, Promotion};
 pub use card::{CARD_SCHEMA, Card, InputShares, LineageCard, PublishedCard, ReferenceCard};
 pub use describe::{AliasMove, Description, InputDescription, Origin};
 pub use difference::{Difference, Figures, InputChange, InputDifference, Setting};
@@ -303,7 +306,15 @@ impl Registry {
             who: who.to_owned(),
             why: why.to_owned(),
         };
-        history::append(&self.history_path(name), change)
+        // A damaged history of canaries must not hold an alias back.
+        let on_trial = self.canary(name, alias).ok().flatten();
+        history::append(&self.history_path(name), change)?;
+        if let Some(canary) = on_trial.filter(|canary| canary.champion != *target) {
+            let version = canary.challenger.version;
+            let ended = CanaryChange { alias, version, share_ppm: 0, promotion: None, who, why, at };
+            self.end_canary(name, target.version, &canary, &ended);
+        }
+        Ok(())
     }
 
     fn version(&self, name: &str, version: u32) -> Result<ModelRef, Error> {

@@ -9,16 +9,17 @@ use std::sync::Arc;
 
 use augur_decision::{DefinitionsSeal, Model, ModelSource, PolicySnapshot, SourceFile};
 use augur_domain::decision::{Availability, Rung};
-use augur_domain::{ContentHash, FeatureSet, ModelRef};
+use augur_domain::{ContentHash, FeatureSet, ModelRef, UserKey};
 use augur_feature_store::{Definitions, FeatureSchema};
 use augur_models::scorer::Kind;
 use augur_models::{Registry, Scorer};
 
 use crate::Error;
-use crate::config;
+use crate::config::Config;
 use crate::drift::Watching;
 use crate::files::{self, Layout};
 use crate::metrics::{Metrics, RungCounters};
+use crate::trial::{Side, Trial};
 
 /// What a policy is called in complaints when it came by a call and not from a file.
 pub(crate) const SENT_POLICY: &str = "policy.toml";
@@ -45,6 +46,7 @@ pub(crate) struct Loaded {
     models: Vec<(Arc<str>, ModelRef)>,
     /// Versions that aliases of the policy pointed at before, ready to decide again.
     prior: Vec<(ModelRef, Arc<Scorer>)>,
+    trial: Option<Trial>,
     notes: Notes,
 }
 
@@ -69,8 +71,10 @@ impl Loaded {
             (Arc::clone(model.name()), available)
         });
         let prior = policy.declared_models().iter().flat_map(|model| registered.prior(model, features));
+        let kept = |version: &ModelRef| registered.kept.and_then(|kept| kept.scorer(version, features));
         Ok(Self {
             prior: prior.collect(),
+            trial: Trial::load(&source, &policy, registered.registry, kept),
             availability: availability.collect(),
             models: policy.models().to_vec(),
             notes: registered.notes.into_inner(),
@@ -79,12 +83,14 @@ impl Loaded {
         })
     }
 
-    /// What a policy does when it begins to decide: it counts, and says what is amiss with its models.
+    /// What a policy does when it begins to decide: it counts, and says what is amiss with its models. A trial goes on
+    /// counting where it was `before`.
     pub(crate) fn begun(
         self,
         definitions: Arc<Definitions>,
         metrics: &Metrics,
-        monitor: &config::Monitor,
+        config: &Config,
+        before: Option<&Self>,
     ) -> Active {
         let points = self.policy.decision_points().iter();
         let counters = points.map(|point| (Arc::clone(point.name()), metrics.decisions(point.name())));
@@ -104,7 +110,10 @@ impl Loaded {
                 "a model was trained on other definitions of features that it reads; train it again"
             );
         }
-        let watching = Watching::new(&self.policy, monitor);
+        let watching = Watching::new(&self.policy, &config.monitor);
+        if let Some(trial) = &self.trial {
+            trial.begin(before.and_then(Self::trial), &config.canary);
+        }
         Active { loaded: self, definitions, counters, watching }
     }
 
@@ -122,12 +131,18 @@ impl Loaded {
         &self.models
     }
 
+    /// The version on trial, if there is one.
+    pub(crate) const fn trial(&self) -> Option<&Trial> {
+        self.trial.as_ref()
+    }
+
     /// What scores by this very version over `features`, if it is in use or kept.
     pub(crate) fn scorer(&self, version: &ModelRef, features: &FeatureSet) -> Option<Arc<Scorer>> {
         if self.policy.features().hash() != features.hash() {
             return None;
         }
-        let in_use = self.policy.declared_models().iter();
+        let on_trial = self.trial.iter().flat_map(|trial| trial.policy().declared_models());
+        let in_use = self.policy.declared_models().iter().chain(on_trial);
         let in_use = in_use.filter_map(|model| Some((model.version()?, model.scorer()?)));
         let prior = self.prior.iter().map(|(version, scorer)| (version, scorer));
         in_use.chain(prior).find(|(known, _)| *known == version).map(|(_, scorer)| Arc::clone(scorer))
@@ -177,6 +192,16 @@ impl Active {
     /// See [`Loaded::of_other_definitions`].
     pub(crate) fn of_other_definitions(&self) -> &[ModelRef] {
         self.loaded.of_other_definitions()
+    }
+
+    /// What decides for `user` at `point`.
+    pub(crate) fn side(&self, user: UserKey, point: &str) -> Side<'_> {
+        let Loaded { policy, models, trial, .. } = &self.loaded;
+        let on_trial = trial.as_ref().and_then(|trial| Some((trial, trial.arm(user, point)?)));
+        match on_trial {
+            Some((trial, canary)) => trial.side(canary, (policy, models)),
+            None => Side { policy, models, canary: None },
+        }
     }
 
     pub(crate) const fn watching(&self) -> &Watching {

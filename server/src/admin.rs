@@ -171,8 +171,10 @@ impl App {
 
     /// Decides by `next` from now on, with the definitions that serve.
     pub(crate) fn begin(&self, next: Loaded) {
-        let definitions = Arc::clone(self.active().definitions());
-        self.active.store(Arc::new(next.begun(definitions, &self.metrics, &self.config.monitor)));
+        let before = self.active();
+        let definitions = Arc::clone(before.definitions());
+        let next = next.begun(definitions, &self.metrics, &self.config, Some(before.loaded()));
+        self.active.store(Arc::new(next));
     }
 
     /// Keeps over a restart that `next` decides.

@@ -16,7 +16,7 @@ use augur_feature_store::{FeatureSchema, FeatureStore, GenerationStatus, Opening
 use augur_models::scorer::Kind;
 use augur_models::{Registry, Scorer};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::Error;
 use crate::active::{self, Active, Loaded, Registered};
@@ -49,6 +49,8 @@ pub struct App {
     /// One permit per scan of the decision log.
     pub(crate) scan_permits: Arc<Semaphore>,
     pub(crate) recent: Recent,
+    /// Told when something has come of the version on trial.
+    pub(crate) canary_settles: Notify,
     /// Where reads wait that are not in memory.
     pub(crate) storage: StorageThreads,
 }
@@ -130,7 +132,7 @@ impl App {
         )?;
         let definitions = store.definitions();
         chosen.settle(&layout, &active::features_source(definitions.schema()))?;
-        let active = chosen.loaded.begun(definitions, &metrics, &config.monitor);
+        let active = chosen.loaded.begun(definitions, &metrics, &config, None);
         tracing::info!(
             policy = %active.policy().id().short(),
             feature_set = %features.hash().short(),
@@ -154,6 +156,7 @@ impl App {
             ingest_room: Room::new(config.ingest.queue_events, config.ingest.queue_bytes),
             scan_permits: Arc::new(Semaphore::new(MAX_SCANS)),
             recent: Recent::new(),
+            canary_settles: Notify::new(),
             storage,
             config,
         })

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use crate::active::Active;
 use crate::config::OnUnavailable;
 use crate::suggest::did_you_mean;
+use crate::trial::Side;
 use crate::{App, Error};
 
 /// A request for a decision, with what the network layer knows about it.
@@ -156,9 +157,21 @@ impl App {
             Err(error) => return Err(error),
         };
         self.recent.remember(record.inputs.decision_id, record.sequence);
+        if record.canary.is_some() {
+            self.compare_arms(active, &record);
+        }
         active.watching().take(&record, &self.config.monitor, &self.metrics);
         active.count(&record.inputs.decision_point, record.decision.rung);
         Ok(record)
+    }
+
+    fn compare_arms(&self, active: &Active, record: &DecisionRecord) {
+        let slow = record.observed.decide_us > self.config.canary.slow_us;
+        self.metrics.count_canary(record, slow);
+        let trial = active.loaded().trial();
+        if trial.is_some_and(|trial| trial.take(record, self.config.canary.roll_back)) {
+            self.canary_settles.notify_one();
+        }
     }
 
     /// Reads and decides; never [`Made::ExposuresOnDisk`].
@@ -193,7 +206,7 @@ impl App {
         read: FeaturesRead,
         reach: Reach,
     ) -> Result<Made, Error> {
-        let policy = active.policy();
+        let Side { policy, models, canary } = active.side(question.user, &question.decision_point);
         let now = read.now;
         let cap_window_ms = policy.point(&question.decision_point).map_or(0, Point::longest_cap_window_ms);
         // Without caps, no two decisions of one user depend on each other.
@@ -236,7 +249,8 @@ impl App {
         let record = DecisionRecord {
             sequence: 0,
             policy: policy.id(),
-            models: active.models().to_vec(),
+            models: models.to_vec(),
+            canary,
             request: question.bytes,
             inputs,
             decision,
@@ -332,8 +346,9 @@ impl App {
             return Err(Error::Log(error));
         }
         tracing::error!(%error, "the decision log cannot be written; answering the default action");
+        let side = active.side(record.inputs.user, &record.inputs.decision_point);
         record.decision =
-            decide_default(active.policy(), &record.inputs, Reason::new(ReasonCode::LogUnavailable));
+            decide_default(side.policy, &record.inputs, Reason::new(ReasonCode::LogUnavailable));
         self.metrics.unlogged_decisions.increment(1);
         active.count(&record.inputs.decision_point, record.decision.rung);
         Ok(record)

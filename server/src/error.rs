@@ -193,7 +193,12 @@ fn answer_to(error: &Error) -> Answer {
             | Store::HistoryRemoved { .. },
         ) => Answer::Told(Code::FailedPrecondition),
         Error::Models(
-            Models::WrongModel { .. } | Models::NothingToRollBack { .. } | Models::FeatureMismatch { .. },
+            Models::WrongModel { .. }
+            | Models::NothingToRollBack { .. }
+            | Models::CanaryUnderWay { .. }
+            | Models::CanaryDecides { .. }
+            | Models::NoCanary { .. }
+            | Models::FeatureMismatch { .. },
         ) => Answer::Told(Code::FailedPrecondition),
         Error::Overloaded { .. }
         | Error::Store(Store::QueueFull { .. })

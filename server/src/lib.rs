@@ -8,6 +8,8 @@
 mod active;
 mod admin;
 mod app;
+mod arms;
+mod canaries;
 mod clock;
 pub mod config;
 mod connection;
@@ -31,6 +33,7 @@ mod services;
 mod storage_threads;
 mod suggest;
 pub mod telemetry;
+mod trial;
 mod verifier;
 mod versions;
 mod worker;
@@ -40,6 +43,8 @@ pub use admin::{ModelListing, Reloaded};
 pub use augur_feature_store::taxonomy::{DeclaredEvent, Observed, ObservedProperty, Taxonomy};
 
 pub use app::{App, Checked, check_definitions, check_features};
+pub use arms::{ArmFigures, CanaryGate, CanaryReport};
+pub use canaries::canary_report;
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use config::Config;
 pub use decide::{DecideCall, Question};

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use augur_domain::decision::Rung;
+use augur_domain::decision::{DecisionRecord, Rung};
 use augur_domain::event::EventOutcome;
 use metrics::{Counter, Gauge, Histogram, Label, with_local_recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -94,6 +94,12 @@ pub const LOG_FAILED: &str = "augur_log_failed";
 pub const MODELS_MISSING: &str = "augur_models_missing";
 /// Models in use that were trained on other feature definitions than are served.
 pub const MODELS_OF_OTHER_DEFINITIONS: &str = "augur_models_of_other_definitions";
+/// Decisions of a canary, by model, arm and rung.
+pub const CANARY_DECISIONS: &str = "augur_canary_decisions_total";
+/// Slow decisions of a canary, by model and arm.
+pub const CANARY_SLOW: &str = "augur_canary_slow_total";
+/// Canaries that ended by themselves, by model and verdict.
+pub const CANARY_ENDED: &str = "augur_canary_ended_total";
 /// Decisions without a score of a model that they asked, by model.
 pub const MODEL_UNSCORED: &str = "augur_model_unscored_total";
 /// Population stability index of the last full window against training, by model and input.
@@ -261,6 +267,26 @@ impl Metrics {
     /// Counts an event that is deprecated or carries something that is. Only declared names become labels.
     pub fn count_deprecated(&self, event: &str) {
         self.count_rare(|| metrics::counter!(DEPRECATED_EVENTS, "event" => event.to_owned()));
+    }
+
+    /// Counts a decision of a canary.
+    pub fn count_canary(&self, record: &DecisionRecord, slow: bool) {
+        let Some(canary) = &record.canary else { return };
+        let labels =
+            [Label::new("model", canary.challenger.name.to_string()), Label::new("arm", canary.arm.as_str())];
+        if slow {
+            let labels = labels.to_vec();
+            self.count_rare(|| metrics::counter!(CANARY_SLOW, labels));
+        }
+        let mut labels = labels.to_vec();
+        labels.push(Label::new("rung", record.decision.rung.as_str()));
+        self.count_rare(|| metrics::counter!(CANARY_DECISIONS, labels));
+    }
+
+    /// Counts a canary that ended by itself.
+    pub fn count_canary_end(&self, model: &str, verdict: &'static str) {
+        let labels = vec![Label::new("model", model.to_owned()), Label::new("verdict", verdict)];
+        self.count_rare(|| metrics::counter!(CANARY_ENDED, labels));
     }
 
     /// Counts a decision that a model gave no score to.

@@ -80,6 +80,7 @@ pub async fn serve_app(app: App, shutdown: CancellationToken) -> Result<Running,
     let pages = Pages { metrics: Arc::clone(app.metrics()), ready: Arc::clone(&ready) };
     let http = http_listener.map(|listener| tokio::spawn(http::serve(listener, pages, shutdown.clone())));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&app), health.clone(), Arc::clone(&ready), shutdown.clone()));
+    let settling = tokio::spawn(crate::canaries::settle(Arc::clone(&app), shutdown.clone()));
 
     let (verifier, sweeper) = (Verifier::start(&app)?, Sweeper::start(&app)?);
     let stop = Stop { accepting: shutdown.clone(), cut: CancellationToken::new() };
@@ -99,6 +100,7 @@ pub async fn serve_app(app: App, shutdown: CancellationToken) -> Result<Running,
     let task = tokio::spawn(async move {
         let served = ending.drain(all(serving), &shutdown).await;
         let _ = upkeep.await;
+        let _ = settling.await;
         if let Some(http) = http {
             // An idle scraper must not hold the process.
             http.abort();

@@ -154,7 +154,12 @@ impl App {
         self.store.switch(definitions.generation(), &note, &leaving)?;
         // From here on the store says what serves; a restart would follow it.
         let remembered = self.remember(&next);
-        self.active.store(Arc::new(next.begun(definitions, &self.metrics, &self.config.monitor)));
+        self.active.store(Arc::new(next.begun(
+            definitions,
+            &self.metrics,
+            &self.config,
+            Some(self.active().loaded()),
+        )));
         drop(before);
         tracing::info!(
             version = switched.version,

@@ -141,6 +141,7 @@ impl Recorder {
                 models: policy.models().to_vec(),
                 request: inputs.decision_id.as_bytes().to_vec(),
                 decision: decide(&policy, &inputs),
+                canary: None,
                 observed: Observed { read_us: rng.below(50) as u32, decide_us: rng.below(5) as u32 },
                 inputs,
             };

@@ -11,6 +11,7 @@ pub(crate) const CLOSED_SETS: &[(&str, &str)] = &[
     ("domain/src/reason.rs", "Decision reasons"),
     ("domain/src/event.rs", "Quarantine reasons"),
     ("domain/src/decision.rs", "Rungs and availability"),
+    ("domain/src/canary.rs", "Canary arms"),
     ("domain/src/feature.rs", "Feature statuses"),
 ];
 

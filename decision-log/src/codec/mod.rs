@@ -18,8 +18,10 @@
 //! floats are their IEEE 754 bits; instants are `i64` milliseconds since the epoch. Nothing may follow the last
 //! field of a section or of the record. Sections let a replay compare `decision` bytes without decoding them.
 //!
-//! Version 2 has texts among the features, version 1 has none: a record is written in the lowest version that can
-//! hold it, so that equal records have equal bytes.
+//! Version 2 has texts among the features, version 1 has none; versions 3 and 4 are 1 and 2 of decisions that were part
+//! of a canary, with a sixth section, `canary`: (name text, version u32, artifact \[32\], salt \[32\], share u32 in parts
+//! per million, arm u8). A record is written in the lowest version that can hold it, so that equal records have equal
+//! bytes.
 
 mod decision;
 mod inputs;
@@ -28,6 +30,7 @@ mod write;
 
 use std::sync::Arc;
 
+use augur_domain::canary::{Arm, CanaryArm};
 use augur_domain::decision::Observed;
 use augur_domain::{ContentHash, Decision, DecisionInputs, DecisionRecord, ModelRef};
 
@@ -36,9 +39,11 @@ use read::Cursor;
 use write::{Put, SectionStart};
 
 /// The latest version. Records are written in the lowest version that can hold them.
-pub const RECORD_VERSION: u16 = 2;
-/// The version without texts among the features.
-const WITHOUT_TEXTS: u16 = 1;
+pub const RECORD_VERSION: u16 = 4;
+/// The first version.
+const FIRST_VERSION: u16 = 1;
+/// Added to the version of a decision that was part of a canary.
+const WITH_CANARY: u16 = 2;
 /// Bytes before the first field whose place depends on the version: `version`, `sequence`.
 pub(crate) const PREFIX_BYTES: usize = 10;
 /// Where the sequence lies.
@@ -46,7 +51,7 @@ const SEQUENCE_AT: usize = 2;
 
 /// Appends the bytes of `record` to `out`.
 pub fn encode_record(record: &DecisionRecord, out: &mut Vec<u8>) {
-    out.put_u16(version_of(&record.inputs));
+    out.put_u16(version_of(record));
     out.put_u64(record.sequence);
     out.put_bytes(record.policy.as_bytes());
     section(out, |out| encode_models(&record.models, out));
@@ -57,10 +62,24 @@ pub fn encode_record(record: &DecisionRecord, out: &mut Vec<u8>) {
         out.put_u32(record.observed.read_us);
         out.put_u32(record.observed.decide_us);
     });
+    if let Some(canary) = &record.canary {
+        section(out, |out| {
+            out.put_model(&canary.challenger);
+            out.put_bytes(canary.salt.as_bytes());
+            out.put_u32(canary.share_ppm);
+            out.put_u8(canary.arm as u8);
+        });
+    }
 }
 
-fn version_of(inputs: &DecisionInputs) -> u16 {
-    if inputs.features.texts.is_empty() { WITHOUT_TEXTS } else { RECORD_VERSION }
+fn version_of(record: &DecisionRecord) -> u16 {
+    let texts = u16::from(!record.inputs.features.texts.is_empty());
+    FIRST_VERSION + texts + if record.canary.is_some() { WITH_CANARY } else { 0 }
+}
+
+/// Whether a record of this version has texts among the features.
+const fn has_texts(version: u16) -> bool {
+    version.is_multiple_of(2)
 }
 
 /// Appends the bytes of `inputs` to `out`: the `inputs` section of a record.
@@ -97,7 +116,7 @@ pub fn decode_record(bytes: &[u8]) -> Result<DecisionRecord, Error> {
 /// # Errors
 /// [`Error::Malformed`], its offset counted from the start of the section.
 pub fn decode_inputs(version: u16, bytes: &[u8]) -> Result<DecisionInputs, Error> {
-    Cursor::new(bytes, 0).whole("inputs", |cursor| inputs::decode(cursor, version > WITHOUT_TEXTS))
+    Cursor::new(bytes, 0).whole("inputs", |cursor| inputs::decode(cursor, has_texts(version)))
 }
 
 /// Reads the `decision` section of a record.
@@ -129,6 +148,7 @@ pub struct RecordView<'a> {
     inputs: Section<'a>,
     decision: Section<'a>,
     observed: Section<'a>,
+    canary: Option<Section<'a>>,
 }
 
 /// Bytes of a section and where they begin in the record.
@@ -152,7 +172,7 @@ impl<'a> RecordView<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         let mut cursor = Cursor::new(bytes, 0);
         let version = cursor.u16("version")?;
-        if !(WITHOUT_TEXTS..=RECORD_VERSION).contains(&version) {
+        if !(FIRST_VERSION..=RECORD_VERSION).contains(&version) {
             return Err(Error::RecordVersion { found: version, supported: RECORD_VERSION });
         }
         let view = Self {
@@ -164,6 +184,7 @@ impl<'a> RecordView<'a> {
             inputs: take_section(&mut cursor, "inputs")?,
             decision: take_section(&mut cursor, "decision")?,
             observed: take_section(&mut cursor, "observed")?,
+            canary: if version > WITH_CANARY { Some(take_section(&mut cursor, "canary")?) } else { None },
         };
         cursor.finish("record")?;
         Ok(view)
@@ -202,7 +223,16 @@ impl<'a> RecordView<'a> {
     /// # Errors
     /// [`Error::Malformed`].
     pub fn inputs(&self) -> Result<DecisionInputs, Error> {
-        self.inputs.cursor().whole("inputs", |cursor| inputs::decode(cursor, self.version > WITHOUT_TEXTS))
+        self.inputs.cursor().whole("inputs", |cursor| inputs::decode(cursor, has_texts(self.version)))
+    }
+
+    /// The canary that the decision was part of, if it was.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn canary(&self) -> Result<Option<CanaryArm>, Error> {
+        let decode = |section: Section<'_>| section.cursor().whole("canary", canary);
+        self.canary.map(decode).transpose()
     }
 
     /// The answer.
@@ -235,6 +265,7 @@ impl<'a> RecordView<'a> {
             models: self.models()?,
             request: self.request.bytes.to_vec(),
             inputs: self.inputs()?,
+            canary: self.canary()?,
             decision: self.decision()?,
             observed: self.observed()?,
         })
@@ -271,6 +302,14 @@ fn models(cursor: &mut Cursor<'_>) -> Result<Vec<(Arc<str>, ModelRef)>, Error> {
         let alias = cursor.text("models.alias")?;
         Ok((alias, cursor.model("models.model")?))
     })
+}
+
+fn canary(cursor: &mut Cursor<'_>) -> Result<CanaryArm, Error> {
+    let challenger = cursor.model("canary.challenger")?;
+    let salt = ContentHash::from_bytes(cursor.array("canary.salt")?);
+    let share_ppm = cursor.u32("canary.share_ppm")?;
+    let arm = cursor.number("canary.arm", "an arm: 1 or 2", Arm::from_u8)?;
+    Ok(CanaryArm { challenger, salt, share_ppm, arm })
 }
 
 #[cfg(test)]

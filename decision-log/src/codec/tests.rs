@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::samples::{any_record, full_record, record_without_texts};
+use crate::samples::{any_record, full_record, record_on_trial, record_without_texts};
 
 fn encoded(record: &DecisionRecord) -> Vec<u8> {
     let mut out = Vec::new();
@@ -82,11 +82,11 @@ fn a_sequence_is_set_in_place() {
 #[test]
 fn unknown_versions_and_numbers_are_named() {
     let mut bytes = encoded(&full_record());
-    for unknown in [0, 3] {
+    for unknown in [0, 5] {
         bytes[0] = unknown;
         let refused = decode_record(&bytes);
         assert!(
-            matches!(refused, Err(Error::RecordVersion { found, supported: 2 }) if found == u16::from(unknown))
+            matches!(refused, Err(Error::RecordVersion { found, supported: 4 }) if found == u16::from(unknown))
         );
     }
 
@@ -156,6 +156,29 @@ fn golden_bytes_of_version_2() {
 }
 
 #[test]
+fn golden_bytes_of_version_4() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v4");
+    let golden = std::fs::read(dir.join("record.bin")).unwrap();
+    let text = std::fs::read_to_string(dir.join("record.txt")).unwrap();
+    assert_eq!(encoded(&record_on_trial()), golden);
+    assert_eq!(format!("{:#?}\n", decode_record(&golden).unwrap()), text);
+}
+
+#[test]
+fn a_canary_raises_the_version_by_two_and_nothing_else() {
+    let bare = record_without_texts();
+    let on_trial = DecisionRecord { canary: record_on_trial().canary, ..bare.clone() };
+    let (without, with) = (encoded(&bare), encoded(&on_trial));
+    assert_eq!((without[0], with[0]), (1, 3));
+    assert_eq!(with[1..without.len()], without[1..]);
+    assert_eq!(decode_record(&with).unwrap(), on_trial);
+    let mut unknown = with.clone();
+    *unknown.last_mut().unwrap() = 3;
+    let message = decode_record(&unknown).unwrap_err().to_string();
+    assert!(message.contains("canary.arm: 3 is not known"), "{message}");
+}
+
+#[test]
 fn texts_are_of_version_2_and_in_order() {
     let record = full_record();
     let mut inputs = Vec::new();
@@ -182,6 +205,6 @@ fn texts_are_of_version_2_and_in_order() {
 fn write_golden_files() {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/v{RECORD_VERSION}"));
     std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("record.bin"), encoded(&full_record())).unwrap();
-    std::fs::write(dir.join("record.txt"), format!("{:#?}\n", full_record())).unwrap();
+    std::fs::write(dir.join("record.bin"), encoded(&record_on_trial())).unwrap();
+    std::fs::write(dir.join("record.txt"), format!("{:#?}\n", record_on_trial())).unwrap();
 }

@@ -323,3 +323,72 @@ fn a_version_is_described_and_compared() {
     let same = Difference::between(&first, &first);
     assert!(same.same_artifact && same.settings.is_empty());
 }
+
+fn trial(version: u32, share_ppm: u32) -> CanaryChange<'static> {
+    let promotion = Some(Promotion { after_ms: 60_000, min_decisions: 500 });
+    CanaryChange { alias: "champion", version, share_ppm, promotion, who: "ada", why: "try", at: at(5) }
+}
+
+#[test]
+fn a_canary_keeps_its_salt_as_its_share_grows_and_the_next_has_another() {
+    let (_dir, registry) = published(3);
+    let error = registry.set_canary("churn", &trial(2, 50_000)).unwrap_err();
+    assert!(matches!(error, Error::UnknownAlias { .. }), "{error}");
+    registry.set_alias("churn", "champion", 1, "ada", "first", at(1)).unwrap();
+    assert!(matches!(registry.set_canary("churn", &trial(1, 50_000)), Err(Error::CanaryDecides { .. })));
+    assert!(matches!(registry.set_canary("churn", &trial(2, 0)), Err(Error::NoCanary { .. })));
+    assert!(matches!(registry.set_canary("churn", &trial(2, 1_000_001)), Err(Error::TooLarge { .. })));
+    assert!(matches!(registry.set_canary("churn", &trial(9, 5)), Err(Error::UnknownVersion { .. })));
+    assert_eq!(registry.canary("churn", "champion").unwrap(), None);
+
+    registry.set_canary("churn", &trial(2, 50_000)).unwrap();
+    let begun = registry.canary("churn", "champion").unwrap().unwrap();
+    assert_eq!((begun.champion.version, begun.challenger.version, begun.share_ppm), (1, 2, 50_000));
+    assert_eq!(begun.promotion, trial(2, 0).promotion);
+    registry.set_canary("churn", &trial(2, 250_000)).unwrap();
+    let grown = registry.canary("churn", "champion").unwrap().unwrap();
+    assert_eq!((grown.salt, grown.share_ppm), (begun.salt, 250_000));
+    let other = registry.set_canary("churn", &trial(3, 50_000));
+    assert!(matches!(other, Err(Error::CanaryUnderWay { version: 2, .. })), "{other:?}");
+
+    registry.set_canary("churn", &trial(2, 0)).unwrap();
+    assert_eq!(registry.canary("churn", "champion").unwrap(), None);
+    registry.set_canary("churn", &trial(2, 50_000)).unwrap();
+    assert_ne!(registry.canary("churn", "champion").unwrap().unwrap().salt, begun.salt);
+    let shares: Vec<u32> =
+        registry.canary_history("churn").unwrap().iter().map(|line| line.share_ppm).collect();
+    assert_eq!(shares, [50_000, 250_000, 0, 50_000]);
+}
+
+#[test]
+fn a_canary_ends_when_its_alias_moves() {
+    let (_dir, registry) = published(3);
+    registry.set_alias("churn", "champion", 1, "ada", "first", at(1)).unwrap();
+    registry.set_canary("churn", &trial(2, 50_000)).unwrap();
+    registry.set_alias("churn", "shadow", 3, "ada", "another alias", at(2)).unwrap();
+    registry.set_alias("churn", "champion", 1, "ada", "no move", at(2)).unwrap();
+    assert!(registry.canary("churn", "champion").unwrap().is_some());
+    registry.set_alias("churn", "champion", 2, "ada", "passed", at(3)).unwrap();
+    assert_eq!(registry.canary("churn", "champion").unwrap(), None);
+    // The champion that it was against is back, and the trial stays over.
+    registry.rollback("churn", "champion", "ada", "back", at(4)).unwrap();
+    assert_eq!(registry.canary("churn", "champion").unwrap(), None);
+    let last = registry.canary_history("churn").unwrap().pop().unwrap();
+    assert_eq!((last.share_ppm, last.champion, last.why.as_str()), (0, 2, "passed"));
+}
+
+#[test]
+fn a_damaged_history_of_canaries_is_told_and_holds_no_alias_back() {
+    let (dir, registry) = published(2);
+    registry.set_alias("churn", "champion", 1, "ada", "first", at(1)).unwrap();
+    registry.set_canary("churn", &trial(2, 50_000)).unwrap();
+    let path = dir.path().join("deep/models/churn/canary.log");
+    let whole = fs::read_to_string(&path).unwrap();
+    // A line that was cut counts for nothing.
+    fs::write(&path, format!("{whole}{}", &whole[..20])).unwrap();
+    assert!(registry.canary("churn", "champion").unwrap().is_some());
+    fs::write(&path, whole.replace("\"sequence\":1", "\"sequence\":2")).unwrap();
+    let error = registry.canary("churn", "champion").unwrap_err();
+    assert!(matches!(&error, Error::Corrupted { problem, .. } if problem.contains("line 1")), "{error}");
+    registry.set_alias("churn", "champion", 2, "ada", "all the same", at(3)).unwrap();
+}

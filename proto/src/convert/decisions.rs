@@ -71,6 +71,13 @@ pub fn record_to_wire(record: &DecisionRecord, feature_set: Option<&FeatureSet>)
             .collect(),
         read_us: record.observed.read_us,
         decide_us: record.observed.decide_us,
+        canary: record.canary.as_ref().map(|canary| v1::CanaryArm {
+            model: canary.challenger.name.to_string(),
+            version: canary.challenger.version,
+            salt: canary.salt.to_string(),
+            share_ppm: canary.share_ppm,
+            arm: canary.arm.as_str().to_owned(),
+        }),
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Config {
     pub decision_log: DecisionLog,
     /// `[monitor]`
     pub monitor: Monitor,
+    /// `[canary]`
+    pub canary: Canary,
     /// `[telemetry]`
     pub telemetry: Telemetry,
 }
@@ -209,6 +211,19 @@ impl Monitor {
     }
 }
 
+/// When a version on trial is worse than the champion.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Canary {
+    /// Whether the server ends a trial by itself when a gate trips.
+    pub roll_back: bool,
+    /// Probability that a trial is called worse at one share though its arms are alike, at most.
+    pub false_alarm: f64,
+    /// Least difference of two shares that matters.
+    pub margin: f64,
+    /// Longer inside a decision is slow, in microseconds.
+    pub slow_us: u32,
+}
+
 /// What the server tells about itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Telemetry {
@@ -302,6 +317,7 @@ impl Default for Config {
                 sample: 16,
                 window_decisions: 2_000,
             },
+            canary: Canary { roll_back: true, false_alarm: 0.01, margin: 0.005, slow_us: 1_000 },
             telemetry: Telemetry {
                 log_level: "info".to_owned(),
                 log_format: LogFormat::Text,

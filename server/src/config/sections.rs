@@ -3,7 +3,7 @@
 //! Not here: what they mean or how they are read (`settings`).
 
 /// Sections and their keys, in the order of the shipped file.
-pub(super) const SECTIONS: [(&str, &[&str]); 9] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 10] = [
     (
         "server",
         &[
@@ -56,5 +56,6 @@ pub(super) const SECTIONS: [(&str, &[&str]); 9] = [
     ("retention", &["events", "classes", "dedup_marks", "sweep_users_per_second"]),
     ("decision_log", &["segment_bytes", "queue_bytes", "sync_interval", "durability", "on_unavailable"]),
     ("monitor", super::settings::MONITOR_KEYS),
+    ("canary", super::settings::CANARY_KEYS),
     ("telemetry", &["log_level", "log_format", "otlp_endpoint", "otlp_sample_ratio"]),
 ];

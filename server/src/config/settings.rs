@@ -3,9 +3,11 @@
 //!
 //! Not here: what the settings mean or their defaults (the parent).
 
+mod canary;
 mod classes;
 mod monitor;
 
+pub(super) use canary::KEYS as CANARY_KEYS;
 pub(super) use monitor::KEYS as MONITOR_KEYS;
 
 use std::collections::BTreeMap;
@@ -93,6 +95,12 @@ impl Written<'_> {
         value.filter(|value| (0.0..=1.0).contains(value)).ok_or_else(|| self.problem("a share", expected))
     }
 
+    fn probability(&self) -> Result<f64, Problem> {
+        let value = self.ratio()?;
+        let fits = (1e-6..=0.5).contains(&value);
+        if fits { Ok(value) } else { Err(self.problem("in range", "a number from 0.000001 to 0.5")) }
+    }
+
     fn length_ms(&self, least_ms: i64, most: &str) -> Result<i64, Problem> {
         let expected = format!("a length of time up to `{most}`, in quotes, like `\"30s\"`");
         let length_ms = parse_duration_ms(self.text).ok().filter(|_| self.is("text"));
@@ -141,6 +149,7 @@ fn set(
         "retention" => set_retention(&mut config.retention, key, value),
         "decision_log" => set_decision_log(&mut config.decision_log, key, value),
         "monitor" => monitor::set(&mut config.monitor, key, value),
+        "canary" => canary::set(&mut config.canary, key, value),
         _ => set_telemetry(&mut config.telemetry, key, value),
     }
 }

@@ -47,7 +47,7 @@ pub(crate) const NAMES: [&str; 8] = [
 /// The service that cannot serve when the decision log has failed.
 pub(crate) const DECISIONS: &str = Decisions::NAME;
 /// Every method, for metrics.
-pub(crate) const METHODS: [&str; 33] = [
+pub(crate) const METHODS: [&str; 35] = [
     "/augur.v1.DecisionService/Decide",
     "/augur.v1.DecisionService/Explain",
     "/augur.v1.EventService/Ingest",
@@ -73,6 +73,8 @@ pub(crate) const METHODS: [&str; 33] = [
     "/augur.v1.ModelService/DiffModels",
     "/augur.v1.ModelService/PromoteModel",
     "/augur.v1.ModelService/RollbackAlias",
+    "/augur.v1.ModelService/SetCanary",
+    "/augur.v1.ModelService/GetCanary",
     "/augur.v1.ModelService/ReloadModels",
     "/augur.v1.PolicyService/GetPolicy",
     "/augur.v1.PolicyService/CheckPolicy",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use augur_models::registry::{Gates, PublishedCard};
+use augur_models::registry::{CanaryChange, Gates, Promotion, PublishedCard};
 use augur_proto::convert::timestamp_to_wire;
 use augur_proto::v1;
 use augur_proto::v1::model_service_server::ModelService;
@@ -99,6 +99,44 @@ impl ModelService for Models {
             blocking(&self.app, move |app| app.rollback_alias(&model, &alias, &moved_by, &reason)).await?;
         let (previous_version, version) = (back.previous_version, back.target.version);
         Ok(Response::new(v1::RollbackAliasResponse { previous_version, version }))
+    }
+
+    async fn set_canary(
+        &self,
+        request: Request<v1::SetCanaryRequest>,
+    ) -> Result<Response<v1::SetCanaryResponse>, Status> {
+        let request = request.into_inner();
+        require_remarks(&request.reason, &request.moved_by)?;
+        blocking(&self.app, move |app| {
+            let alias = or_champion(request.alias);
+            let promotion = request.promote_after_ms.map(|after_ms| Promotion {
+                after_ms: after_ms.max(0),
+                min_decisions: request.promote_min_decisions,
+            });
+            let change = CanaryChange {
+                alias: &alias,
+                version: request.version,
+                share_ppm: request.share_ppm,
+                promotion,
+                who: &request.moved_by,
+                why: &request.reason,
+                at: app.clock().now(),
+            };
+            app.set_canary(&request.model, &change)
+        })
+        .await?;
+        Ok(Response::new(v1::SetCanaryResponse {}))
+    }
+
+    async fn get_canary(
+        &self,
+        request: Request<v1::GetCanaryRequest>,
+    ) -> Result<Response<v1::GetCanaryResponse>, Status> {
+        let v1::GetCanaryRequest { model, alias } = request.into_inner();
+        let alias = or_champion(alias);
+        let report = blocking(&self.app, move |app| app.canary(&model, &alias)).await?;
+        let canary_json = report.as_ref().map(json).transpose()?.unwrap_or_default();
+        Ok(Response::new(v1::GetCanaryResponse { canary_json }))
     }
 
     async fn reload_models(

@@ -16,6 +16,7 @@
 
 mod administration;
 mod bad_input;
+mod canaries;
 mod caps;
 mod identity;
 mod main_path;

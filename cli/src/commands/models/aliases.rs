@@ -16,12 +16,12 @@ use crate::{Error, Outcome};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Promote {
     /// The model's name.
-    model: String,
+    pub(super) model: String,
     /// The version to point at.
-    version: u32,
+    pub(super) version: u32,
     /// The alias.
     #[arg(long, default_value = "champion")]
-    alias: String,
+    pub(super) alias: String,
     /// Least gain in ROC-AUC out of time over the version that the alias points at now; may be negative.
     #[arg(long, value_name = "GAIN", allow_hyphen_values = true)]
     min_auc_gain: Option<f64>,
@@ -30,11 +30,11 @@ pub(crate) struct Promote {
     max_ece: Option<f64>,
     /// Move the alias whatever the gates find.
     #[arg(long)]
-    force: bool,
+    pub(super) force: bool,
     #[command(flatten)]
     remark: Remark,
     #[command(flatten)]
-    place: Place,
+    pub(super) place: Place,
 }
 
 #[derive(Debug, clap::Args)]
@@ -216,7 +216,12 @@ fn set(registry: &Registry, model: &str, alias: &str, version: u32, remark: &Rem
 }
 
 /// Refuses a version that cannot score the features that the directory's definitions declare.
-fn check_scores(registry: &Registry, directory: &Directory, model: &str, version: u32) -> Result<(), Error> {
+pub(super) fn check_scores(
+    registry: &Registry,
+    directory: &Directory,
+    model: &str,
+    version: u32,
+) -> Result<(), Error> {
     let schema = augur_server::check_features(&directory.config()?)?;
     let artifact = registry.load(&registry.find(model, &version.to_string())?)?;
     Scorer::new(&artifact, schema.feature_set())?;

@@ -3,6 +3,7 @@
 //! Works on a data directory, also while a server uses it, or through a running server. Not here: training.
 
 mod aliases;
+mod canary;
 pub(crate) mod card;
 mod compare;
 mod import;
@@ -83,6 +84,9 @@ Examples:
 Its columns are matched to the served features by name. Every row takes the same way through every tree as in its own
 library; docs/models.md says what is exact and what is refused.")]
     Import(import::Args),
+    /// Put a version on trial for a share of users, look how it fares, end the trial.
+    #[command(subcommand)]
+    Canary(canary::Command),
     /// Compare what models read and said in decisions with their training, and with what came of it.
     #[command(after_help = "\
 Examples:
@@ -165,6 +169,7 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
         Command::Rollback(args) => aliases::rollback(args, output),
         Command::Alias(args) => aliases::alias(args, output),
         Command::Import(args) => import::run(args, output),
+        Command::Canary(command) => canary::run(command, output),
         Command::Monitor(args) => monitor::run(args, output),
     }
 }

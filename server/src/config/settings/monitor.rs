@@ -15,13 +15,7 @@ pub(super) fn set(monitor: &mut config::Monitor, key: &str, value: &Written<'_>)
         "ks" => monitor.ks = value.ratio()?,
         "missing" => monitor.missing = value.ratio()?,
         "calibration" => monitor.calibration = value.ratio()?,
-        "false_alarm" => {
-            let probability = value.ratio()?;
-            if !(1e-6..=0.5).contains(&probability) {
-                return Err(value.problem("in range", "a number from 0.000001 to 0.5"));
-            }
-            monitor.false_alarm = probability;
-        }
+        "false_alarm" => monitor.false_alarm = value.probability()?,
         "sample" => monitor.sample = value.whole(0, 1_000_000)?,
         _ => monitor.window_decisions = value.whole(100, 10_000_000)?,
     }
