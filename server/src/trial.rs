@@ -10,6 +10,7 @@ use augur_decision::{Model, ModelSource, PolicySnapshot, SourceFile};
 use augur_domain::canary::{Arm, CanaryArm, arm_of};
 use augur_domain::{DecisionRecord, FeatureSet, ModelRef, UserKey};
 use augur_models::registry::Canary;
+use augur_models::scorer::Kind;
 use augur_models::{Registry, Scorer};
 use parking_lot::Mutex;
 
@@ -54,9 +55,11 @@ impl ModelSource for WithChallenger<'_> {
         &self,
         name: &str,
         alias: &str,
+        kind: Kind,
         _features: &FeatureSet,
     ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
         if name == &*self.canary.challenger.name && alias == self.canary.alias {
+            self.challenger.require(kind, name).map_err(|error| error.to_string())?;
             return Ok(Some((self.canary.challenger.clone(), Arc::clone(&self.challenger))));
         }
         let mut declared = self.champions.declared_models().iter();
