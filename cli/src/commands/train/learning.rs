@@ -118,7 +118,9 @@ impl Learning {
         matches!(self.family, None | Some(FamilyName::Logistic))
             && self.warm_from.is_none()
             && matches!(self.transform, TransformName::Log)
-            && [self.alpha, self.l1_ratio, self.winsorise] == [1.0, 0.0, 0.0]
+            && [(self.alpha, 1.0), (self.l1_ratio, 0.0), (self.winsorise, 0.0)]
+                .into_iter()
+                .all(|(given, default)| given.total_cmp(&default).is_eq())
     }
 
     /// Rows after which a version is published.
