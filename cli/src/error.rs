@@ -113,7 +113,9 @@ impl Error {
             Self::File { .. } => Some("check that it exists and that you may use it"),
             Self::Argument { .. } | Self::Usage { .. } => Some("see `--help` of this command for examples"),
             Self::Input { .. } => Some("see `--help` of this command for formats and mappings"),
-            Self::Labels { .. } => Some("see `augur features export --help` for an example"),
+            Self::Labels { .. } => {
+                Some("see `--help` of this command and of `augur features export` for examples")
+            }
             Self::NoData { .. } => {
                 Some("make one with `augur import ... --data DIR` or `augur demo --data DIR`")
             }

@@ -77,6 +77,8 @@ fn the_demo_tells_a_true_story_and_leaves_data_that_other_commands_use() {
         listed.as_array().unwrap().iter().map(|version| version["model"].as_str().unwrap()).collect();
     assert_eq!(names, ["churn", "conversion"]);
 
+    watched(&data);
+
     let verified = augur(&["features", "verify", "--sample", "40", "--json"], &data);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
     assert_eq!(json(&verified)["different"], 0);
@@ -87,6 +89,52 @@ fn the_demo_tells_a_true_story_and_leaves_data_that_other_commands_use() {
     let listed = json(&augur(&["models", "list", "--json"], &data));
     assert_eq!(listed[0]["aliases"], serde_json::json!(["champion"]));
     assert_eq!((&listed[0]["model"], &listed[0]["missing"]), (&"churn".into(), &true.into()));
+}
+
+/// Nothing drifted between training and deciding, so nothing is trained again; once bounds are tight, it is, and told why.
+fn watched(data: &Path) {
+    let monitored = augur(&["models", "monitor", "--json"], data);
+    let found = json(&monitored);
+    assert_eq!(monitored.status.code(), Some(0), "{found}");
+    for model in found.as_array().unwrap() {
+        assert_eq!(model["drifted"], false, "{model}");
+    }
+    let inputs = found.pointer("/0/drift/inputs").unwrap().as_array().unwrap();
+    let growing: Vec<&str> = inputs
+        .iter()
+        .filter(|input| input["grows"] == true)
+        .map(|input| input["feature"].as_str().unwrap())
+        .collect();
+    assert_eq!(growing, ["seconds_since_first_event", "sessions_count", "orders"]);
+
+    let rested = json(&augur(&["train", "--task", "churn", "--if-drifted", "--json"], data));
+    assert_eq!(rested["trained"], false, "{rested}");
+    assert_eq!(versions(data), 1);
+
+    let config = data.join("augur.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let tight = |line: &str| match line.split(' ').next() {
+        Some(key @ ("psi" | "ks")) => format!("{key} = 0.001\n"),
+        Some("false_alarm") => "false_alarm = 0.5\n".to_owned(),
+        _ => format!("{line}\n"),
+    };
+    std::fs::write(&config, text.lines().map(tight).collect::<String>()).unwrap();
+    let trained = augur(&["train", "--task", "churn", "--if-drifted", "30d", "--json"], data);
+    let trained = json(&trained);
+    assert_eq!(trained["version"], 2, "{trained}");
+    let shown = json(&augur(&["models", "show", "churn", "--json"], data));
+    let why = shown.pointer("/lineage/parameters/trigger").unwrap().as_str().unwrap();
+    assert!(why.starts_with("version 1 drifted: "), "{why}");
+    let moved = shown.pointer("/moves/0/why").unwrap().as_str().unwrap();
+    assert_eq!(moved, why);
+    std::fs::write(&config, text).unwrap();
+}
+
+fn versions(data: &Path) -> usize {
+    std::fs::read_dir(data.join("data/models/churn/versions"))
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|it| it == "model"))
+        .count()
 }
 
 #[test]

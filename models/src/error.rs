@@ -95,6 +95,14 @@ pub enum Error {
         /// The newest version, 0 if there is none.
         newest: u32,
     },
+    /// A model of which nothing was ever published.
+    #[error("there is no model `{}`; there is {}", shortened(name), listed(known))]
+    UnknownModel {
+        /// The name asked for.
+        name: String,
+        /// The models there are.
+        known: Vec<String>,
+    },
     /// An alias that never pointed at anything.
     #[error(
         "model `{name}` has no alias `{}`; name a version, or an alias that `augur models list` shows",
@@ -266,6 +274,14 @@ impl Error {
 
 fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Names to choose from, not too many.
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "none yet".to_owned(),
+        names => quoted(names.get(..20).unwrap_or(names)),
+    }
 }
 
 fn shortened(name: &str) -> String {

@@ -180,8 +180,13 @@ impl Registry {
     /// The version that `selector` names: a number, or an alias.
     ///
     /// # Errors
-    /// [`Error::UnknownVersion`], [`Error::UnknownAlias`], and as [`Self::resolve`].
+    /// [`Error::UnknownModel`], [`Error::UnknownVersion`], [`Error::UnknownAlias`], and as [`Self::resolve`].
     pub fn find(&self, name: &str, selector: &str) -> Result<ModelRef, Error> {
+        check_name("model name", name)?;
+        let known = self.names()?;
+        if !known.iter().any(|other| other == name) {
+            return Err(Error::UnknownModel { name: name.to_owned(), known });
+        }
         if let Ok(version) = selector.parse() {
             return self.version(name, version);
         }
@@ -384,6 +389,14 @@ impl Registry {
 
 fn too_large(what: &'static str, found: u64, limit: u64) -> Error {
     Error::TooLarge { what, found, limit }
+}
+
+/// Whether a model may be called so: before a long training, not after it.
+///
+/// # Errors
+/// [`Error::InvalidName`].
+pub fn check_model_name(name: &str) -> Result<(), Error> {
+    check_name("model name", name)
 }
 
 /// Names become directories and words of the rule language: lower-case letters, digits, `_` and `-`.

@@ -182,9 +182,9 @@ fn answer_to(error: &Error) -> Answer {
             Answer::Told(Code::InvalidArgument)
         }
         Error::NotFound { .. }
-        | Error::Models(Models::UnknownVersion { .. } | Models::UnknownAlias { .. }) => {
-            Answer::Told(Code::NotFound)
-        }
+        | Error::Models(
+            Models::UnknownModel { .. } | Models::UnknownVersion { .. } | Models::UnknownAlias { .. },
+        ) => Answer::Told(Code::NotFound),
         Error::NotNow { .. }
         | Error::Store(
             Store::Generation { .. }

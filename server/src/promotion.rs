@@ -40,6 +40,14 @@ impl App {
         Ok(self.registry.describe(model, self.registry.find(model, selector)?.version)?)
     }
 
+    /// The whole card of that version, as JSON.
+    ///
+    /// # Errors
+    /// As [`Self::describe_model`].
+    pub fn model_card(&self, model: &str, version: u32) -> Result<Vec<u8>, Error> {
+        Ok(self.registry.full_card(model, version)?.to_json()?)
+    }
+
     /// How two versions of `model` differ.
     ///
     /// # Errors

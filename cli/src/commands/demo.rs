@@ -155,7 +155,7 @@ fn train_models(config: Config, seed: u64) -> Result<Vec<train::Report>, Error> 
     }
     let app = App::open(config, SystemClock::new())?;
     let order = |task: &Task| train::Order {
-        task: task.clone(),
+        source: train::Source::Task(task.clone()),
         quality: train::quality::QualityArgs::default(),
         learning: train::Learning::with_seed(seed),
         by: "augur demo".to_owned(),

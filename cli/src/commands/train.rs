@@ -2,23 +2,25 @@
 //!
 //! Not here: labels and features as of then (`augur_server::offline`), fitting (`augur_models`).
 
+mod labels;
 mod learning;
 pub(crate) mod quality;
+mod rows;
 pub(crate) mod table;
 mod task;
 mod trigger;
 
 use std::path::{Path, PathBuf};
 
+use augur_loadtest::domain::ContentHash;
 use augur_loadtest::domain::time::parse_duration_ms;
-use augur_loadtest::domain::{ContentHash, Timestamp};
 use augur_models::metrics::Metrics;
 use augur_models::registry::Card;
-use augur_models::train::{self, Family, Options, Row, Split, TrainingTable};
-use augur_server::offline::{self, Task, TrainingSet};
+use augur_models::train::{self, Family, Options, TrainingTable};
 use augur_server::{App, Clock, SystemClock};
 use clap::ValueEnum;
 pub(crate) use learning::Learning;
+pub(crate) use rows::Source;
 use serde::Serialize;
 
 use crate::data::Directory;
@@ -35,6 +37,7 @@ Examples:
   augur train --task first_order --tasks tasks.toml --data data
   augur train --task conversion --event add_to_cart --horizon 24h --active 7d --cutoffs 8 --data data
   augur train --task churn --inactive 30d --no-promote --data data --json
+  augur train --labels outcomes.csv --name winback --horizon 30d --data data      (columns user_id, timestamp, label)
   augur train --table visits.csv.gz --label bought --split part --group user --family auto --out model
   augur train --task churn --family auto --positive-weight balanced --data data
   augur train --task churn --family boosted --search quick --data data
@@ -117,6 +120,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     task: task::TaskArgs,
     #[command(flatten)]
+    labels: labels::LabelArgs,
+    #[command(flatten)]
     learning: Learning,
     #[command(flatten)]
     quality: quality::QualityArgs,
@@ -160,8 +165,8 @@ impl Args {
 /// A training to be done.
 #[derive(Debug)]
 pub(crate) struct Order {
-    /// What to foretell; its name is the model's.
-    pub(crate) task: Task,
+    /// What to foretell, and of whom.
+    pub(crate) source: Source,
     /// How to learn.
     pub(crate) learning: Learning,
     /// How to calibrate, and how closely to look at what came of it.
@@ -186,6 +191,8 @@ pub(crate) struct Report {
     positive_class: String,
     cutoffs: Vec<String>,
     held_back_cutoffs: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<labels::Read>,
     feature_set: String,
     report: train::Report,
 }
@@ -198,7 +205,10 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
     let data = args.data.as_deref().unwrap_or_else(|| Path::new("."));
     let mut config = Directory::open(data)?.config()?;
     let order = Order {
-        task: args.task.resolve(&mut config)?,
+        source: match args.labels.resolve(args.task.horizon)? {
+            Some(labels) => Source::Labels(labels),
+            None => Source::Task(args.task.resolve(&mut config)?),
+        },
         learning: args.learning.clone(),
         quality: args.quality.clone(),
         by: args.by.clone(),
@@ -224,7 +234,7 @@ enum Done {
 /// Trains; when `if_drifted_ms` is given, only if the decisions of that time give a reason.
 fn train_if(app: &App, mut order: Order, if_drifted_ms: Option<i64>) -> Result<Done, Error> {
     if let Some(since_ms) = if_drifted_ms {
-        match trigger::trigger(app, &order.task.name, since_ms)? {
+        match trigger::trigger(app, order.source.name(), since_ms)? {
             trigger::Trigger::Train(why) => order.trigger = Some(why),
             trigger::Trigger::Rest(rested) => return Ok(Done::Rested(rested)),
         }
@@ -234,33 +244,30 @@ fn train_if(app: &App, mut order: Order, if_drifted_ms: Option<i64>) -> Result<D
 
 /// Trains, publishes and, if ordered, promotes.
 pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
-    let Order { task, learning, quality, by, promote, trigger } = order;
-    let name = &*task.name;
+    let Order { source, learning, quality, by, promote, trigger } = order;
+    let name = source.name();
     let working = progress::steps(&format!("training {name}"), 4);
-    let span = app.span()?;
-    let cutoffs = span.map_or_else(Vec::new, |span| task.cutoffs_between(span.first, span.last));
-    let (train_on, measure_on) = task.parts(&cutoffs).ok_or_else(|| task::too_short(span, task))?;
-    let test_from = measure_on.first().copied().unwrap_or_default();
-    let cutoffs: Vec<Timestamp> = train_on.into_iter().chain(measure_on.iter().copied()).collect();
-    working.inc(1);
-    let labels = app.labels(task, &cutoffs)?;
-    working.inc(1);
-    let set = app.training_set(&labels)?;
-    let set = set.without(&task.exclude);
-    let rows = table_of(&set, test_from)?;
+    let (found, learning) = match source {
+        Source::Task(task) => (rows::of_task(app, task, || working.inc(1))?, learning.declared_by(task)),
+        Source::Labels(labels) => (labels.rows(app)?, learning.clone()),
+    };
+    let rows = found.table()?;
     let segments = match &quality.segment {
-        Some(feature) => Some(quality::by_feature(feature, &set.columns, set.rows().map(|row| row.0))?),
+        Some(feature) => {
+            let rows = found.set.rows().map(|row| row.0);
+            Some(quality::by_feature(feature, &found.set.columns, rows)?)
+        }
         None => None,
     };
-    working.inc(1);
+    working.set_position(3);
 
     let feature_set = app.feature_set().hash();
-    let positive_class = task.positive_class();
+    let positive_class = found.positive_class;
     let mut options = Options::new(name, &positive_class, feature_set, app.clock().now());
-    options.definitions = set.columns.into_iter().zip(set.definitions).collect();
-    options.task_definition = Some(offline::task_definition(task));
-    options.label_readers = offline::label_readers(task, &app.feature_set());
-    learning.declared_by(task).apply(&mut options, Some(app.registry()))?;
+    options.definitions = found.set.columns.into_iter().zip(found.set.definitions).collect();
+    options.task_definition = found.task;
+    options.label_readers = found.label_readers;
+    learning.apply(&mut options, Some(app.registry()))?;
     options.calibration = quality.calibration.calibration();
     options.evaluating = quality.evaluating();
     options.evaluating.segments = segments;
@@ -290,20 +297,12 @@ pub(crate) fn train(app: &App, order: &Order) -> Result<Report, Error> {
         artifact: model.artifact.to_string(),
         promoted: *promote,
         positive_class,
-        cutoffs: cutoffs.iter().map(ToString::to_string).collect(),
-        held_back_cutoffs: measure_on.len(),
+        cutoffs: found.cutoffs,
+        held_back_cutoffs: found.held_back_cutoffs,
+        labels: found.labels,
         feature_set: feature_set.to_string(),
         report: trained.report,
     })
-}
-
-fn table_of(set: &TrainingSet, test_from: Timestamp) -> Result<TrainingTable, Error> {
-    let mut rows = TrainingTable::new(set.columns.clone())?;
-    for (values, label, group, time) in set.rows() {
-        let split = if time >= test_from { Split::Test } else { Split::Train };
-        rows.push(&Row { values, label, group, time, split })?;
-    }
-    Ok(rows)
 }
 
 impl Report {
@@ -325,17 +324,23 @@ impl Report {
     fn text(&self, data: &Path) -> String {
         let report = &self.report;
         let mut text = format!(
-            "{} version {} ({}, {}): {}\n{} cutoffs from {} to {}, the last {} held back\n",
+            "{} version {} ({}, {}): {}\n",
             self.model,
             self.version,
             report.family,
             if self.promoted { "champion" } else { "not promoted" },
             self.positive_class,
-            self.cutoffs.len(),
-            self.cutoffs.first().map_or("-", String::as_str),
-            self.cutoffs.last().map_or("-", String::as_str),
-            self.held_back_cutoffs,
         );
+        match &self.labels {
+            Some(labels) => text.push_str(&labels.text()),
+            None => text.push_str(&format!(
+                "{} cutoffs from {} to {}, the last {} held back\n",
+                self.cutoffs.len(),
+                self.cutoffs.first().map_or("-", String::as_str),
+                self.cutoffs.last().map_or("-", String::as_str),
+                self.held_back_cutoffs,
+            )),
+        }
         let measured = [("train", &report.train), ("out of time", &report.out_of_time)];
         let rows: Vec<_> = measured
             .iter()
@@ -344,7 +349,8 @@ impl Report {
         text.push_str(&table_of_text(&METRICS_HEADER, &rows));
         text.push_str(&quality::text(report));
         text.push_str(&notes(report));
-        text.push_str(&format!("next: augur decide-all --point weekly_email --data {}", data.display()));
+        let (model, data) = (&self.model, data.display());
+        text.push_str(&format!("next: augur models show {model} {} --data {data}", self.version));
         text
     }
 }

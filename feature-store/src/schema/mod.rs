@@ -346,6 +346,19 @@ impl FeatureSchema {
         self.outputs.iter().map(start).collect()
     }
 
+    /// Whether the feature in `slot` never forgets, so that its values shift as time goes by though people stay as they
+    /// are: the time since a first event, and totals, sessions and distinct values of all time.
+    pub fn accumulates(&self, slot: usize) -> bool {
+        let Some(Source::Aggregate { measure, .. }) = self.outputs.get(slot).map(|output| output.source)
+        else {
+            return false;
+        };
+        matches!(
+            measure,
+            Measure::SinceFirst | Measure::Total | Measure::SessionCount { .. } | Measure::Distinct
+        )
+    }
+
     /// The text that it was read from.
     pub fn source(&self) -> &str {
         &self.source

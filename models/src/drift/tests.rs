@@ -116,6 +116,32 @@ fn nothing_seen_is_no_drift() {
     assert!(!drift.drifted && drift.rows == 0 && drift.inputs[0].shift.psi == 0.0);
 }
 
+#[test]
+fn what_grows_by_itself_is_told_and_does_not_count() {
+    let mut rng = Rng::new(16, Purpose::Simulation);
+    let reference = reference(&mut rng, 2_000);
+    let thresholds = Thresholds::default();
+    let seen = |missing_of_ten: u32| {
+        let mut seen = Observed::new(&reference);
+        for row in 0..1_000_u32 {
+            let bin = (row % 10 >= missing_of_ten).then(|| reference.inputs[0].bin(1e9)).flatten();
+            seen.count([bin], 0.5);
+        }
+        let mut drift = compare(&reference, &seen);
+        drift.scores.drifted = false;
+        drift
+    };
+    let name = seen(0).inputs[0].feature.clone();
+    assert!(seen(0).excusing(&thresholds, |_| false).drifted);
+    let excused = seen(0).excusing(&thresholds, |feature| feature == name);
+    assert!(!excused.drifted && !excused.inputs[0].drifted && excused.inputs[0].grows);
+    assert!(excused.inputs[0].shift.drifted, "the shift itself is told");
+    let mut scores = seen(0);
+    scores.scores.drifted = true;
+    assert!(scores.excusing(&thresholds, |_| true).drifted, "the scores count as before");
+    assert!(seen(5).excusing(&thresholds, |_| true).drifted, "so does what is missing");
+}
+
 proptest! {
     #[test]
     fn every_value_has_one_bin_and_measures_stay_finite(

@@ -199,7 +199,11 @@ impl PublishedCard {
         })
     }
 
-    pub(super) fn from_json(bytes: &[u8], path: &Path) -> Result<Self, Error> {
+    /// Reads what [`Self::to_json`] wrote; `path` is only for complaints.
+    ///
+    /// # Errors
+    /// [`Error::Corrupted`] for what is no card, or one of a newer schema.
+    pub fn from_json(bytes: &[u8], path: &Path) -> Result<Self, Error> {
         let damaged = |problem: String| Error::Corrupted { file: path.to_owned(), problem };
         let document: Document = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
         let hash = |text: &str| text.parse::<ContentHash>().map_err(|error| damaged(error.to_string()));

@@ -255,6 +255,8 @@ fn versions_are_found_by_number_and_by_alias() {
     assert_eq!(registry.find("churn", "champion").unwrap().version, 2);
     let error = registry.find("churn", "shadow").unwrap_err();
     assert!(error.to_string().contains("has no alias `shadow`"), "{error}");
+    let told = registry.find("chrun", "champion").unwrap_err().to_string();
+    assert_eq!(told, "there is no model `chrun`; there is `churn`");
     assert!(matches!(registry.find("churn", "9"), Err(Error::UnknownVersion { newest: 2, .. })));
 }
 

@@ -4,6 +4,7 @@
 //! Not here: the measures (`augur_models::drift`), or the coarser ones kept while serving (`crate::drift`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use augur_decision_log::Reader;
 use augur_domain::decision::{Availability, Rung};
@@ -14,6 +15,7 @@ use augur_models::metrics::Metrics;
 use augur_models::{Scorer, TaskDefinition};
 use serde::{Deserialize, Serialize};
 
+use super::FeatureSchema;
 use super::labels::task_of;
 use crate::{App, Error, config};
 
@@ -197,6 +199,7 @@ struct Tally<'a> {
     target: &'a ModelRef,
     reference: Option<&'a Reference>,
     feature_set: augur_domain::ContentHash,
+    schema: Arc<FeatureSchema>,
     /// Per input of the model; empty when the served definitions lack one.
     slots: Vec<usize>,
     mature_before: Option<Timestamp>,
@@ -226,6 +229,7 @@ impl<'a> Tally<'a> {
             target,
             reference: artifact.content().reference.as_ref(),
             feature_set: features.hash(),
+            schema: app.store.schema(),
             mature_before,
             most_people: MAX_PEOPLE.min(MAX_VALUES / slots.len().max(1)),
             slots,
@@ -313,7 +317,10 @@ impl<'a> Tally<'a> {
             }
             let features = artifact.content().body.features();
             let names = features.iter().map(|(name, _)| *name);
-            Drift::between(reference, &seen, names, &thresholds.thresholds())
+            let thresholds = thresholds.thresholds();
+            let slot = |name: &str| self.schema.feature_set().slot(name);
+            Drift::between(reference, &seen, names, &thresholds)
+                .excusing(&thresholds, |name| slot(name).is_some_and(|slot| self.schema.accumulates(slot)))
         });
         let notes = notes(&self, drift.as_ref(), outcomes.as_ref());
         Monitored {

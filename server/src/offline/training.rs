@@ -59,6 +59,22 @@ impl TrainingSet {
         self
     }
 
+    /// The same without the rows of instants that `keep` says no to.
+    #[must_use]
+    pub fn at_instants(mut self, keep: impl Fn(Timestamp) -> bool) -> Self {
+        let columns = self.columns.len().max(1);
+        let kept: Vec<bool> = self.times.iter().map(|time| keep(*time)).collect();
+        let of_row = |row: usize| kept.get(row).copied().unwrap_or(false);
+        let mut value = 0..self.values.len();
+        self.values.retain(|_| of_row(value.next().unwrap_or(0) / columns));
+        let mut row = kept.iter();
+        self.labels.retain(|_| *row.next().unwrap_or(&false));
+        let mut row = kept.iter();
+        self.users.retain(|_| *row.next().unwrap_or(&false));
+        self.times.retain(|time| keep(*time));
+        self
+    }
+
     /// The rows: values, label, group (rows of one user share it) and instant.
     pub fn rows(&self) -> impl Iterator<Item = (&[Option<f64>], bool, u64, Timestamp)> {
         let values = self.values.chunks(self.columns.len().max(1));
@@ -82,6 +98,26 @@ impl App {
     /// # Errors
     /// [`Error::Store`].
     pub fn training_set(&self, labels: &[Label]) -> Result<TrainingSet, Error> {
+        self.collected(self.store.training_rows(labels)?, labels.len())
+    }
+
+    /// [`Self::training_set`] of labels that were sorted before, in any number: the set itself is in memory. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn training_set_of(
+        &self,
+        labels: SortedLabels,
+        options: TrainingOptions,
+    ) -> Result<TrainingSet, Error> {
+        self.collected(self.store.training_rows_of(labels, options)?, 0)
+    }
+
+    fn collected(
+        &self,
+        rows: impl Iterator<Item = Result<TrainingRow, augur_feature_store::Error>>,
+        expected_rows: usize,
+    ) -> Result<TrainingSet, Error> {
         let features = self.feature_set();
         let described = features.features();
         let is_number =
@@ -92,12 +128,12 @@ impl App {
             feature_set: features.hash(),
             columns: columns().map(|feature| feature.name.to_string()).collect(),
             definitions: columns().map(|feature| feature.definition).collect(),
-            values: Vec::with_capacity(labels.len().saturating_mul(slots.len())),
-            labels: Vec::with_capacity(labels.len()),
-            users: Vec::with_capacity(labels.len()),
-            times: Vec::with_capacity(labels.len()),
+            values: Vec::with_capacity(expected_rows.saturating_mul(slots.len())),
+            labels: Vec::with_capacity(expected_rows),
+            users: Vec::with_capacity(expected_rows),
+            times: Vec::with_capacity(expected_rows),
         };
-        for row in self.store.training_rows(labels)? {
+        for row in rows {
             let TrainingRow { user, at, outcome, features, .. } = row?;
             let Some(outcome) = outcome else { continue };
             set.values.extend(slots.iter().map(|slot| features.usable(*slot)));

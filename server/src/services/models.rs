@@ -52,8 +52,14 @@ impl ModelService for Models {
     ) -> Result<Response<v1::GetModelResponse>, Status> {
         let v1::GetModelRequest { model, version_or_alias } = request.into_inner();
         let selector = or_champion(version_or_alias);
-        let description = blocking(&self.app, move |app| app.describe_model(&model, &selector)).await?;
-        Ok(Response::new(v1::GetModelResponse { description_json: json(&description)? }))
+        let told = blocking(&self.app, move |app| {
+            let description = app.describe_model(&model, &selector)?;
+            let card = app.model_card(&model, description.version)?;
+            Ok((description, card))
+        });
+        let (description, card) = told.await?;
+        let card_json = String::from_utf8_lossy(&card).into_owned();
+        Ok(Response::new(v1::GetModelResponse { description_json: json(&description)?, card_json }))
     }
 
     async fn diff_models(

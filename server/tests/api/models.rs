@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use augur_decision_log::Reader;
 use augur_models::Artifact;
 use augur_models::artifact::{Body, ClusterInput, Transform};
-use augur_models::registry::{Description, Difference};
+use augur_models::registry::{Description, Difference, PublishedCard};
 use augur_proto::v1;
 
 use crate::replay::every_record_decides_again;
@@ -70,8 +70,10 @@ async fn gates_hold_a_promotion_back_and_force_lets_it_through() {
     assert_eq!((better.moved, better.previous_version), (true, 2));
 
     let request = v1::GetModelRequest { model: "conversion".to_owned(), version_or_alias: String::new() };
-    let told = models.get_model(request).await.unwrap().into_inner().description_json;
-    let description: Description = serde_json::from_str(&told).unwrap();
+    let told = models.get_model(request).await.unwrap().into_inner();
+    let card = PublishedCard::from_json(told.card_json.as_bytes(), "answer".as_ref()).unwrap();
+    assert_eq!((card.version, &*card.name), (3, "conversion"));
+    let description: Description = serde_json::from_str(&told.description_json).unwrap();
     assert_eq!((description.version, &*description.aliases[0]), (3, "champion"));
     assert_eq!((&*description.moves[0].who, &*description.moves[0].why), ("tests", "a test"));
     let request = v1::DiffModelsRequest {

@@ -28,6 +28,8 @@ pub(crate) struct Columns {
     fields: Vec<(Field, String)>,
     /// Of the fields, how many were mapped to their column; they come first.
     mapped: usize,
+    /// Whether every row has to tell its label, as one of two classes.
+    classes: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -66,7 +68,7 @@ impl Columns {
                 }
             }
         }
-        let this = Self { fields, mapped };
+        let this = Self { fields, mapped, classes: false };
         if !this.has(|field| matches!(field, Field::Timestamp(_))) {
             return Err(refused(path, "there is no column for `timestamp`"));
         }
@@ -74,6 +76,20 @@ impl Columns {
             return Err(refused(path, "there is no column for `user_id` or `anonymous_id`"));
         }
         Ok(this)
+    }
+
+    /// The same, of labels to learn from: every row's label is 1, 0, true or false.
+    pub(crate) fn of_classes(self, path: &Path) -> Result<Self, Error> {
+        if self.has(|field| *field == Field::Label) {
+            Ok(Self { classes: true, ..self })
+        } else {
+            let expected = "the columns user_id or anonymous_id, timestamp and label (1, 0, true or false)";
+            Err(Error::Labels {
+                path: path.to_owned(),
+                problem: "there is no column for `label`".to_owned(),
+                expected: expected.to_owned(),
+            })
+        }
     }
 
     /// With columns that hold what a request told, as `--context NAME=COLUMN` says of the names in `declared`.
@@ -156,7 +172,12 @@ impl Columns {
                 Field::UserId => user = cell.to_text(),
                 Field::AnonymousId => device = cell.to_text(),
                 Field::Timestamp(format) => at = Some(format.read(cell).map_err(fault)?),
-                Field::Label => outcome = number(cell).map_err(fault)?,
+                Field::Label => {
+                    outcome = number(cell).map_err(fault)?;
+                    if self.classes && outcome != Some(0.0) && outcome != Some(1.0) {
+                        return Err(fault("1, 0, true or false".to_owned()));
+                    }
+                }
                 Field::Context(..) => {}
             }
         }

@@ -6,7 +6,7 @@
 mod compare;
 mod definitions;
 mod export;
-mod labels;
+pub(crate) mod labels;
 mod verify;
 mod versions;
 

@@ -2,14 +2,12 @@
 //!
 //! Not here: what the page says (`augur_models::card`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use augur_models::Registry;
 use augur_models::registry::PublishedCard;
-use augur_server::Layout;
 use serde::Serialize;
 
-use crate::data::Directory;
+use super::{Opened, Place};
 use crate::output::Output;
 use crate::{Error, Outcome};
 
@@ -19,9 +17,8 @@ pub(crate) struct Args {
     model: String,
     /// A version's number, or an alias; champion unless given.
     version: Option<String>,
-    /// The data directory.
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// Write the page here: one file, without scripts or anything to load.
     #[arg(long, value_name = "FILE", required_unless_present = "out")]
     html: Option<PathBuf>,
@@ -39,9 +36,7 @@ struct Written {
 
 pub(super) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
     let (name, selector) = args.asked()?;
-    let registry = Registry::open(Layout::new(&Directory::open(&args.data)?.config()?.data.dir).models())?;
-    let found = registry.find(name, selector)?;
-    let card = registry.full_card(name, found.version)?;
+    let card = card(&args.place.open()?, name, selector)?;
     let mut written = Vec::new();
     if let Some(path) = &args.html {
         std::fs::write(path, augur_models::card::html(&card)).map_err(Error::file("write", path))?;
@@ -51,12 +46,25 @@ pub(super) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         write_json(&card, path)?;
         written.push(path.clone());
     }
-    let report = Written { model: name.to_owned(), version: found.version, written };
+    let report = Written { model: name.to_owned(), version: card.version, written };
     output.report(&report, |report| {
         let names: Vec<String> = report.written.iter().map(|path| path.display().to_string()).collect();
         format!("{} version {}: written {}", report.model, report.version, names.join(", "))
     })?;
     Ok(Outcome::Fine)
+}
+
+/// The card of the version that `selector` names.
+fn card(place: &Opened, name: &str, selector: &str) -> Result<PublishedCard, Error> {
+    match place {
+        Opened::Directory { registry, .. } => {
+            Ok(registry.full_card(name, registry.find(name, selector)?.version)?)
+        }
+        Opened::Server(endpoint) => {
+            let answer = super::show::ask_for(endpoint, name, selector)?;
+            Ok(PublishedCard::from_json(answer.card_json.as_bytes(), Path::new(endpoint))?)
+        }
+    }
 }
 
 impl Args {

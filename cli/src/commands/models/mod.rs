@@ -42,7 +42,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   augur models card churn --data data --html churn.html
-  augur models card churn@3 --data data --html churn-3.html --out churn-3.json")]
+  augur models card churn@3 --endpoint http://127.0.0.1:7401 --html churn-3.html --out churn-3.json")]
     Card(card::Args),
     /// Compare two versions: inputs, definitions, weights, importance, figures, parameters, lineage.
     #[command(after_help = "\

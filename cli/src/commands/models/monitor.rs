@@ -68,6 +68,14 @@ fn asked(app: &App, selector: &str) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
+const fn word(drifted: bool, grows: bool) -> &'static str {
+    match (drifted, grows) {
+        (true, _) => "drifted",
+        (false, true) => "grows by itself",
+        (false, false) => "",
+    }
+}
+
 fn text(monitored: &Monitored) -> String {
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let verdict = if monitored.drifted { "drifted" } else { "as in training" };
@@ -85,7 +93,7 @@ fn text(monitored: &Monitored) -> String {
         percent(monitored.default_share),
     );
     if let Some(drift) = &monitored.drift {
-        let row = |name: &str, shift: &augur_models::drift::Shift, missing: String, drifted: bool| {
+        let row = |name: &str, shift: &augur_models::drift::Shift, missing: String, drifted: &str| {
             vec![
                 name.to_owned(),
                 format!("{:.4}", shift.psi),
@@ -93,16 +101,16 @@ fn text(monitored: &Monitored) -> String {
                 format!("{:.4}", shift.ks),
                 format!("{:.4}", shift.ks_band),
                 missing,
-                if drifted { "drifted".to_owned() } else { String::new() },
+                drifted.to_owned(),
             ]
         };
         let mut inputs: Vec<_> = drift.inputs.iter().collect();
         inputs.sort_by(|a, b| b.shift.psi.total_cmp(&a.shift.psi));
-        let mut rows = vec![row("scores", &drift.scores, String::new(), drift.scores.drifted)];
+        let mut rows = vec![row("scores", &drift.scores, String::new(), word(drift.scores.drifted, false))];
         rows.extend(inputs.iter().take(MOST_INPUTS).map(|input| {
             let missing =
                 format!("{} ({})", percent(input.missing_share), percent(input.reference_missing_share));
-            row(&input.feature, &input.shift, missing, input.drifted)
+            row(&input.feature, &input.shift, missing, word(input.drifted, input.grows))
         }));
         text.push_str(&table(&["", "PSI", "band", "KS", "band", "missing (training)", ""], &rows));
         text.push('\n');

@@ -36,20 +36,18 @@ pub(super) fn describe(place: &Opened, model: &str, selector: &str) -> Result<De
         Opened::Directory { registry, .. } => {
             Ok(registry.describe(model, registry.find(model, selector)?.version)?)
         }
-        Opened::Server(endpoint) => {
-            let request =
-                v1::GetModelRequest { model: model.to_owned(), version_or_alias: selector.to_owned() };
-            let answer = super::ask(endpoint, async |client| {
-                Ok(client
-                    .models()
-                    .get_model(request)
-                    .await
-                    .map_err(|status| Refused::call("ModelService/GetModel", 0, &status))?
-                    .into_inner())
-            })?;
-            super::read_json(&answer.description_json)
-        }
+        Opened::Server(endpoint) => super::read_json(&ask_for(endpoint, model, selector)?.description_json),
     }
+}
+
+/// What a server tells of a version.
+pub(super) fn ask_for(endpoint: &str, model: &str, selector: &str) -> Result<v1::GetModelResponse, Error> {
+    let request = v1::GetModelRequest { model: model.to_owned(), version_or_alias: selector.to_owned() };
+    super::ask(endpoint, async |client| {
+        let answer = client.models().get_model(request).await;
+        let answer = answer.map_err(|status| Refused::call("ModelService/GetModel", 0, &status))?;
+        Ok(answer.into_inner())
+    })
 }
 
 fn text(version: &Description) -> String {

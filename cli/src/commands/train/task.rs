@@ -17,7 +17,7 @@ use crate::Error;
 pub(crate) struct TaskArgs {
     /// What to foretell: a task of `tasks.toml`, or, where the file declares none of that name, `conversion` or `churn` as
     /// the options below say. Options win over what is declared.
-    #[arg(long, value_name = "NAME", required_unless_present_any = ["table"])]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["table", "labels"])]
     pub(super) task: Option<String>,
     /// The file of tasks; that of the configuration unless given.
     #[arg(long, value_name = "FILE", conflicts_with = "table")]
@@ -25,9 +25,10 @@ pub(crate) struct TaskArgs {
     /// The event that decides the label. Of a conversion, `purchase` unless declared; of churn, any event.
     #[arg(long, value_name = "NAME", conflicts_with = "table")]
     event: Option<String>,
-    /// How far ahead a conversion may come; `7d` unless declared.
+    /// How far ahead a conversion may come; `7d` unless declared. Of labels of your own, how far they look ahead: those
+    /// whose horizon reaches into the time held back are left out.
     #[arg(long, value_parser = parse_duration_ms, conflicts_with = "table")]
-    horizon: Option<i64>,
+    pub(super) horizon: Option<i64>,
     /// How long the silence of a churned user is; `14d` unless declared.
     #[arg(long, value_parser = parse_duration_ms, conflicts_with = "table")]
     inactive: Option<i64>,
