@@ -103,7 +103,7 @@ fn faulty_labels_point_at_the_help_of_labels() {
     let export = ["features", "export", "--data", data, "--labels"];
     let output = augur(&export).arg(&labels).arg("--out").arg(&out).output().unwrap();
     refused(&output, "timestamp `20231114`");
-    refused(&output, "augur features export --help");
+    refused(&output, "--help` of this command and of `augur features export`");
 }
 
 #[test]
