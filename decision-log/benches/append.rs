@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use augur_decision_log::{Config, Durability, Error, Log, Reader, codec};
-use augur_domain::decision::{Availability, CandidateOutcome, Observed, Rung, Score, ScoreOutcome};
+use augur_domain::decision::{Availability, CandidateOutcome, Observed, Person, Rung, Score, ScoreOutcome};
 use augur_domain::feature::FeatureValue;
 use augur_domain::{
     ContentHash, Decision, DecisionId, DecisionInputs, DecisionRecord, FeatureStatus, FeatureVector,
@@ -58,6 +58,8 @@ fn record() -> DecisionRecord {
             },
             models: aliases.iter().map(|alias| (Arc::clone(alias), Availability::Available)).collect(),
             exposures: Vec::new(),
+            person: Person::default(),
+            budgets: Vec::new(),
         },
         decision: Decision {
             action: Arc::from("free_shipping"),
@@ -71,6 +73,10 @@ fn record() -> DecisionRecord {
             candidates: ["free_shipping", "discount", "reminder", "survey", "nothing"].map(candidate).into(),
             reasons: vec![Reason::new(ReasonCode::HighestValue)],
             expires_at: None,
+            category: Arc::default(),
+            holds_until: None,
+            assignments: Vec::new(),
+            shadow: Vec::new(),
         },
         canary: None,
         observed: Observed { read_us: 3, decide_us: 2 },

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use augur_domain::canary::{Arm, CanaryArm};
-use augur_domain::decision::{Availability, CandidateOutcome, Exposure, Observed, Rung, Score, ScoreOutcome};
+use augur_domain::decision::{
+    Assignment, Availability, CandidateOutcome, Exposure, Observed, Person, Rung, Score, ScoreOutcome,
+};
 use augur_domain::feature::FeatureValue;
 use augur_domain::value::Finite;
 use augur_domain::{
@@ -60,11 +62,13 @@ pub(crate) fn record_without_texts() -> DecisionRecord {
                 (Arc::from("churn"), Availability::Available),
                 (Arc::from("conversion"), Availability::BreakerOpen),
             ],
-            exposures: vec![Exposure {
-                action: Arc::from("send_offer"),
-                channel: Arc::from("email"),
-                at: now.plus_millis(-86_400_000),
-            }],
+            exposures: vec![Exposure::new(
+                Arc::from("send_offer"),
+                Arc::from("email"),
+                now.plus_millis(-86_400_000),
+            )],
+            person: Person::default(),
+            budgets: Vec::new(),
         },
         decision: full_decision(model, now),
         canary: None,
@@ -110,6 +114,10 @@ fn full_decision(model: ModelRef, now: Timestamp) -> Decision {
             Reason::with(ReasonCode::ModelUnavailable, Arc::from("conversion")),
         ],
         expires_at: Some(now.plus_millis(3_600_000)),
+        category: Arc::default(),
+        holds_until: None,
+        assignments: Vec::new(),
+        shadow: Vec::new(),
     }
 }
 
@@ -172,36 +180,64 @@ fn features() -> impl Strategy<Value = FeatureVector> {
     )
 }
 
+fn exposure() -> impl Strategy<Value = Exposure> {
+    let more = (text(), any::<[u8; 16]>(), prop::option::of(instant()));
+    (text(), text(), instant(), prop::option::weighted(0.2, more)).prop_map(|(action, channel, at, more)| {
+        let mut exposure = Exposure::new(action, channel, at);
+        if let Some((category, decision, holds_until)) = more {
+            exposure.category = category;
+            exposure.decision = DecisionId::from_bytes(decision);
+            exposure.holds_until = holds_until;
+        }
+        exposure
+    })
+}
+
+fn person() -> impl Strategy<Value = Person> {
+    let lists = (
+        prop::collection::vec((text(), value()), 0..3),
+        prop::collection::vec((text(), any::<bool>()), 0..3),
+        prop::collection::vec(text(), 0..3),
+    );
+    let known = (prop::option::of(text()), lists).prop_map(|(time_zone, (traits, consents, suppressed))| {
+        Person { time_zone, traits, consents, suppressed }
+    });
+    prop_oneof![Just(Person::default()), known]
+}
+
 fn inputs() -> impl Strategy<Value = DecisionInputs> {
-    let exposure =
-        (text(), text(), instant()).prop_map(|(action, channel, at)| Exposure { action, channel, at });
     let who = (any::<[u8; 16]>(), instant(), any::<u64>(), text(), any::<[u8; 16]>());
     let what = (
         prop::collection::vec((text(), value()), 0..4),
         availability(),
         features(),
         prop::collection::vec((text(), availability()), 0..4),
-        prop::collection::vec(exposure, 0..4),
+        prop::collection::vec(exposure(), 0..4),
     );
-    (who, what).prop_map(|((id, now, seed, decision_point, user), what)| {
-        let (context, features_availability, features, models, exposures) = what;
-        DecisionInputs {
-            decision_id: DecisionId::from_bytes(id),
-            now,
-            seed,
-            decision_point,
-            user: UserKey::from_bytes(user),
-            context,
-            features_availability,
-            features,
-            models,
-            exposures,
-        }
-    })
+    let budgets = prop::collection::vec((text(), any::<u64>()), 0..2);
+    (who, what, person(), budgets).prop_map(
+        |((id, now, seed, decision_point, user), what, person, budgets)| {
+            let (context, features_availability, features, models, exposures) = what;
+            DecisionInputs {
+                decision_id: DecisionId::from_bytes(id),
+                now,
+                seed,
+                decision_point,
+                user: UserKey::from_bytes(user),
+                context,
+                features_availability,
+                features,
+                models,
+                exposures,
+                person,
+                budgets,
+            }
+        },
+    )
 }
 
 fn decision() -> impl Strategy<Value = Decision> {
-    let rung = prop::sample::select(vec![Rung::Champion, Rung::RulesOnly, Rung::DefaultAction]);
+    let rung = prop::sample::select((1..=5).filter_map(Rung::from_u8).collect::<Vec<_>>());
     let score =
         (float(), float(), float()).prop_map(|(margin, raw, calibrated)| Score { margin, raw, calibrated });
     let score = (text(), prop::option::of(model()), prop::option::of(score))
@@ -221,7 +257,20 @@ fn decision() -> impl Strategy<Value = Decision> {
         prop::collection::vec(reason(), 0..4),
         prop::option::of(instant()),
     );
-    (chosen, lists).prop_map(|(chosen, (scores, candidates, reasons, expires_at))| {
+    let assignment = (text(), text(), any::<bool>()).prop_map(|(experiment, arm, enrolled)| Assignment {
+        experiment,
+        arm,
+        enrolled,
+    });
+    let more = (
+        text(),
+        prop::option::of(instant()),
+        prop::collection::vec(assignment, 0..3),
+        prop::collection::vec(reason(), 0..3),
+    );
+    let more = prop::option::of(more).prop_map(Option::unwrap_or_default);
+    (chosen, lists, more).prop_map(|(chosen, (scores, candidates, reasons, expires_at), more)| {
+        let (category, holds_until, assignments, shadow) = more;
         let (action, payload, channel, counts_against_caps, value, propensity, rung) = chosen;
         Decision {
             action,
@@ -235,6 +284,10 @@ fn decision() -> impl Strategy<Value = Decision> {
             candidates,
             reasons,
             expires_at,
+            category,
+            holds_until,
+            assignments,
+            shadow,
         }
     })
 }
@@ -246,6 +299,37 @@ pub(crate) fn record_on_trial() -> DecisionRecord {
     let salt = ContentHash::from_bytes([0x33; 32]);
     let canary = CanaryArm { challenger, salt, share_ppm: 50_000, arm: Arm::Challenger };
     DecisionRecord { canary: Some(canary), ..full_record() }
+}
+
+/// [`record_on_trial`] with all that version 4 cannot hold. Its bytes are pinned by `testdata/v8/record.bin`.
+pub(crate) fn record_of_today() -> DecisionRecord {
+    let mut record = record_on_trial();
+    let now = record.inputs.now;
+    let plan = Value::Text(Arc::from("gold"));
+    record.inputs.person = Person {
+        time_zone: Some(Arc::from("Europe/Vienna")),
+        traits: vec![
+            (Arc::from("age"), Value::Number(Finite::new(41.0).unwrap())),
+            (Arc::from("plan"), plan),
+        ],
+        consents: vec![(Arc::from("marketing"), true), (Arc::from("profiling"), false)],
+        suppressed: vec![Arc::from("sms")],
+    };
+    record.inputs.budgets = vec![(Arc::from("send_offer"), 9_999)];
+    for exposure in &mut record.inputs.exposures {
+        exposure.category = Arc::from("offers");
+        exposure.decision = DecisionId::new(exposure.at, [0xa5; 10]);
+        exposure.holds_until = Some(now.plus_millis(600_000));
+    }
+    record.decision.category = Arc::from("offers");
+    record.decision.holds_until = Some(now.plus_millis(3_600_000));
+    let arm = |experiment, arm, enrolled| Assignment { experiment, arm, enrolled };
+    record.decision.assignments = vec![
+        arm(Arc::from("subject_line"), Arc::from("short"), true),
+        arm(Arc::from("price"), Arc::from("control"), false),
+    ];
+    record.decision.shadow = vec![Reason::with(ReasonCode::RuleDenied, Arc::from("VIP_PAYS_FULL"))];
+    record
 }
 
 /// Any record that the types allow, floats with any bits.

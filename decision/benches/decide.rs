@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use augur_decision::{ModelSource, PolicySnapshot, SourceFile, decide};
-use augur_domain::decision::{Availability, DecisionInputs, Exposure};
+use augur_domain::decision::{Availability, DecisionInputs, Exposure, Person};
 use augur_domain::feature::{FeatureInfo, FeatureSet, FeatureStatus, FeatureValue, FeatureVector};
 use augur_domain::rng::{Purpose, Rng};
 use augur_domain::value::Finite;
@@ -135,11 +135,8 @@ fn person(features: &FeatureSet, rng: &mut Rng) -> DecisionInputs {
         event_time: Some(NOW),
     });
     let values = values.collect();
-    let exposure = |hours: i64| Exposure {
-        action: format!("a{}", hours % 4).into(),
-        channel: "onsite".into(),
-        at: NOW.plus_millis(-hours * 3_600_000),
-    };
+    let exposure =
+        |hours: i64| Exposure::new(format!("a{}", hours % 4), "onsite", NOW.plus_millis(-hours * 3_600_000));
     DecisionInputs {
         decision_id: DecisionId::new(NOW, [1; 10]),
         now: NOW,
@@ -157,6 +154,8 @@ fn person(features: &FeatureSet, rng: &mut Rng) -> DecisionInputs {
             ("churn".into(), Availability::Available),
         ],
         exposures: [150, 90, 30, 3].into_iter().map(exposure).collect(),
+        person: Person::default(),
+        budgets: Vec::new(),
     }
 }
 

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     fn exposure(action: &str, channel: &str, at_ms: i64) -> Exposure {
-        Exposure { action: action.into(), channel: channel.into(), at: Timestamp::from_unix_ms(at_ms) }
+        Exposure::new(action, channel, Timestamp::from_unix_ms(at_ms))
     }
 
     #[test]

@@ -382,6 +382,10 @@ fn answer(
         candidates,
         reasons: reasons.list,
         expires_at: action.expires_after_ms.map(|length_ms| inputs.now.plus_millis(length_ms)),
+        category: Arc::default(),
+        holds_until: None,
+        assignments: Vec::new(),
+        shadow: Vec::new(),
     }
 }
 
@@ -414,5 +418,9 @@ fn unknown_point(inputs: &DecisionInputs) -> Decision {
         candidates: Vec::new(),
         reasons: vec![Reason::with(ReasonCode::NoEligibleAction, detail.into())],
         expires_at: None,
+        category: Arc::default(),
+        holds_until: None,
+        assignments: Vec::new(),
+        shadow: Vec::new(),
     }
 }

@@ -36,6 +36,34 @@ pub struct DecisionInputs {
     pub models: Vec<(Arc<str>, Availability)>,
     /// What this user was already given within the longest cap window, oldest first.
     pub exposures: Vec<Exposure>,
+    /// What is known of the person beside features.
+    pub person: Person,
+    /// Per action with a budget, ordered by name: how much of it is spent within its window, as of `now`.
+    pub budgets: Vec<(Arc<str>, u64)>,
+}
+
+/// What is known of a person beside features: said by the person, not computed from behaviour. Lists are ordered by
+/// name, each name once.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Person {
+    /// Name of an IANA time zone, if one is known; not necessarily one that exists.
+    pub time_zone: Option<Arc<str>>,
+    /// What expressions read as `user.<name>`.
+    pub traits: Vec<(Arc<str>, Value)>,
+    /// Per purpose whether the person consented. A purpose not listed was never asked about.
+    pub consents: Vec<(Arc<str>, bool)>,
+    /// Channels that the person wants nothing from; `*` is all of them.
+    pub suppressed: Vec<Arc<str>>,
+}
+
+impl Person {
+    /// Whether nothing at all is known.
+    pub fn is_unknown(&self) -> bool {
+        self.time_zone.is_none()
+            && self.traits.is_empty()
+            && self.consents.is_empty()
+            && self.suppressed.is_empty()
+    }
 }
 
 /// Whether something that can be slow or broken may be used. Numbers are stored: never renumber.
@@ -88,6 +116,42 @@ pub struct Exposure {
     pub channel: Arc<str>,
     /// When it was given.
     pub at: Timestamp,
+    /// Its category then, empty if it had none.
+    pub category: Arc<str>,
+    /// The decision that gave it; [`DecisionId::NONE`] where that was not kept.
+    pub decision: DecisionId,
+    /// Until when it counts unless its delivery is confirmed; `None` if it counts for good.
+    pub holds_until: Option<Timestamp>,
+}
+
+impl Exposure {
+    /// One that counts for good, of no category and no known decision.
+    pub fn new(action: impl Into<Arc<str>>, channel: impl Into<Arc<str>>, at: Timestamp) -> Self {
+        Self {
+            action: action.into(),
+            channel: channel.into(),
+            at,
+            category: Arc::default(),
+            decision: DecisionId::NONE,
+            holds_until: None,
+        }
+    }
+
+    /// Whether action, channel and instant say all there is.
+    pub fn is_plain(&self) -> bool {
+        self.category.is_empty() && self.decision == DecisionId::NONE && self.holds_until.is_none()
+    }
+}
+
+/// Which arm of an experiment the user is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The experiment.
+    pub experiment: Arc<str>,
+    /// The arm, by the experiment's own hash.
+    pub arm: Arc<str>,
+    /// Whether this decision counts the user in; a look does not.
+    pub enrolled: bool,
 }
 
 /// The answer.
@@ -115,6 +179,14 @@ pub struct Decision {
     pub reasons: Vec<Reason>,
     /// Until when the answer may be used, if the action declares it.
     pub expires_at: Option<Timestamp>,
+    /// The action's category, empty if it has none.
+    pub category: Arc<str>,
+    /// Until when it counts against frequency caps unless its delivery is confirmed; `None` if it counts for good.
+    pub holds_until: Option<Timestamp>,
+    /// Arms of the experiments that hold here, in declaration order.
+    pub assignments: Vec<Assignment>,
+    /// What rules on trial would have done, in order; they changed nothing.
+    pub shadow: Vec<Reason>,
 }
 
 /// Steps of the fallback ladder, best first. Numbers are stored: never renumber.
@@ -123,6 +195,10 @@ pub struct Decision {
 pub enum Rung {
     /// Every model that the decision point uses was asked.
     Champion = 1,
+    /// An earlier version of a model stood in for one that could not be used.
+    PreviousModel = 2,
+    /// The default that the policy declares for the user's segment.
+    SegmentDefault = 3,
     /// Models or features were missing; rules and values did what they could without them.
     RulesOnly = 4,
     /// The declared default action.
@@ -134,6 +210,8 @@ impl Rung {
     pub const fn from_u8(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::Champion),
+            2 => Some(Self::PreviousModel),
+            3 => Some(Self::SegmentDefault),
             4 => Some(Self::RulesOnly),
             5 => Some(Self::DefaultAction),
             _ => None,
@@ -144,6 +222,8 @@ impl Rung {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Champion => "CHAMPION",
+            Self::PreviousModel => "PREVIOUS_MODEL",
+            Self::SegmentDefault => "SEGMENT_DEFAULT",
             Self::RulesOnly => "RULES_ONLY",
             Self::DefaultAction => "DEFAULT_ACTION",
         }

@@ -116,6 +116,9 @@ impl MessageKey {
 }
 
 impl DecisionId {
+    /// Names no decision.
+    pub const NONE: Self = Self([0; 16]);
+
     /// Builds an id from the instant of the decision and 80 bits that make it unique.
     pub fn new(now: crate::Timestamp, unique: [u8; 10]) -> Self {
         let mut bytes = [0; 16];

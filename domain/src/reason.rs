@@ -75,6 +75,26 @@ reason_codes! {
     ScoreRaised = 18, "SCORE_RAISED";
     /// An input lowered a model's score. Detail: `model: word`, the word that the policy declares for it.
     ScoreLowered = 19, "SCORE_LOWERED";
+    /// The person has not consented to a purpose that the action needs. Detail: the purpose.
+    NoConsent = 20, "NO_CONSENT";
+    /// The person wants nothing from the action's channel. Detail: the channel, or `*`.
+    Suppressed = 21, "SUPPRESSED";
+    /// It is a quiet hour where the person is. Detail: the quiet hours and the time zone.
+    QuietHours = 22, "QUIET_HOURS";
+    /// The action's budget is spent. Detail: the budget.
+    BudgetSpent = 23, "BUDGET_SPENT";
+    /// The action's budget is ahead of its pace. Detail: the budget.
+    BudgetPaced = 24, "BUDGET_PACED";
+    /// The user is held out. Detail: the holdout.
+    HeldOut = 25, "HELD_OUT";
+    /// The user is in an arm of an experiment that had a say. Detail: `experiment: arm`.
+    ExperimentArm = 26, "EXPERIMENT_ARM";
+    /// A `set` rule changed the payload. Detail: the rule's reason code.
+    RuleSet = 27, "RULE_SET";
+    /// The person's time zone is not known; the declared policy stands in. Detail: what was said, and the stand-in.
+    TimeZoneUnknown = 28, "TIME_ZONE_UNKNOWN";
+    /// Refused since one too like it was given lately. Detail: what they share.
+    Diversity = 29, "DIVERSITY";
 }
 
 impl fmt::Display for ReasonCode {

@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 
 use augur_domain::decision::Exposure;
 use augur_domain::time::DAY_MS;
-use augur_domain::{Timestamp, UserKey};
+use augur_domain::{DecisionId, Timestamp, UserKey};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::bytes;
 use crate::error::DecodeError;
 
 const MAGIC: u8 = b'X';
-const VERSION: u8 = 1;
+/// Version 1 holds plain exposures alone, and lists of such are still written in it.
+const VERSION: u8 = 2;
+const PLAIN_VERSION: u8 = 1;
 /// No cap looks back further: this is the longest length of time that any file may name
 /// ([`augur_domain::time::parse_duration_ms`]). Not the window of today's policy: tomorrow's may be longer.
 const KEPT_MS: i64 = 400 * DAY_MS;
@@ -107,25 +109,43 @@ fn counted(list: &[Exposure]) -> Vec<bool> {
 }
 
 pub(crate) fn encode(list: &[Exposure], out: &mut Vec<u8>) {
-    bytes::seal(out, MAGIC, VERSION, |out| {
+    let plain = list.iter().all(Exposure::is_plain);
+    bytes::seal(out, MAGIC, if plain { PLAIN_VERSION } else { VERSION }, |out| {
         bytes::put_unsigned(out, list.len() as u64);
         for exposure in list {
             bytes::put_signed(out, exposure.at.unix_ms());
             bytes::put_text(out, &exposure.action);
             bytes::put_text(out, &exposure.channel);
+            if !plain {
+                bytes::put_text(out, &exposure.category);
+                out.extend_from_slice(exposure.decision.as_bytes());
+                out.push(u8::from(exposure.holds_until.is_some()));
+                if let Some(until) = exposure.holds_until {
+                    bytes::put_signed(out, until.unix_ms());
+                }
+            }
         }
     });
 }
 
 pub(crate) fn decode(record: &[u8]) -> Result<Vec<Exposure>, DecodeError> {
-    let (_, mut reader) = bytes::unseal(record, MAGIC, VERSION)?;
+    let (version, mut reader) = bytes::unseal(record, MAGIC, VERSION)?;
     let count = reader.count("exposures", 3)?;
     let mut list = Vec::with_capacity(count);
     for _ in 0..count {
         let at = Timestamp::from_unix_ms(reader.signed("exposure time")?);
-        let action = reader.text("exposure action")?.into();
-        let channel = reader.text("exposure channel")?.into();
-        list.push(Exposure { action, channel, at });
+        let action = reader.text("exposure action")?;
+        let mut exposure = Exposure::new(action, reader.text("exposure channel")?, at);
+        if version > PLAIN_VERSION {
+            exposure.category = reader.text("exposure category")?.into();
+            exposure.decision = DecisionId::from_bytes(reader.array("exposure decision")?);
+            exposure.holds_until = match reader.byte("exposure holds until")? {
+                0 => None,
+                1 => Some(Timestamp::from_unix_ms(reader.signed("exposure holds until")?)),
+                _ => return Err(DecodeError::Invalid { field: "exposure holds until" }),
+            };
+        }
+        list.push(exposure);
     }
     reader.finish()?;
     Ok(list)
@@ -137,7 +157,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn exposure(action: &str, at_ms: i64) -> Exposure {
-        Exposure { action: action.into(), channel: "email".into(), at: Timestamp::from_unix_ms(at_ms) }
+        Exposure::new(action, "email", Timestamp::from_unix_ms(at_ms))
     }
 
     #[test]
@@ -146,6 +166,24 @@ mod tests {
         encode(&[exposure("offer", 1_000)], &mut out);
         let hex: String = out.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "580101d00f056f6666657205656d61696cedd890cc", "stored records depend on these bytes");
+    }
+
+    fn held(at_ms: i64) -> Exposure {
+        let until = Timestamp::from_unix_ms(at_ms + 60_000);
+        let decision = DecisionId::from_bytes([0xa5; 16]);
+        Exposure { category: "offers".into(), decision, holds_until: Some(until), ..exposure("offer", at_ms) }
+    }
+
+    #[test]
+    fn golden_bytes_of_version_2() {
+        let mut out = Vec::new();
+        encode(&[held(1_000)], &mut out);
+        let hex: String = out.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex,
+            "580201d00f056f6666657205656d61696c066f6666657273a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a50190b90712495187",
+            "stored records depend on these bytes"
+        );
     }
 
     #[test]
@@ -191,6 +229,15 @@ mod tests {
         #[test]
         fn round_trips(times in prop::collection::vec(any::<i32>(), 0..20), action: String) {
             let list: Vec<_> = times.iter().map(|&at| exposure(&action, i64::from(at))).collect();
+            let mut out = Vec::new();
+            encode(&list, &mut out);
+            prop_assert_eq!(decode(&out).unwrap(), list);
+        }
+
+        #[test]
+        fn plain_and_held_round_trip_side_by_side(times in prop::collection::vec((any::<i32>(), any::<bool>()), 0..20)) {
+            let of = |(at, plain)| if plain { exposure("plain", at) } else { held(at) };
+            let list: Vec<_> = times.into_iter().map(|(at, plain)| of((i64::from(at), plain))).collect();
             let mut out = Vec::new();
             encode(&list, &mut out);
             prop_assert_eq!(decode(&out).unwrap(), list);

@@ -95,7 +95,7 @@ fn everything_acknowledged_survives_a_process_that_ends_without_notice() {
         let events = (0..10).map(|who| purchase(who, round)).collect();
         assert!(send(&store, events).iter().all(|outcome| *outcome == EventOutcome::Accepted));
     }
-    let given = Exposure { action: "offer".into(), channel: "email".into(), at: at(5) };
+    let given = Exposure::new("offer", "email", at(5));
     store.record_exposure(user(1), &given).unwrap();
     let quarantine =
         Quarantine { reason: QuarantineReason::TooLate, field: "timestamp".into(), detail: "x".into() };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use augur_decision::{Point, decide, decide_default};
 use augur_decision_log::Durability;
-use augur_domain::decision::{Availability, DecisionInputs, DecisionRecord, Exposure, Observed};
+use augur_domain::decision::{Availability, DecisionInputs, DecisionRecord, Exposure, Observed, Person};
 use augur_domain::value::Value;
 use augur_domain::{Decision, FeatureVector, Reason, ReasonCode, Timestamp, UserKey};
 use augur_proto::convert::value::{subject_from_wire, values_from_wire};
@@ -239,6 +239,8 @@ impl App {
             features: read.vector,
             models: active.availability().to_vec(),
             exposures,
+            person: Person::default(),
+            budgets: Vec::new(),
         };
         let decision = decide(policy, &inputs);
         if reach == Reach::Nowhere && decision.counts_against_caps {
@@ -323,8 +325,7 @@ impl App {
         if !decision.counts_against_caps {
             return Ok(());
         }
-        let exposure =
-            Exposure { action: Arc::clone(&decision.action), channel: Arc::clone(&decision.channel), at };
+        let exposure = Exposure::new(Arc::clone(&decision.action), Arc::clone(&decision.channel), at);
         Ok(self.store.record_exposure(user, &exposure)?)
     }
 

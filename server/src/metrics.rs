@@ -313,6 +313,8 @@ impl Metrics {
         };
         RungCounters {
             champion: counter(Rung::Champion),
+            previous_model: counter(Rung::PreviousModel),
+            segment_default: counter(Rung::SegmentDefault),
             rules_only: counter(Rung::RulesOnly),
             default_action: counter(Rung::DefaultAction),
         }
@@ -338,6 +340,8 @@ impl Metrics {
 #[derive(Clone)]
 pub struct RungCounters {
     champion: Counter,
+    previous_model: Counter,
+    segment_default: Counter,
     rules_only: Counter,
     default_action: Counter,
 }
@@ -353,6 +357,8 @@ impl RungCounters {
     pub fn count(&self, rung: Rung) {
         match rung {
             Rung::Champion => self.champion.increment(1),
+            Rung::PreviousModel => self.previous_model.increment(1),
+            Rung::SegmentDefault => self.segment_default.increment(1),
             Rung::RulesOnly => self.rules_only.increment(1),
             Rung::DefaultAction => self.default_action.increment(1),
         }

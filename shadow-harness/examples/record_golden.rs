@@ -16,7 +16,7 @@ use std::sync::mpsc::channel;
 
 use augur_decision::{ModelSource, PolicySnapshot, SourceFile, decide};
 use augur_decision_log::{Config, Log};
-use augur_domain::decision::{Availability, Exposure, Observed};
+use augur_domain::decision::{Availability, Exposure, Observed, Person};
 use augur_domain::feature::FeatureValue;
 use augur_domain::rng::{Purpose, Rng};
 use augur_domain::time::{DAY_MS, HOUR_MS};
@@ -220,6 +220,8 @@ fn random_inputs(features: &FeatureSet, number: u64, rng: &mut Rng) -> DecisionI
             })
             .collect(),
         exposures: random_exposures(now, rng),
+        person: Person::default(),
+        budgets: Vec::new(),
     }
 }
 
@@ -273,7 +275,7 @@ fn random_exposures(now: Timestamp, rng: &mut Rng) -> Vec<Exposure> {
         .filter_map(|_| {
             let (action, channel) = given.get(rng.below(4) as usize)?;
             let at = now.plus_millis(-(rng.below(16 * DAY_MS as u64) as i64) - HOUR_MS / 2);
-            Some(Exposure { action: Arc::from(*action), channel: Arc::from(*channel), at })
+            Some(Exposure::new(Arc::from(*action), Arc::from(*channel), at))
         })
         .collect();
     exposures.sort_by_key(|exposure| exposure.at);

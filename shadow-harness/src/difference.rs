@@ -287,6 +287,10 @@ mod tests {
             candidates: vec![candidate("offer"), candidate("none")],
             reasons: vec![Reason::new(ReasonCode::HighestValue)],
             expires_at: None,
+            category: Arc::default(),
+            holds_until: None,
+            assignments: Vec::new(),
+            shadow: Vec::new(),
         }
     }
 

@@ -8,11 +8,16 @@
 //! - `candidates` is a list of (action text, optional value f64, probability f64, reason, optional
 //!   `next_eligible_at`);
 //! - `reasons` is a list of reasons, and a reason is (code u8, optional detail text).
+//!
+//! From version 5 on may follow, unless all of it is empty: `category text | holds_until optional | assignments |
+//! shadow`, where `assignments` is a list of (experiment text, arm text, enrolled u8) and `shadow` a list of reasons.
 
-use augur_domain::decision::{CandidateOutcome, Rung, Score, ScoreOutcome};
+use std::sync::Arc;
+
+use augur_domain::decision::{Assignment, CandidateOutcome, Rung, Score, ScoreOutcome};
 use augur_domain::{Decision, Reason, ReasonCode, Timestamp};
 
-use super::read::Cursor;
+use super::read::{Cursor, malformed};
 use super::write::Put;
 use crate::error::Error;
 
@@ -37,6 +42,32 @@ pub(super) fn encode(decision: &Decision, out: &mut Vec<u8>) {
         encode_reason(reason, out);
     }
     encode_instant(decision.expires_at, out);
+    if has_more(decision) {
+        encode_more(decision, out);
+    }
+}
+
+/// Whether versions before 5 cannot hold it.
+pub(super) fn has_more(decision: &Decision) -> bool {
+    !decision.category.is_empty()
+        || decision.holds_until.is_some()
+        || !decision.assignments.is_empty()
+        || !decision.shadow.is_empty()
+}
+
+fn encode_more(decision: &Decision, out: &mut Vec<u8>) {
+    out.put_text(&decision.category);
+    encode_instant(decision.holds_until, out);
+    out.put_count(decision.assignments.len());
+    for assignment in &decision.assignments {
+        out.put_text(&assignment.experiment);
+        out.put_text(&assignment.arm);
+        out.put_u8(u8::from(assignment.enrolled));
+    }
+    out.put_count(decision.shadow.len());
+    for reason in &decision.shadow {
+        encode_reason(reason, out);
+    }
 }
 
 fn encode_score(outcome: &ScoreOutcome, out: &mut Vec<u8>) {
@@ -66,7 +97,35 @@ fn encode_instant(instant: Option<Timestamp>, out: &mut Vec<u8>) {
     out.put_option(instant, |out, instant| out.put_i64(instant.unix_ms()));
 }
 
-pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<Decision, Error> {
+/// `may_have_more` from version 5 on.
+pub(super) fn decode(cursor: &mut Cursor<'_>, may_have_more: bool) -> Result<Decision, Error> {
+    let mut decision = decode_first(cursor)?;
+    if may_have_more && !cursor.is_at_end() {
+        let offset = cursor.offset();
+        decode_more(cursor, &mut decision)?;
+        if !has_more(&decision) {
+            let reason = "all of it is empty; expected nothing then".to_owned();
+            return Err(malformed("decision.category", offset, reason));
+        }
+    }
+    Ok(decision)
+}
+
+fn decode_more(cursor: &mut Cursor<'_>, decision: &mut Decision) -> Result<(), Error> {
+    decision.category = cursor.text("decision.category")?;
+    decision.holds_until = decode_instant(cursor, "decision.holds_until")?;
+    decision.assignments = cursor.list("decision.assignments", 9, |cursor| {
+        Ok(Assignment {
+            experiment: cursor.text("decision.assignments.experiment")?,
+            arm: cursor.text("decision.assignments.arm")?,
+            enrolled: cursor.boolean("decision.assignments.enrolled")?,
+        })
+    })?;
+    decision.shadow = cursor.list("decision.shadow", 2, |cursor| decode_reason(cursor, "decision.shadow"))?;
+    Ok(())
+}
+
+fn decode_first(cursor: &mut Cursor<'_>) -> Result<Decision, Error> {
     Ok(Decision {
         action: cursor.text("decision.action")?,
         payload: cursor.text("decision.payload")?,
@@ -74,11 +133,15 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<Decision, Error> {
         counts_against_caps: cursor.boolean("decision.counts_against_caps")?,
         value: cursor.f64("decision.value")?,
         propensity: cursor.f64("decision.propensity")?,
-        rung: cursor.number("decision.rung", "a rung: 1, 4 or 5", Rung::from_u8)?,
+        rung: cursor.number("decision.rung", "a rung from 1 to 5", Rung::from_u8)?,
         scores: cursor.list("decision.scores", 6, decode_score)?,
         candidates: cursor.list("decision.candidates", 16, decode_candidate)?,
         reasons: cursor.list("decision.reasons", 2, |cursor| decode_reason(cursor, "decision.reasons"))?,
         expires_at: decode_instant(cursor, "decision.expires_at")?,
+        category: Arc::default(),
+        holds_until: None,
+        assignments: Vec::new(),
+        shadow: Vec::new(),
     })
 }
 

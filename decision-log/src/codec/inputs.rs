@@ -12,10 +12,18 @@
 //!
 //! From version 2 on follows `texts`, a list of (slot u32, text) in ascending order that is not empty: the values of
 //! text features.
+//!
+//! From version 5 on may follow, unless all of it is empty: `time_zone optional text | traits | consents | suppressed |
+//! budgets | exposures_more`, where
+//! - `traits` is a list as `context` is;
+//! - `consents` is a list of (purpose text, granted u8), `suppressed` a list of texts;
+//! - `budgets` is a list of (action text, spent u64);
+//! - `exposures_more` is a list of (category text, decision [16], optional `holds_until`), one for each exposure, or empty
+//!   when no exposure has any of it.
 
 use std::sync::Arc;
 
-use augur_domain::decision::{Availability, Exposure};
+use augur_domain::decision::{Availability, Exposure, Person};
 use augur_domain::feature::FeatureValue;
 use augur_domain::value::Finite;
 use augur_domain::{
@@ -63,6 +71,50 @@ pub(super) fn encode(inputs: &DecisionInputs, out: &mut Vec<u8>) {
             out.put_text(text);
         }
     }
+    if has_more(inputs) {
+        encode_more(inputs, out);
+    }
+}
+
+/// Whether versions before 5 cannot hold it.
+pub(super) fn has_more(inputs: &DecisionInputs) -> bool {
+    !inputs.person.is_unknown()
+        || !inputs.budgets.is_empty()
+        || inputs.exposures.iter().any(|exposure| !exposure.is_plain())
+}
+
+fn encode_more(inputs: &DecisionInputs, out: &mut Vec<u8>) {
+    let Person { time_zone, traits, consents, suppressed } = &inputs.person;
+    out.put_option(time_zone.as_deref(), Put::put_text);
+    out.put_count(traits.len());
+    for (name, value) in traits {
+        out.put_text(name);
+        encode_value(value, out);
+    }
+    out.put_count(consents.len());
+    for (purpose, granted) in consents {
+        out.put_text(purpose);
+        out.put_u8(u8::from(*granted));
+    }
+    out.put_count(suppressed.len());
+    for channel in suppressed {
+        out.put_text(channel);
+    }
+    out.put_count(inputs.budgets.len());
+    for (action, spent) in &inputs.budgets {
+        out.put_text(action);
+        out.put_u64(*spent);
+    }
+    if inputs.exposures.iter().all(Exposure::is_plain) {
+        out.put_count(0);
+        return;
+    }
+    out.put_count(inputs.exposures.len());
+    for exposure in &inputs.exposures {
+        out.put_text(&exposure.category);
+        out.put_bytes(exposure.decision.as_bytes());
+        out.put_option(exposure.holds_until, |out, until| out.put_i64(until.unix_ms()));
+    }
 }
 
 fn encode_value(value: &Value, out: &mut Vec<u8>) {
@@ -98,12 +150,70 @@ fn encode_features(features: &FeatureVector, out: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn decode(cursor: &mut Cursor<'_>, with_texts: bool) -> Result<DecisionInputs, Error> {
+/// `may_have_more` from version 5 on.
+pub(super) fn decode(
+    cursor: &mut Cursor<'_>,
+    with_texts: bool,
+    may_have_more: bool,
+) -> Result<DecisionInputs, Error> {
     let mut inputs = decode_without_texts(cursor)?;
     if with_texts {
         inputs.features.texts = decode_texts(cursor, inputs.features.values.len())?;
     }
+    if may_have_more && !cursor.is_at_end() {
+        let offset = cursor.offset();
+        decode_more(cursor, &mut inputs)?;
+        if !has_more(&inputs) {
+            let reason = "all of it is empty; expected nothing then".to_owned();
+            return Err(malformed("inputs.person", offset, reason));
+        }
+    }
     Ok(inputs)
+}
+
+fn decode_more(cursor: &mut Cursor<'_>, inputs: &mut DecisionInputs) -> Result<(), Error> {
+    inputs.person = Person {
+        time_zone: cursor
+            .option("inputs.person.time_zone", |cursor| cursor.text("inputs.person.time_zone"))?,
+        traits: decode_values(cursor, "inputs.person.traits")?,
+        consents: cursor.list("inputs.person.consents", 5, |cursor| {
+            let purpose = cursor.text("inputs.person.consents.purpose")?;
+            Ok((purpose, cursor.boolean("inputs.person.consents.granted")?))
+        })?,
+        suppressed: cursor
+            .list("inputs.person.suppressed", 4, |cursor| cursor.text("inputs.person.suppressed"))?,
+    };
+    inputs.budgets = cursor.list("inputs.budgets", 12, |cursor| {
+        let action = cursor.text("inputs.budgets.action")?;
+        Ok((action, cursor.u64("inputs.budgets.spent")?))
+    })?;
+    decode_exposures_more(cursor, &mut inputs.exposures)
+}
+
+fn decode_exposures_more(cursor: &mut Cursor<'_>, exposures: &mut [Exposure]) -> Result<(), Error> {
+    let field = "inputs.exposures_more";
+    let offset = cursor.offset();
+    let more = cursor.list(field, 21, |cursor| {
+        let category = cursor.text("inputs.exposures_more.category")?;
+        let decision = DecisionId::from_bytes(cursor.array("inputs.exposures_more.decision")?);
+        let until = |cursor: &mut Cursor<'_>| cursor.timestamp("inputs.exposures_more.holds_until");
+        Ok((category, decision, cursor.option("inputs.exposures_more.holds_until", until)?))
+    })?;
+    if more.is_empty() {
+        return Ok(());
+    }
+    if more.len() != exposures.len() {
+        let reason = format!("{} items; expected none or one for each of {}", more.len(), exposures.len());
+        return Err(malformed(field, offset, reason));
+    }
+    for (exposure, (category, decision, holds_until)) in exposures.iter_mut().zip(more) {
+        (exposure.category, exposure.decision, exposure.holds_until) = (category, decision, holds_until);
+    }
+    if exposures.iter().all(Exposure::is_plain) {
+        let reason = "all of it is empty; expected no items then".to_owned();
+        return Err(malformed(field, offset, reason));
+    }
+    Ok(())
 }
 
 fn decode_without_texts(cursor: &mut Cursor<'_>) -> Result<DecisionInputs, Error> {
@@ -113,7 +223,7 @@ fn decode_without_texts(cursor: &mut Cursor<'_>) -> Result<DecisionInputs, Error
         seed: cursor.u64("inputs.seed")?,
         decision_point: cursor.text("inputs.decision_point")?,
         user: UserKey::from_bytes(cursor.array("inputs.user")?),
-        context: decode_context(cursor)?,
+        context: decode_values(cursor, "inputs.context")?,
         features_availability: availability(cursor, "inputs.features_availability")?,
         features: decode_features(cursor)?,
         models: cursor.list("inputs.models", 5, |cursor| {
@@ -121,12 +231,12 @@ fn decode_without_texts(cursor: &mut Cursor<'_>) -> Result<DecisionInputs, Error
             Ok((alias, availability(cursor, "inputs.models.availability")?))
         })?,
         exposures: cursor.list("inputs.exposures", 16, |cursor| {
-            Ok(Exposure {
-                action: cursor.text("inputs.exposures.action")?,
-                channel: cursor.text("inputs.exposures.channel")?,
-                at: cursor.timestamp("inputs.exposures.at")?,
-            })
+            let action = cursor.text("inputs.exposures.action")?;
+            let channel = cursor.text("inputs.exposures.channel")?;
+            Ok(Exposure::new(action, channel, cursor.timestamp("inputs.exposures.at")?))
         })?,
+        person: Person::default(),
+        budgets: Vec::new(),
     })
 }
 
@@ -134,28 +244,29 @@ fn availability(cursor: &mut Cursor<'_>, field: &'static str) -> Result<Availabi
     cursor.number(field, "an availability from 1 to 5", Availability::from_u8)
 }
 
-fn decode_context(cursor: &mut Cursor<'_>) -> Result<Vec<(Arc<str>, Value)>, Error> {
-    cursor.list("inputs.context", 6, |cursor| {
-        let name = cursor.text("inputs.context.name")?;
-        let kind = cursor.number("inputs.context.type", "1, 2 or 3", |kind| {
+/// A list of named values; complaints name the list.
+fn decode_values(cursor: &mut Cursor<'_>, field: &'static str) -> Result<Vec<(Arc<str>, Value)>, Error> {
+    cursor.list(field, 6, |cursor| {
+        let name = cursor.text(field)?;
+        let kind = cursor.number(field, "a type: 1, 2 or 3", |kind| {
             matches!(kind, BOOLEAN | NUMBER | TEXT).then_some(kind)
         })?;
         let value = match kind {
-            BOOLEAN => Value::Boolean(cursor.boolean("inputs.context.value")?),
-            NUMBER => Value::Number(finite(cursor)?),
-            _ => Value::Text(cursor.text("inputs.context.value")?),
+            BOOLEAN => Value::Boolean(cursor.boolean(field)?),
+            NUMBER => Value::Number(finite(cursor, field)?),
+            _ => Value::Text(cursor.text(field)?),
         };
         Ok((name, value))
     })
 }
 
 /// A number that is finite, and has the bits that [`Finite`] would give it.
-fn finite(cursor: &mut Cursor<'_>) -> Result<Finite, Error> {
+fn finite(cursor: &mut Cursor<'_>, field: &'static str) -> Result<Finite, Error> {
     let offset = cursor.offset();
-    let number = cursor.f64("inputs.context.value")?;
+    let number = cursor.f64(field)?;
     Finite::new(number).filter(|finite| finite.get().to_bits() == number.to_bits()).ok_or_else(|| {
         let reason = format!("{number} is not allowed; expected a finite number other than negative zero");
-        malformed("inputs.context.value", offset, reason)
+        malformed(field, offset, reason)
     })
 }
 

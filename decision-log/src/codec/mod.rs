@@ -20,7 +20,8 @@
 //!
 //! Version 2 has texts among the features, version 1 has none; versions 3 and 4 are 1 and 2 of decisions that were part
 //! of a canary, with a sixth section, `canary`: (name text, version u32, artifact \[32\], salt \[32\], share u32 in parts
-//! per million, arm u8). A record is written in the lowest version that can hold it, so that equal records have equal
+//! per million, arm u8); versions 5 to 8 are 1 to 4 of decisions whose `inputs` or `decision` go on behind what the earlier
+//! versions know: the person, budgets, experiments and whatever else came with them. A record is written in the lowest version that can hold it, so that equal records have equal
 //! bytes.
 
 mod decision;
@@ -39,11 +40,13 @@ use read::Cursor;
 use write::{Put, SectionStart};
 
 /// The latest version. Records are written in the lowest version that can hold them.
-pub const RECORD_VERSION: u16 = 4;
+pub const RECORD_VERSION: u16 = 8;
 /// The first version.
 const FIRST_VERSION: u16 = 1;
 /// Added to the version of a decision that was part of a canary.
 const WITH_CANARY: u16 = 2;
+/// Added to the version of a decision of which earlier versions cannot hold all.
+const WITH_MORE: u16 = 4;
 /// Bytes before the first field whose place depends on the version: `version`, `sequence`.
 pub(crate) const PREFIX_BYTES: usize = 10;
 /// Where the sequence lies.
@@ -74,7 +77,19 @@ pub fn encode_record(record: &DecisionRecord, out: &mut Vec<u8>) {
 
 fn version_of(record: &DecisionRecord) -> u16 {
     let texts = u16::from(!record.inputs.features.texts.is_empty());
-    FIRST_VERSION + texts + if record.canary.is_some() { WITH_CANARY } else { 0 }
+    let canary = if record.canary.is_some() { WITH_CANARY } else { 0 };
+    let more = inputs::has_more(&record.inputs) || decision::has_more(&record.decision);
+    FIRST_VERSION + texts + canary + if more { WITH_MORE } else { 0 }
+}
+
+/// Whether a record of this version was part of a canary.
+const fn has_canary(version: u16) -> bool {
+    (version - FIRST_VERSION) & WITH_CANARY != 0
+}
+
+/// Whether inputs or decision of a record of this version go on behind what earlier versions know.
+const fn may_have_more(version: u16) -> bool {
+    version >= FIRST_VERSION + WITH_MORE
 }
 
 /// Whether a record of this version has texts among the features.
@@ -116,7 +131,8 @@ pub fn decode_record(bytes: &[u8]) -> Result<DecisionRecord, Error> {
 /// # Errors
 /// [`Error::Malformed`], its offset counted from the start of the section.
 pub fn decode_inputs(version: u16, bytes: &[u8]) -> Result<DecisionInputs, Error> {
-    Cursor::new(bytes, 0).whole("inputs", |cursor| inputs::decode(cursor, has_texts(version)))
+    Cursor::new(bytes, 0)
+        .whole("inputs", |cursor| inputs::decode(cursor, has_texts(version), may_have_more(version)))
 }
 
 /// Reads the `decision` section of a record.
@@ -124,7 +140,7 @@ pub fn decode_inputs(version: u16, bytes: &[u8]) -> Result<DecisionInputs, Error
 /// # Errors
 /// [`Error::Malformed`], its offset counted from the start of the section.
 pub fn decode_decision(bytes: &[u8]) -> Result<Decision, Error> {
-    Cursor::new(bytes, 0).whole("decision", decision::decode)
+    Cursor::new(bytes, 0).whole("decision", |cursor| decision::decode(cursor, true))
 }
 
 /// Reads the `models` section of a record.
@@ -184,7 +200,7 @@ impl<'a> RecordView<'a> {
             inputs: take_section(&mut cursor, "inputs")?,
             decision: take_section(&mut cursor, "decision")?,
             observed: take_section(&mut cursor, "observed")?,
-            canary: if version > WITH_CANARY { Some(take_section(&mut cursor, "canary")?) } else { None },
+            canary: if has_canary(version) { Some(take_section(&mut cursor, "canary")?) } else { None },
         };
         cursor.finish("record")?;
         Ok(view)
@@ -223,7 +239,10 @@ impl<'a> RecordView<'a> {
     /// # Errors
     /// [`Error::Malformed`].
     pub fn inputs(&self) -> Result<DecisionInputs, Error> {
-        self.inputs.cursor().whole("inputs", |cursor| inputs::decode(cursor, has_texts(self.version)))
+        let version = self.version;
+        self.inputs
+            .cursor()
+            .whole("inputs", |cursor| inputs::decode(cursor, has_texts(version), may_have_more(version)))
     }
 
     /// The canary that the decision was part of, if it was.
@@ -240,7 +259,8 @@ impl<'a> RecordView<'a> {
     /// # Errors
     /// [`Error::Malformed`].
     pub fn decision(&self) -> Result<Decision, Error> {
-        self.decision.cursor().whole("decision", decision::decode)
+        let may_have_more = may_have_more(self.version);
+        self.decision.cursor().whole("decision", |cursor| decision::decode(cursor, may_have_more))
     }
 
     /// What was measured.
@@ -259,6 +279,15 @@ impl<'a> RecordView<'a> {
     /// # Errors
     /// [`Error::Malformed`].
     pub fn decode(&self) -> Result<DecisionRecord, Error> {
+        let record = self.decode_sections()?;
+        if version_of(&record) == self.version {
+            return Ok(record);
+        }
+        let reason = format!("version {} holds all of it; expected {0} then", version_of(&record));
+        Err(read::malformed("version", 0, reason))
+    }
+
+    fn decode_sections(&self) -> Result<DecisionRecord, Error> {
         Ok(DecisionRecord {
             sequence: self.sequence,
             policy: self.policy,

@@ -37,6 +37,11 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
+    /// Whether nothing is left.
+    pub(crate) const fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// Requires that nothing is left.
     pub(crate) fn finish(self, field: &'static str) -> Result<(), Error> {
         if self.rest.is_empty() {

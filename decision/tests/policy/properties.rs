@@ -38,11 +38,8 @@ fn any_exposure() -> impl Strategy<Value = Exposure> {
     let action = prop_oneof![Just("discount_10"), Just("free_shipping"), Just("email_digest"), Just("gone")];
     let channel = prop_oneof![Just("onsite"), Just("email"), Just("")];
     let at_ms = prop_oneof![any::<i64>(), (NOW.unix_ms() - 8 * DAY_MS)..(NOW.unix_ms() + DAY_MS)];
-    (action, channel, at_ms).prop_map(|(action, channel, at_ms)| Exposure {
-        action: action.into(),
-        channel: channel.into(),
-        at: Timestamp::from_unix_ms(at_ms),
-    })
+    (action, channel, at_ms)
+        .prop_map(|(action, channel, at_ms)| Exposure::new(action, channel, Timestamp::from_unix_ms(at_ms)))
 }
 
 prop_compose! {
@@ -202,7 +199,7 @@ proptest! {
             }
             if decision.counts_against_caps {
                 let (action, channel) = (decision.action.clone(), decision.channel.clone());
-                given.push(Exposure { action, channel, at: now });
+                given.push(Exposure::new(action, channel, now));
             }
         }
     }

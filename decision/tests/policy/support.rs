@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use augur_decision::{ModelSource, PolicySnapshot, SourceFile};
-use augur_domain::decision::{Availability, DecisionInputs, Exposure};
+use augur_domain::decision::{Availability, DecisionInputs, Exposure, Person};
 use augur_domain::feature::{FeatureInfo, FeatureSet, FeatureStatus, FeatureValue, FeatureVector};
 use augur_domain::value::Finite;
 use augur_domain::{
@@ -163,6 +163,8 @@ pub(crate) fn inputs(point: &str) -> DecisionInputs {
             ("churn".into(), Availability::Available),
         ],
         exposures: Vec::new(),
+        person: Person::default(),
+        budgets: Vec::new(),
     };
     set_context(&mut inputs, "cart_value", number(50.0));
     set_context(&mut inputs, "country", Value::Text("DE".into()));
@@ -196,7 +198,7 @@ fn feature_mut<'a>(inputs: &'a mut DecisionInputs, name: &str) -> &'a mut Featur
 /// Puts an exposure `age_ms` before now.
 pub(crate) fn expose(inputs: &mut DecisionInputs, action: &str, channel: &str, age_ms: i64) {
     let at = inputs.now.plus_millis(-age_ms);
-    inputs.exposures.push(Exposure { action: action.into(), channel: channel.into(), at });
+    inputs.exposures.push(Exposure::new(action, channel, at));
     inputs.exposures.sort_by_key(|exposure| exposure.at);
 }
 

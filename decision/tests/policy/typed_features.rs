@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use augur_decision::{ModelSource, PolicySnapshot, SourceFile, decide};
-use augur_domain::decision::{Availability, DecisionInputs};
+use augur_domain::decision::{Availability, DecisionInputs, Person};
 use augur_domain::feature::{FeatureInfo, FeatureValue};
 use augur_domain::{
     ContentHash, DecisionId, Diagnostic, FeatureSet, FeatureStatus, FeatureVector, ReasonCode, UserKey,
@@ -73,6 +73,8 @@ fn inputs(favourite: Option<&str>, status: FeatureStatus, is_member: f64) -> Dec
         },
         models: Vec::new(),
         exposures: Vec::new(),
+        person: Person::default(),
+        budgets: Vec::new(),
     }
 }
 

@@ -235,7 +235,7 @@ mod tests {
 
     fn everything_about(store: &FeatureStore, who: u8) {
         send(store, (0..5).map(|id| event(who, id, "purchase", id as i64, 1.0)).collect());
-        let given = Exposure { action: "offer".into(), channel: "email".into(), at: at(5) };
+        let given = Exposure::new("offer", "email", at(5));
         store.record_exposure(user(who), &given).unwrap();
         store.quarantine(vec![aside(Some(who)), aside(None)]).unwrap();
     }

@@ -128,7 +128,7 @@ fn changed_definitions_rebuild_every_state_once() {
 #[test]
 fn exposures_are_ordered_filtered_and_forgotten() {
     let store = open(1);
-    let given = |action: &str, ms| Exposure { action: action.into(), channel: "".into(), at: at(ms) };
+    let given = |action: &str, ms| Exposure::new(action, "", at(ms));
     let _guard = store.exposure_guard(user(1));
     for (action, ms) in [("a", 10), ("b", 20), ("c", 15)] {
         store.record_exposure(user(1), &given(action, ms)).unwrap();
@@ -150,7 +150,7 @@ fn the_guard_makes_read_decide_record_one_step() {
                 for ms in 0..20 {
                     let _guard = store.exposure_guard(user(1));
                     if store.exposures(user(1), at(0)).unwrap().len() < cap {
-                        let given = Exposure { action: "offer".into(), channel: "".into(), at: at(ms) };
+                        let given = Exposure::new("offer", "", at(ms));
                         store.record_exposure(user(1), &given).unwrap();
                     }
                 }

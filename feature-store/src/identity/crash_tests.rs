@@ -68,7 +68,7 @@ fn prepare(store: &FeatureStore, act: Act) {
     });
     assert!(send(store, events.map(Incoming::from).collect()));
     for who in IDS {
-        let exposure = Exposure { action: "offer".into(), channel: "mail".into(), at: at(i64::from(who)) };
+        let exposure = Exposure::new("offer", "mail", at(i64::from(who)));
         store.record_exposure(user(who), &exposure).unwrap();
     }
     store.link(user(1), IdentityClaim { id: user(3), by: ClaimedBy::Alias }, at(6)).unwrap();

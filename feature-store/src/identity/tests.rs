@@ -328,7 +328,7 @@ fn what_a_moved_device_left_goes_back_with_its_former_person() {
 #[test]
 fn caps_follow_the_person() {
     let store = open(2);
-    let shown = |action: &str, ms| Exposure { action: action.into(), channel: "email".into(), at: at(ms) };
+    let shown = |action: &str, ms| Exposure::new(action, "email", at(ms));
     store.record_exposure(user(3), &shown("a", 1)).unwrap();
     store.record_exposure(user(0), &shown("b", 2)).unwrap();
     let claim = IdentityClaim { id: user(3), by: ClaimedBy::Operator };

@@ -2,9 +2,9 @@
 //!
 //! Not here: reading a request's context, whose names and types the policy declares (`server` checks them).
 
-use augur_domain::decision::{CandidateOutcome, ScoreOutcome};
+use augur_domain::decision::{Assignment, CandidateOutcome, Exposure, Person, ScoreOutcome};
 use augur_domain::feature::FeatureDetail;
-use augur_domain::{Decision, DecisionRecord, FeatureSet, Reason, Timestamp};
+use augur_domain::{Decision, DecisionId, DecisionRecord, FeatureSet, Reason, Timestamp};
 
 use super::features::feature_to_wire;
 use super::timestamp_to_wire;
@@ -32,6 +32,10 @@ pub fn decision_to_wire(
         policy_id: policy_id.to_string(),
         expires_at: decision.expires_at.map(timestamp_to_wire),
         decided_at: Some(timestamp_to_wire(decided_at)),
+        assignments: decision.assignments.iter().map(assignment_to_wire).collect(),
+        holds_until: decision.holds_until.map(timestamp_to_wire),
+        category: decision.category.to_string(),
+        shadow: decision.shadow.iter().map(reason_to_wire).collect(),
     }
 }
 
@@ -60,15 +64,7 @@ pub fn record_to_wire(record: &DecisionRecord, feature_set: Option<&FeatureSet>)
             .collect(),
         seed: inputs.seed,
         feature_set: inputs.features.feature_set.to_string(),
-        exposures: inputs
-            .exposures
-            .iter()
-            .map(|exposure| v1::Exposure {
-                action: exposure.action.to_string(),
-                channel: exposure.channel.to_string(),
-                at: Some(timestamp_to_wire(exposure.at)),
-            })
-            .collect(),
+        exposures: inputs.exposures.iter().map(exposure_to_wire).collect(),
         read_us: record.observed.read_us,
         decide_us: record.observed.decide_us,
         canary: record.canary.as_ref().map(|canary| v1::CanaryArm {
@@ -78,6 +74,38 @@ pub fn record_to_wire(record: &DecisionRecord, feature_set: Option<&FeatureSet>)
             share_ppm: canary.share_ppm,
             arm: canary.arm.as_str().to_owned(),
         }),
+        person: Some(person_to_wire(&inputs.person)),
+        budgets: inputs.budgets.iter().map(|(action, spent)| (action.to_string(), *spent)).collect(),
+    }
+}
+
+fn exposure_to_wire(exposure: &Exposure) -> v1::Exposure {
+    let decision = Some(exposure.decision).filter(|decision| *decision != DecisionId::NONE);
+    v1::Exposure {
+        action: exposure.action.to_string(),
+        channel: exposure.channel.to_string(),
+        at: Some(timestamp_to_wire(exposure.at)),
+        category: exposure.category.to_string(),
+        decision_id: decision.map(|decision| decision.to_string()).unwrap_or_default(),
+        holds_until: exposure.holds_until.map(timestamp_to_wire),
+    }
+}
+
+/// What is known of a person beside features.
+pub fn person_to_wire(person: &Person) -> v1::Person {
+    v1::Person {
+        time_zone: person.time_zone.as_deref().unwrap_or_default().to_owned(),
+        traits: person.traits.iter().map(|(name, value)| (name.to_string(), value_to_wire(value))).collect(),
+        consents: person.consents.iter().map(|(purpose, granted)| (purpose.to_string(), *granted)).collect(),
+        suppressed: person.suppressed.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn assignment_to_wire(assignment: &Assignment) -> v1::Assignment {
+    v1::Assignment {
+        experiment: assignment.experiment.to_string(),
+        arm: assignment.arm.to_string(),
+        enrolled: assignment.enrolled,
     }
 }
 
@@ -120,6 +148,8 @@ mod tests {
     fn rungs_share_their_numbers() {
         for (domain, wire) in [
             (Rung::Champion, v1::Rung::Champion),
+            (Rung::PreviousModel, v1::Rung::PreviousModel),
+            (Rung::SegmentDefault, v1::Rung::SegmentDefault),
             (Rung::RulesOnly, v1::Rung::RulesOnly),
             (Rung::DefaultAction, v1::Rung::DefaultAction),
         ] {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use augur_domain::canary::{CanaryArm, arm_of};
-use augur_domain::decision::{Availability, Decision, DecisionInputs, Observed, Score, ScoreOutcome};
+use augur_domain::decision::{Availability, Decision, DecisionInputs, Observed, Person, Score, ScoreOutcome};
 use augur_domain::{ContentHash, DecisionId, FeatureVector, ModelRef, Timestamp, UserKey};
 use augur_models::registry::Promotion;
 
@@ -94,6 +94,8 @@ fn record(canary: &Canary, n: u64, scored: impl Fn(Arm) -> bool) -> DecisionReco
             },
             models: Vec::new(),
             exposures: Vec::new(),
+            person: Person::default(),
+            budgets: Vec::new(),
         },
         canary: Some(CanaryArm { challenger: challenger.clone(), salt: *salt, share_ppm: *share_ppm, arm }),
         decision: Decision {
@@ -108,6 +110,10 @@ fn record(canary: &Canary, n: u64, scored: impl Fn(Arm) -> bool) -> DecisionReco
             candidates: Vec::new(),
             reasons: Vec::new(),
             expires_at: None,
+            category: Arc::default(),
+            holds_until: None,
+            assignments: Vec::new(),
+            shadow: Vec::new(),
         },
         observed: Observed { read_us: 0, decide_us: 0 },
     }
