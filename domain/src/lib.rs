@@ -9,6 +9,7 @@
 pub mod canary;
 pub mod decision;
 pub mod diagnostic;
+pub mod distribution;
 pub mod event;
 pub mod event_name;
 pub mod feature;

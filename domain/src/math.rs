@@ -28,6 +28,16 @@ pub fn ln_1p(x: f64) -> f64 {
     libm::log1p(x)
 }
 
+/// Natural logarithm of the gamma function of a positive `x`.
+pub fn ln_gamma(x: f64) -> f64 {
+    libm::lgamma(x)
+}
+
+/// The complementary error function.
+pub fn erfc(x: f64) -> f64 {
+    libm::erfc(x)
+}
+
 /// Square root (correctly rounded by IEEE 754 everywhere, named here for completeness).
 pub fn sqrt(x: f64) -> f64 {
     libm::sqrt(x)
