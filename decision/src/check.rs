@@ -5,7 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cap::Scope;
-use crate::file::{ActionEntry, Complaints, Effect, Located, PointEntry, Policy, RuleEntry, suggestion};
+use crate::file::{
+    ActionEntry, Complaints, Located, MAX_PAYLOAD_BYTES, PointEntry, Policy, RuleEntry, suggestion,
+};
+use crate::rule::Effect;
 
 /// Adds everything that does not fit to `complaints`.
 pub(crate) fn check(policy: &Policy, complaints: &mut Complaints<'_>) {
@@ -41,6 +44,7 @@ pub(crate) fn check(policy: &Policy, complaints: &mut Complaints<'_>) {
         check_points(rule, policy, &names, complaints);
         check_effect(rule, policy, complaints);
     }
+    check_sets(policy, complaints);
 }
 
 /// Whether `rule` holds at `point`: the point offers one of its actions, and is named if the rule names points.
@@ -191,6 +195,33 @@ fn check_effect(rule: &RuleEntry, policy: &Policy, complaints: &mut Complaints<'
                 rule.id.value, denied.value, point.name.value
             );
             complaints.add(denied.offset, message, "other actions, or `points` without that one", "");
+        }
+    }
+}
+
+/// Keys can be set in a table alone, and whatever rules set must fit the payload together.
+fn check_sets(policy: &Policy, complaints: &mut Complaints<'_>) {
+    let mut bytes: BTreeMap<&str, usize> =
+        policy.actions.iter().map(|action| (&*action.name.value, action.payload.len())).collect();
+    for rule in policy.rules.iter().filter(|rule| rule.then == Some(Effect::Set)) {
+        let own: usize = rule.set.value.iter().map(|(key, value)| key.len() + value.len() + 4).sum();
+        for name in &rule.actions {
+            let Some(action) = policy.actions.iter().find(|action| action.name.value == name.value) else {
+                continue;
+            };
+            if action.fields.is_none() {
+                let message =
+                    format!("the payload of `{}` is no table, so no key of it can be set", name.value);
+                complaints.add(name.offset, message, "an action whose `payload` is a table, or none", "");
+            }
+            let Some(all) = bytes.get_mut(&*name.value) else { continue };
+            let before = *all;
+            *all = before.saturating_add(own);
+            if before <= MAX_PAYLOAD_BYTES && *all > MAX_PAYLOAD_BYTES {
+                let message =
+                    format!("with all that rules set, the payload of `{}` has {all} bytes", name.value);
+                complaints.add(rule.set.offset, message, format!("at most {MAX_PAYLOAD_BYTES}"), "");
+            }
         }
     }
 }

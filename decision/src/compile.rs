@@ -12,12 +12,14 @@ use augur_models::scorer::Kind;
 use crate::check::{applies, check, has_channel_cap};
 use crate::explain::{Directions, Words};
 use crate::file::{
-    Complaints, Effect, Located, ModelEntry, PointEntry, Policy, RuleEntry, Written, offset_in_file, parse,
+    Complaints, Located, ModelEntry, PointEntry, Policy, RuleEntry, Written, offset_in_file, parse,
     suggestion,
 };
 use crate::names::{Inputs, PointNames};
 use crate::question::Question;
-use crate::snapshot::{Action, Candidate, ENGINE_VERSION, Model, Point, PolicySnapshot, Rule};
+use crate::rule::{Effect, Mode, Rule, RuleInfo};
+use crate::set::Changes;
+use crate::snapshot::{Action, Candidate, ENGINE_VERSION, Model, Point, PolicySnapshot};
 use crate::source::{ModelSource, SourceFile};
 
 /// Reads, checks and compiles a whole policy, or says everything that is wrong with it.
@@ -35,14 +37,16 @@ pub(crate) fn compile(
         models.iter().map(|model| (Arc::clone(&model.name), model.kind)).collect(),
         policy.points.iter().flat_map(context),
     );
+    let parsed = parse_all(&policy);
     let mut compiler = Compiler {
         text: &source.text,
+        parsed: &parsed,
         inputs: &inputs,
         points: policy.points.iter().map(|point| Point::bare(point, &models)).collect(),
         complaints,
     };
     compiler.candidates(&policy);
-    compiler.rules(&policy);
+    let rules = compiler.rules(&policy);
     let Compiler { mut points, complaints, .. } = compiler;
     if !complaints.is_empty() {
         return Err(complaints.into_diagnostics());
@@ -54,11 +58,26 @@ pub(crate) fn compile(
         loaded: models.iter().filter_map(|m| Some((Arc::clone(&m.name), m.version()?.clone()))).collect(),
         points_by_name: by_name.collect::<BTreeMap<_, _>>(),
         longest_cap_window_ms: points.iter().map(|point| point.longest_cap_window_ms).max().unwrap_or(0),
+        rules,
         features,
         models,
         inputs,
         points,
     })
+}
+
+/// Every expression of the policy by its source.
+type ParsedSources<'a> = BTreeMap<&'a str, Result<Parsed<'a>, CompileError>>;
+
+/// Parses every expression once, all of them together: that is most of the work of loading a policy.
+fn parse_all(policy: &Policy) -> ParsedSources<'_> {
+    let of_actions = policy.actions.iter().flat_map(|action| [&action.value, &action.eligible_when]);
+    let written = of_actions.chain(policy.rules.iter().map(|rule| &rule.when)).flatten();
+    let mut sources: Vec<&str> = written.map(|written| &*written.source).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    let parsed = Parsed::all(&sources);
+    sources.into_iter().zip(parsed).collect()
 }
 
 fn policy_id(text: &str, features: &FeatureSet) -> ContentHash {
@@ -179,13 +198,16 @@ impl Point {
             allow: Vec::new(),
             boost: Vec::new(),
             force: Vec::new(),
+            set: Vec::new(),
+            shadow: Vec::new(),
             longest_cap_window_ms: 0,
         }
     }
 
     /// Puts the rules in order once all are there.
     fn settle(&mut self) {
-        for rules in [&mut self.deny, &mut self.allow, &mut self.boost, &mut self.force] {
+        let Self { deny, allow, boost, force, set, shadow, .. } = self;
+        for rules in [deny, allow, boost, force, set, shadow] {
             // Stable: rules of equal priority stay in file order.
             rules.sort_by_key(|rule| std::cmp::Reverse(rule.priority));
         }
@@ -196,6 +218,7 @@ impl Point {
 
 struct Compiler<'a> {
     text: &'a str,
+    parsed: &'a ParsedSources<'a>,
     inputs: &'a Inputs,
     points: Vec<Point>,
     complaints: Complaints<'a>,
@@ -214,6 +237,7 @@ impl Compiler<'_> {
                 name: entry.name.value.as_str().into(),
                 channel: channel.into(),
                 payload: entry.payload.as_str().into(),
+                fields: boxed(entry.fields.as_deref().unwrap_or_default()).collect(),
                 value_fallback: entry.value_fallback,
                 caps: entry.caps.iter().map(|cap| cap.value.clone()).collect(),
                 counts_against_caps: !entry.caps.is_empty() || has_channel_cap(policy, channel),
@@ -236,22 +260,30 @@ impl Compiler<'_> {
     }
 
     /// Gives every decision point the rules that hold there.
-    fn rules(&mut self, policy: &Policy) {
+    fn rules(&mut self, policy: &Policy) -> Vec<RuleInfo> {
+        let mut told = Vec::with_capacity(policy.rules.len());
         for entry in &policy.rules {
             let points = indices(policy, |point| applies(entry, point));
             let place = format!("rule {}", entry.id.value);
             let questions = self.questions(entry.when.as_ref(), "when", &place, &points, ValueType::Boolean);
+            let Some(then) = entry.then else { continue };
+            let info = rule_info(entry, then, questions.values().next().cloned());
             for (index, when) in questions {
-                let (Some(point), Some(then)) = (self.points.get_mut(index), entry.then) else { continue };
-                let rule = rule_at(entry, point, when);
-                match then {
-                    Effect::Allow => point.allow.push(rule),
-                    Effect::Deny => point.deny.push(rule),
-                    Effect::Force => point.force.push(rule),
-                    Effect::Boost => point.boost.push(rule),
+                let Some(point) = self.points.get_mut(index) else { continue };
+                let rule = rule_at(&info, point, when);
+                match (info.mode, then) {
+                    (Mode::Off, _) => {}
+                    (Mode::Shadow, _) => point.shadow.push(rule),
+                    (Mode::On, Effect::Allow) => point.allow.push(rule),
+                    (Mode::On, Effect::Deny) => point.deny.push(rule),
+                    (Mode::On, Effect::Force) => point.force.push(rule),
+                    (Mode::On, Effect::Boost) => point.boost.push(rule),
+                    (Mode::On, Effect::Set) => point.set.push(rule),
                 }
             }
+            told.push(info);
         }
+        told
     }
 
     /// Compiles one expression for each of `points`, once for all points that offer the names it reads.
@@ -267,7 +299,7 @@ impl Compiler<'_> {
         let Some(written) = written else { return questions };
         let mut failures: Vec<Failure<'_>> = Vec::new();
         let mut compiled: Vec<Arc<Question>> = Vec::new();
-        let parsed = Parsed::new(&written.source);
+        let Some(parsed) = self.parsed.get(&*written.source) else { return questions };
         for (index, point) in points.iter().filter_map(|index| Some((*index, self.points.get(*index)?))) {
             let names = PointNames {
                 inputs: self.inputs,
@@ -280,7 +312,7 @@ impl Compiler<'_> {
                 questions.insert(index, Arc::clone(question));
                 continue;
             }
-            let expression = match &parsed {
+            let expression = match parsed {
                 Ok(parsed) => parsed.compile(&names, expected),
                 Err(error) => Err(error.clone()),
             };
@@ -335,17 +367,42 @@ fn indices(policy: &Policy, wanted: impl Fn(&PointEntry) -> bool) -> Vec<usize> 
     points.filter(|(_, point)| wanted(point)).map(|(index, _)| index).collect()
 }
 
-fn rule_at(entry: &RuleEntry, point: &Point, when: Arc<Question>) -> Rule {
-    let names =
-        |candidate: &Candidate| entry.actions.iter().any(|name| *name.value == *candidate.action.name);
-    let candidates = point.candidates.iter().enumerate();
-    Rule {
-        when,
+fn rule_info(entry: &RuleEntry, effect: Effect, when: Option<Arc<Question>>) -> RuleInfo {
+    let shared = |names: &[Located<String>]| names.iter().map(|name| name.value.as_str().into()).collect();
+    RuleInfo {
+        id: entry.id.value.as_str().into(),
+        effect,
+        mode: entry.mode,
+        validity: entry.validity,
+        owner: entry.owner.as_deref().map(Into::into),
         reason: entry.reason.as_str().into(),
         priority: entry.priority,
-        candidates: candidates.filter(|(_, candidate)| names(candidate)).map(|(index, _)| index).collect(),
+        actions: shared(&entry.actions),
+        points: entry.points.as_deref().map(shared),
         boost: entry.boost,
+        set: boxed(&entry.set.value).collect(),
+        when,
     }
+}
+
+fn rule_at(info: &RuleInfo, point: &Point, when: Arc<Question>) -> Rule {
+    let named = |candidate: &Candidate| info.actions.contains(&candidate.action.name);
+    let candidates = point.candidates.iter().enumerate().filter(|(_, candidate)| named(candidate));
+    let sets = info.effect == Effect::Set && info.mode == Mode::On;
+    Rule {
+        when,
+        effect: info.effect,
+        validity: info.validity,
+        reason: Arc::clone(&info.reason),
+        priority: info.priority,
+        candidates: candidates.clone().map(|(index, _)| index).collect(),
+        boost: info.boost,
+        changes: sets.then(|| Changes::new(Arc::clone(&info.set), candidates)),
+    }
+}
+
+fn boxed(fields: &[(String, String)]) -> impl Iterator<Item = (Box<str>, Box<str>)> {
+    fields.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into()))
 }
 
 /// `cart_page, checkout, home and 3 more`

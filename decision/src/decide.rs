@@ -10,7 +10,10 @@ use augur_domain::{Decision, FeatureStatus, FeatureVector, Reason, ReasonCode};
 
 use crate::explain::explain;
 use crate::row::{DecisionRow, SegmentOutcome};
-use crate::snapshot::{Candidate, Point, PolicySnapshot, Rule, WhenFeaturesUnavailable};
+use crate::rule::Rule;
+use crate::set::payload;
+use crate::shadow::shadow_reasons;
+use crate::snapshot::{Candidate, Point, PolicySnapshot, WhenFeaturesUnavailable};
 
 /// Reasons of one decision. Should more arise, the last one says so.
 pub const MAX_REASONS: usize = 64;
@@ -30,8 +33,10 @@ pub const MAX_REASONS: usize = 64;
 ///    names, the highest value wins. Deny rules and caps beat force.
 /// 8. **Arbitration** without force: the highest value wins, ties go to the action declared first. The default
 ///    action takes part with its own value.
-/// 9. **Reasons**, most important first: the choice, boosts of the chosen action, what was unavailable, what moved the
-///    scores, what could not be answered.
+/// 9. **Set rules** in order of priority change keys of the chosen action's payload; the first to set a key wins.
+/// 10. **Shadow rules** are asked, and what they would have done is recorded.
+/// 11. **Reasons**, most important first: the choice, boosts and sets of the chosen action, what was unavailable, what
+///     moved the scores, what could not be answered.
 ///
 /// The default action is never refused, so there always is an answer. A rule whose condition cannot be answered does
 /// not fire. A decision point that the policy does not know gets an empty action under the rung `DEFAULT_ACTION`.
@@ -59,6 +64,7 @@ pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
     round.boost();
     round.apply_caps();
     let choice = round.force().unwrap_or_else(|| round.arbitrate());
+    let setting = round.set(choice.candidate);
     let Round { candidates, unanswered, boosted, .. } = round;
     let mut reasons = Reasons::new(choice.reason.clone());
     reasons.extend(
@@ -67,12 +73,17 @@ pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
             .filter(|rule| rule.candidates.contains(&choice.candidate))
             .map(|rule| Reason::with(ReasonCode::RuleBoosted, Arc::clone(&rule.reason))),
     );
+    reasons.extend(setting.iter().map(|rule| Reason::with(ReasonCode::RuleSet, Arc::clone(&rule.reason))));
     let moved =
         if unavailable.is_none() { explain(policy, point, &inputs.features, &scores) } else { Vec::new() };
     let rung = reasons.add_unavailable(&row, unavailable);
     reasons.extend(moved);
     reasons.extend(unanswered);
-    answer(point, inputs, choice, candidates, scores, rung, reasons)
+    let chosen = choice.candidate;
+    let payload = point.candidates.get(chosen).map(|candidate| payload(candidate, chosen, &setting));
+    let shadow = shadow_reasons(&row, chosen);
+    let decision = answer(point, inputs, choice, candidates, scores, rung, reasons);
+    Decision { payload: payload.unwrap_or_default(), shadow, ..decision }
 }
 
 /// The default action of the decision point, for a caller that cannot ask for better: the log cannot be written, or
@@ -178,10 +189,10 @@ impl<'a> Round<'a> {
         self.standing().filter(move |(index, _, _)| *index != default)
     }
 
-    /// The rules among `rules` that fire, in order.
-    fn firing(&mut self, rules: &'a [Rule]) -> impl Iterator<Item = &'a Rule> {
+    /// The rules among `rules` that hold now and fire, in order.
+    fn firing(&mut self, rules: impl IntoIterator<Item = &'a Rule>) -> impl Iterator<Item = &'a Rule> {
         let (row, unanswered) = (self.row, &mut self.unanswered);
-        rules.iter().filter(move |rule| {
+        rules.into_iter().filter(move |rule| rule.validity.holds_at(row.inputs.now)).filter(move |rule| {
             let evaluated = rule.when.expression().evaluate(row);
             evaluated.as_boolean().unwrap_or_else(|| {
                 if unanswered.len() < MAX_REASONS {
@@ -275,6 +286,12 @@ impl<'a> Round<'a> {
             let reason = Reason::with(ReasonCode::RuleForced, Arc::clone(&rule.reason));
             Some(Choice { candidate, reason })
         })
+    }
+
+    /// The rules that set keys of the chosen candidate's payload, by priority.
+    fn set(&mut self, chosen: usize) -> Vec<&'a Rule> {
+        let about_it = self.row.point.set.iter().filter(|rule| rule.candidates.contains(&chosen));
+        self.firing(about_it).collect()
     }
 
     fn arbitrate(&self) -> Choice {

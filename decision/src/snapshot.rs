@@ -16,6 +16,7 @@ use crate::cap::Cap;
 use crate::explain::Words;
 use crate::names::Inputs;
 use crate::question::Question;
+use crate::rule::{Rule, RuleInfo};
 use crate::source::{ModelSource, SourceFile};
 
 /// Part of every policy's id. Raised whenever the same policy text and inputs could decide differently, so that a
@@ -32,6 +33,7 @@ pub struct PolicySnapshot {
     pub(crate) inputs: Inputs,
     pub(crate) points: Vec<Point>,
     pub(crate) points_by_name: BTreeMap<Arc<str>, usize>,
+    pub(crate) rules: Vec<RuleInfo>,
     pub(crate) longest_cap_window_ms: i64,
 }
 
@@ -68,6 +70,11 @@ impl PolicySnapshot {
     /// The decision point called `name`.
     pub fn point(&self, name: &str) -> Option<&Point> {
         self.points_by_name.get(name).and_then(|index| self.points.get(*index))
+    }
+
+    /// Every rule, whatever its mode, in file order.
+    pub fn rules(&self) -> &[RuleInfo] {
+        &self.rules
     }
 
     /// The exact version behind each alias that has one, in file order.
@@ -166,6 +173,9 @@ pub struct Point {
     pub(crate) allow: Vec<Rule>,
     pub(crate) boost: Vec<Rule>,
     pub(crate) force: Vec<Rule>,
+    pub(crate) set: Vec<Rule>,
+    /// Rules of any effect that are asked and do nothing.
+    pub(crate) shadow: Vec<Rule>,
     pub(crate) longest_cap_window_ms: i64,
 }
 
@@ -233,6 +243,8 @@ pub(crate) struct Action {
     pub(crate) channel: Arc<str>,
     /// JSON text, empty if none was declared.
     pub(crate) payload: Arc<str>,
+    /// The payload's keys with their JSON texts, in order; empty if it is no table.
+    pub(crate) fields: Box<[(Box<str>, Box<str>)]>,
     pub(crate) value_fallback: f64,
     pub(crate) caps: Vec<Cap>,
     /// Whether giving it can use up a cap of its own or of its channel.
@@ -248,31 +260,4 @@ pub(crate) struct Candidate {
     pub(crate) value: Option<Arc<Question>>,
     /// `None`: always eligible.
     pub(crate) eligible_when: Option<Arc<Question>>,
-}
-
-/// A rule as it holds at one decision point. What it does is said by the list of the point that it stands in;
-/// the lists are ordered by priority, highest first, then by place in the file.
-#[derive(Debug)]
-pub(crate) struct Rule {
-    pub(crate) when: Arc<Question>,
-    pub(crate) reason: Arc<str>,
-    pub(crate) priority: i64,
-    /// Indices into the point's candidates, ascending, never empty.
-    pub(crate) candidates: Vec<usize>,
-    pub(crate) boost: Boost,
-}
-
-/// `value * factor + add`; does nothing to rules that do not boost.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Boost {
-    pub(crate) factor: f64,
-    pub(crate) add: f64,
-}
-
-impl Boost {
-    /// The changed value; the same one should the change leave the range of numbers.
-    pub(crate) fn apply(self, value: f64) -> f64 {
-        let changed = value * self.factor + self.add;
-        if changed.is_finite() { changed + 0.0 } else { value }
-    }
 }

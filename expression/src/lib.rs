@@ -15,6 +15,7 @@
 
 mod call;
 mod check;
+mod english;
 mod error;
 mod evaluate;
 mod fold;
@@ -25,9 +26,12 @@ mod suggest;
 mod syntax;
 mod tree;
 
+use std::borrow::Cow;
+
 use augur_domain::ValueType;
 
 use check::Checker;
+use syntax::Node;
 use tree::Tree;
 
 pub use error::CompileError;
@@ -42,11 +46,11 @@ pub struct Expression {
 }
 
 /// A source that follows the grammar. Parsing is the dear part: whoever compiles one source against several name
-/// tables parses it once.
-#[derive(Debug)]
+/// tables parses it once, and whoever has many sources parses them together.
+#[derive(Debug, Clone)]
 pub struct Parsed<'a> {
-    source: &'a str,
-    written: syntax::Node,
+    source: Cow<'a, str>,
+    written: Node,
 }
 
 impl<'a> Parsed<'a> {
@@ -56,7 +60,40 @@ impl<'a> Parsed<'a> {
     /// The first thing wrong, with its place: syntax, anything outside the subset, or a source, nesting or node count
     /// past its bound.
     pub fn new(source: &'a str) -> Result<Self, CompileError> {
-        Ok(Self { source, written: parse::parse(source)? })
+        Ok(Self { source: source.into(), written: parse::parse(source)? })
+    }
+
+    /// Parses each of `sources`, in order, much faster than one by one; errors as of [`Self::new`].
+    pub fn all(sources: &[&'a str]) -> Vec<Result<Self, CompileError>> {
+        let parsed = parse::parse_all(sources).into_iter().zip(sources);
+        parsed.map(|(written, source)| Ok(Self { source: (*source).into(), written: written? })).collect()
+    }
+
+    /// What is true when each of `terms` is: their sources with ` && ` between them, each in brackets. With it goes the
+    /// byte at which each term begins. `None` without terms.
+    pub fn conjunction(terms: &[&Self]) -> Option<(Self, Vec<usize>)> {
+        let mut source = String::new();
+        let (mut nodes, mut starts) = (Vec::with_capacity(terms.len()), Vec::with_capacity(terms.len()));
+        for term in terms {
+            source.push_str(if source.is_empty() { "(" } else { " && (" });
+            starts.push(source.len());
+            let mut node = term.written.clone();
+            node.shift(source.len());
+            nodes.push(node);
+            source.push_str(&term.source);
+            source.push(')');
+        }
+        let written = match <[Node; 1]>::try_from(nodes) {
+            Ok([only]) => only,
+            Err(nodes) if nodes.is_empty() => return None,
+            Err(nodes) => Node { start: 0, kind: syntax::Kind::All(nodes) },
+        };
+        Some((Self { source: source.into(), written }, starts))
+    }
+
+    /// The text it was parsed from.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// Type-checks and lowers it; it must come to a value of type `expected`.
@@ -69,7 +106,7 @@ impl<'a> Parsed<'a> {
         let mut slots = checker.slots;
         slots.sort_unstable();
         slots.dedup();
-        Ok(Expression { source: self.source.into(), slots: slots.into(), tree })
+        Ok(Expression { source: (&*self.source).into(), slots: slots.into(), tree })
     }
 }
 
@@ -96,6 +133,12 @@ impl Expression {
     /// The slots of the names in it, ascending, each once; no other slot is ever read.
     pub fn slots(&self) -> &[Slot] {
         &self.slots
+    }
+
+    /// What it says, as a plain English clause such as `the feature visits is at least 5`; `name` says a slot's name. Made
+    /// of the lowered tree, so it tells what is evaluated and not what was meant.
+    pub fn in_english(&self, name: &dyn Fn(Slot) -> String) -> String {
+        english::clause(&self.tree, name)
     }
 
     /// The type of its value, as asked of [`Self::compile`].

@@ -29,14 +29,30 @@ const PARSER_STACK_BYTES: usize = 24 * 1024 * 1024;
 /// # Errors
 /// Bad syntax, anything outside the subset, or a bound passed; with its place.
 pub(crate) fn parse(source: &str) -> Result<Node, CompileError> {
-    let tokens = scan::scan(source)?;
+    let scanned = scan::scan(source)?;
+    on_the_parser_thread(|| parse_bounded(&environment(), source, &scanned))?
+}
+
+/// Parses many sources with one thread for all of them: making one costs more than a short parse.
+pub(crate) fn parse_all(sources: &[&str]) -> Vec<Result<Node, CompileError>> {
+    let parsed = on_the_parser_thread(|| {
+        let environment = environment();
+        let each = |source: &&str| parse_bounded(&environment, source, &scan::scan(source)?);
+        sources.iter().map(each).collect()
+    });
+    // Should the parser give up on one of them, the others are parsed all the same.
+    parsed.unwrap_or_else(|_| sources.iter().map(|source| parse(source)).collect())
+}
+
+/// Runs `work` where there is stack enough for the generated parser.
+fn on_the_parser_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, CompileError> {
     thread::scope(|scope| {
         let parser = thread::Builder::new()
             .name("expression-parser".to_owned())
             .stack_size(PARSER_STACK_BYTES)
-            .spawn_scoped(scope, || parse_bounded(source, &tokens));
+            .spawn_scoped(scope, work);
         match parser.map(thread::ScopedJoinHandle::join) {
-            Ok(Ok(parsed)) => parsed,
+            Ok(Ok(parsed)) => Ok(parsed),
             Ok(Err(_panic)) => Err(CompileError::new(0, "the parser gave up on this expression", "")
                 .with_hint("report it, and rewrite the expression meanwhile")),
             Err(error) => Err(CompileError::new(0, format!("no thread for the parser: {error}"), "")),
@@ -44,11 +60,14 @@ pub(crate) fn parse(source: &str) -> Result<Node, CompileError> {
     })
 }
 
-fn parse_bounded(source: &str, tokens: &[Token]) -> Result<Node, CompileError> {
-    // The default environment has no macros: calls like `xs.exists(..)` stay calls and are refused as such.
-    let parser = cel::Env::default().with_optional_support(false).parser();
-    let (tree, places) =
-        parser.parse_with_source_info(source).map_err(|errors| explain(source, tokens, &errors.errors))?;
+/// The default environment has no macros: calls like `xs.exists(..)` stay calls and are refused as such.
+fn environment() -> cel::Env {
+    cel::Env::default().with_optional_support(false)
+}
+
+fn parse_bounded(environment: &cel::Env, source: &str, tokens: &[Token]) -> Result<Node, CompileError> {
+    let parsed = environment.parser().parse_with_source_info(source);
+    let (tree, places) = parsed.map_err(|errors| explain(source, tokens, &errors.errors))?;
     Converter { source, places: &places, nodes: 0 }.convert(&tree, 1)
 }
 

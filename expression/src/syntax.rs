@@ -3,7 +3,7 @@
 //! Not here: how it is parsed (`parse`) or what it means (`check`).
 
 /// A part of the source and where it begins.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Node {
     /// Byte offset of its first character.
     pub(crate) start: usize,
@@ -11,7 +11,7 @@ pub(crate) struct Node {
 }
 
 /// What a part of the source is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Kind {
     Boolean(bool),
     Number(f64),
@@ -37,6 +37,26 @@ pub(crate) enum Kind {
         function: String,
         arguments: Vec<Node>,
     },
+}
+
+impl Node {
+    /// Moves the part as if its source began `by` bytes later.
+    pub(crate) fn shift(&mut self, by: usize) {
+        self.start += by;
+        match &mut self.kind {
+            Kind::Boolean(_) | Kind::Number(_) | Kind::Text(_) | Kind::Path(_) => {}
+            Kind::Not(operand) | Kind::Negate(operand) => operand.shift(by),
+            Kind::List(parts) | Kind::All(parts) | Kind::Any(parts) => {
+                parts.iter_mut().for_each(|part| part.shift(by));
+            }
+            Kind::Call { arguments, .. } => arguments.iter_mut().for_each(|part| part.shift(by)),
+            Kind::Binary { at, operands, .. } => {
+                *at += by;
+                operands.iter_mut().for_each(|part| part.shift(by));
+            }
+            Kind::Choose(parts) => parts.iter_mut().for_each(|part| part.shift(by)),
+        }
+    }
 }
 
 /// The operators of two operands, save `&&` and `||`.

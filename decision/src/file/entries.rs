@@ -7,16 +7,17 @@ use augur_domain::time::MINUTE_MS;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::payload::{MAX_PAYLOAD_BYTES, write_json};
+use super::payload::{MAX_PAYLOAD_BYTES, fields, write_json};
+use super::rule;
 use super::section::{Section, is_name, shortened, text, wrong_type};
 use super::{
-    ActionEntry, Complaints, Effect, Located, MAX_ACTIONS, MAX_CAPS_PER_ACTION, MAX_CONTEXT_PER_POINT,
+    ActionEntry, Complaints, Located, MAX_ACTIONS, MAX_CAPS_PER_ACTION, MAX_CONTEXT_PER_POINT,
     MAX_FILE_BYTES, MAX_MODELS, MAX_MODELS_PER_POINT, MAX_POINTS, MAX_RULES, MAX_SEGMENTS,
-    MAX_SEGMENTS_PER_POINT, MAX_WORDS, MAX_WORDS_PER_DECISION, ModelEntry, PointEntry, Policy, RuleEntry,
-    SegmentEntry, WordEntry, suggestion,
+    MAX_SEGMENTS_PER_POINT, MAX_WORDS, MAX_WORDS_PER_DECISION, ModelEntry, PointEntry, Policy, SegmentEntry,
+    WordEntry, suggestion,
 };
 use crate::cap::{Cap, MAX_LIMIT};
-use crate::snapshot::{Boost, WhenFeaturesUnavailable};
+use crate::snapshot::WhenFeaturesUnavailable;
 
 /// The one version of the format.
 const VERSION: i64 = 1;
@@ -41,8 +42,6 @@ const SEGMENT_KEYS: &[&str] = &["name", "model", "alias"];
 const EXPLAIN_KEYS: &[&str] = &["model", "feature", "raises", "lowers"];
 const ACTION_KEYS: &[&str] =
     &["name", "channel", "payload", "value", "value_fallback", "eligible_when", "caps", "expires_after"];
-const RULE_KEYS: &[&str] =
-    &["id", "when", "then", "actions", "points", "factor", "add", "reason", "priority"];
 
 /// Reads a whole file. A file that is not TOML yields an empty policy and its syntax errors.
 pub(crate) fn parse(text: &str, complaints: &mut Complaints<'_>) -> Policy {
@@ -66,7 +65,7 @@ pub(crate) fn parse(text: &str, complaints: &mut Complaints<'_>) -> Policy {
         models: tables(&root, "model", MAX_MODELS, complaints, model),
         segments: tables(&root, "segment", MAX_SEGMENTS, complaints, segment),
         actions: tables(&root, "action", MAX_ACTIONS, complaints, action),
-        rules: tables(&root, "rule", MAX_RULES, complaints, rule),
+        rules: tables(&root, "rule", MAX_RULES, complaints, rule::rule),
         words: tables(&root, "explain", MAX_WORDS, complaints, word),
     }
 }
@@ -232,6 +231,7 @@ fn action(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) -
         name: section.name("name", complaints),
         channel: section.optional_name("channel", complaints),
         payload: section.get("payload").map_or_else(String::new, |value| payload(value, complaints)),
+        fields: section.get("payload").map_or_else(|| Some(Vec::new()), |value| fields(value).ok().flatten()),
         value: section.expression("value", complaints),
         value_fallback: amount(&section, "value_fallback", complaints).unwrap_or(0.0),
         eligible_when: section.expression("eligible_when", complaints),
@@ -269,7 +269,7 @@ fn caps(section: &Section<'_>, complaints: &mut Complaints<'_>) -> Vec<Located<C
 }
 
 /// A number of a size that can be meant.
-fn amount(section: &Section<'_>, key: &str, complaints: &mut Complaints<'_>) -> Option<f64> {
+pub(super) fn amount(section: &Section<'_>, key: &str, complaints: &mut Complaints<'_>) -> Option<f64> {
     let number = section.number(key, complaints)?;
     if number.value.abs() <= MAX_AMOUNT {
         return Some(number.value);
@@ -279,58 +279,19 @@ fn amount(section: &Section<'_>, key: &str, complaints: &mut Complaints<'_>) -> 
     None
 }
 
-fn rule(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) -> RuleEntry {
-    let section = Section::new(table, offset, "rule", RULE_KEYS, complaints);
-    let effects = [
-        ("allow", Effect::Allow),
-        ("deny", Effect::Deny),
-        ("force", Effect::Force),
-        ("boost", Effect::Boost),
-    ];
-    section.required("when", "a condition, in quotes", complaints);
-    section.required("then", "one of `allow`, `deny`, `force`, `boost`", complaints);
-    let then = section.choice("then", &effects, complaints);
-    let points = section.get("points").map(|_| section.names("points", MAX_POINTS, complaints));
-    RuleEntry {
-        id: section.name("id", complaints),
-        when: section.expression("when", complaints),
-        then,
-        actions: section.names("actions", MAX_ACTIONS, complaints),
-        points,
-        boost: boost(&section, then, complaints),
-        reason: reason(&section, complaints),
-        priority: priority(&section, complaints),
-    }
-}
-
-fn boost(section: &Section<'_>, then: Option<Effect>, complaints: &mut Complaints<'_>) -> Boost {
-    let factor = amount(section, "factor", complaints);
-    let add = amount(section, "add", complaints);
-    let given = ["factor", "add"].into_iter().filter_map(|key| Some((key, section.get(key)?)));
-    match then {
-        Some(Effect::Boost) if given.clone().next().is_none() => {
-            section.required("factor", "`factor`, `add` or both with `then = \"boost\"`", complaints);
-        }
-        Some(Effect::Allow | Effect::Deny | Effect::Force) => {
-            for (key, value) in given {
-                let message = format!("`{key}` without `then = \"boost\"`");
-                complaints.add(value.span().start, message, "no such key here", "");
-            }
-        }
-        Some(Effect::Boost) | None => {}
-    }
-    Boost { factor: factor.unwrap_or(1.0), add: add.unwrap_or(0.0) }
-}
-
 const CODE_FORM: &str = "upper-case letters, digits and underscores, at most 64, like `VIP_PAYS_FULL`";
 
-fn reason(section: &Section<'_>, complaints: &mut Complaints<'_>) -> String {
+pub(super) fn reason(section: &Section<'_>, complaints: &mut Complaints<'_>) -> String {
     let written = section.required("reason", CODE_FORM, complaints);
     written.map_or_else(String::new, |value| reason_code("reason", value, complaints))
 }
 
 /// A code in the form of codes; empty when it is no text.
-fn reason_code(key: &str, value: &Spanned<DeValue<'_>>, complaints: &mut Complaints<'_>) -> String {
+pub(super) fn reason_code(
+    key: &str,
+    value: &Spanned<DeValue<'_>>,
+    complaints: &mut Complaints<'_>,
+) -> String {
     let Some(written) = text(key, value, CODE_FORM, complaints) else { return String::new() };
     let word = &written.value;
     let upper = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
@@ -339,14 +300,4 @@ fn reason_code(key: &str, value: &Spanned<DeValue<'_>>, complaints: &mut Complai
         complaints.add(written.offset, format!("`{}` is not a reason code", shortened(word)), CODE_FORM, "");
     }
     written.value
-}
-
-fn priority(section: &Section<'_>, complaints: &mut Complaints<'_>) -> i64 {
-    const MOST: i64 = 1_000_000;
-    let Some(priority) = section.integer("priority", complaints) else { return 0 };
-    if priority.value.abs() > MOST {
-        let message = format!("`priority` is the number `{}`", priority.value);
-        complaints.add(priority.offset, message, format!("a whole number between -{MOST} and {MOST}"), "");
-    }
-    priority.value
 }

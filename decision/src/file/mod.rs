@@ -4,6 +4,7 @@
 
 mod entries;
 mod payload;
+mod rule;
 mod section;
 
 use std::ops::Range;
@@ -11,10 +12,12 @@ use std::ops::Range;
 use augur_domain::{Diagnostic, ValueType};
 
 use crate::cap::Cap;
-use crate::snapshot::{Boost, WhenFeaturesUnavailable};
+use crate::snapshot::WhenFeaturesUnavailable;
 use crate::source::SourceFile;
 
 pub(crate) use entries::parse;
+pub(crate) use payload::{MAX_PAYLOAD_BYTES, write_text as quoted_json};
+pub(crate) use rule::RuleEntry;
 
 /// Bytes of a policy file.
 pub(crate) const MAX_FILE_BYTES: usize = 4 << 20;
@@ -115,36 +118,13 @@ pub(crate) struct ActionEntry {
     pub(crate) channel: Option<Located<String>>,
     /// JSON text, empty if none was declared.
     pub(crate) payload: String,
+    /// The payload's keys with their JSON texts, in order; `None` if it is no table.
+    pub(crate) fields: Option<Vec<(String, String)>>,
     pub(crate) value: Option<Written>,
     pub(crate) value_fallback: f64,
     pub(crate) eligible_when: Option<Written>,
     pub(crate) caps: Vec<Located<Cap>>,
     pub(crate) expires_after_ms: Option<i64>,
-}
-
-/// What a rule does when its condition holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Effect {
-    Allow,
-    Deny,
-    Force,
-    Boost,
-}
-
-/// `[[rule]]`
-#[derive(Debug)]
-pub(crate) struct RuleEntry {
-    pub(crate) id: Located<String>,
-    /// `None` after a complaint.
-    pub(crate) when: Option<Written>,
-    /// `None` after a complaint.
-    pub(crate) then: Option<Effect>,
-    pub(crate) actions: Vec<Located<String>>,
-    /// `None`: every decision point that offers one of the actions.
-    pub(crate) points: Option<Vec<Located<String>>>,
-    pub(crate) boost: Boost,
-    pub(crate) reason: String,
-    pub(crate) priority: i64,
 }
 
 /// Collects what is wrong with one file.

@@ -61,6 +61,19 @@ pub(crate) fn write_json(value: &Spanned<DeValue<'_>>, out: &mut String) -> Resu
     Ok(())
 }
 
+/// The keys of a table with the JSON text of each value, in byte order of the keys; `None` for any other value.
+pub(crate) fn fields(value: &Spanned<DeValue<'_>>) -> Result<Option<Vec<(String, String)>>, Unwritable> {
+    let DeValue::Table(table) = value.get_ref() else { return Ok(None) };
+    let mut fields = Vec::with_capacity(table.len());
+    for (key, element) in table.iter() {
+        let mut json = String::new();
+        write_json(element, &mut json)?;
+        fields.push((key.get_ref().to_string(), json));
+    }
+    fields.sort_unstable();
+    Ok(Some(fields))
+}
+
 /// The integer, `None` if it does not fit.
 pub(super) fn integer_value(integer: &DeInteger<'_>) -> Option<i64> {
     i64::from_str_radix(integer.as_str(), integer.radix()).ok()
@@ -77,7 +90,8 @@ fn write_number(number: f64, out: &mut String) {
     let _ = write!(out, "{number:?}");
 }
 
-fn write_text(text: &str, out: &mut String) {
+/// Appends `text` in quotes.
+pub(crate) fn write_text(text: &str, out: &mut String) {
     out.push('"');
     for c in text.chars() {
         match c {

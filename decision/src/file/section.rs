@@ -37,6 +37,11 @@ impl<'t> Section<'t> {
         Self { table, offset, kind }
     }
 
+    /// Where its header stands.
+    pub(super) fn offset(&self) -> usize {
+        self.offset
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&'t Spanned<DeValue<'t>>> {
         self.table.get(key)
     }

@@ -186,7 +186,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
         "then = \"deny\"",
         "then = \"denny\"",
         &[
-            "policy.toml:27:8: `denny` is not a value of `then`; expected one of `allow`, `deny`, `force`, `boost`; did you mean `deny`?",
+            "policy.toml:27:8: `denny` is not a value of `then`; expected one of `allow`, `deny`, `force`, `boost`, `set`; did you mean `deny`?",
         ],
     ),
     (

@@ -12,10 +12,12 @@
 )]
 
 mod bad_policies;
+mod bad_rules;
 mod cases;
 mod explanations;
 mod loading;
 mod properties;
+mod rule_objects;
 mod segments;
 mod support;
 mod typed_features;

@@ -12,6 +12,7 @@
 )]
 
 mod agreement;
+mod english;
 mod meaning;
 mod reference;
 mod refusals;
