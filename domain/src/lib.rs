@@ -19,6 +19,7 @@ pub mod model;
 pub mod reason;
 pub mod rng;
 pub mod time;
+pub mod time_zone;
 pub mod value;
 
 pub use decision::{Decision, DecisionInputs, DecisionRecord};
@@ -29,4 +30,5 @@ pub use ids::{ContentHash, DecisionId, UserKey};
 pub use model::ModelRef;
 pub use reason::{Reason, ReasonCode};
 pub use time::Timestamp;
+pub use time_zone::TimeZone;
 pub use value::{Value, ValueType};
