@@ -4,6 +4,7 @@
 //! DIR/augur.toml      configuration, with `[data] dir = "data"` beside it
 //! DIR/features.toml   what is computed per user
 //! DIR/policy.toml     what is decided
+//! DIR/policy_tests.toml  what must be decided, given what
 //! DIR/events.toml     which events may come
 //! DIR/tasks.toml      what models are trained for
 //! DIR/data/           everything stored
@@ -18,10 +19,11 @@ use augur_server::Config;
 use crate::Error;
 
 /// Definitions to begin with: those of a shop.
-const SHIPPED: [(&str, &str); 5] = [
+const SHIPPED: [(&str, &str); 6] = [
     ("augur.toml", augur_server::config::SHIPPED),
     ("features.toml", include_str!("../../config/features.toml")),
     ("policy.toml", include_str!("../../config/policy.toml")),
+    ("policy_tests.toml", include_str!("../../config/policy_tests.toml")),
     ("events.toml", include_str!("../../config/events.toml")),
     ("tasks.toml", include_str!("../../config/tasks.toml")),
 ];

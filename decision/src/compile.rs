@@ -59,6 +59,7 @@ pub(crate) fn compile(
         points_by_name: by_name.collect::<BTreeMap<_, _>>(),
         longest_cap_window_ms: points.iter().map(|point| point.longest_cap_window_ms).max().unwrap_or(0),
         rules,
+        test_files: policy.tests.clone(),
         features,
         models,
         inputs,

@@ -29,9 +29,11 @@ mod set;
 mod shadow;
 mod snapshot;
 mod source;
+mod test_file;
 
 pub use decide::{MAX_REASONS, decide, decide_default};
 pub use rule::{Effect, Mode, RuleInfo, Validity};
 pub use snapshot::{ENGINE_VERSION, PolicySnapshot, WhenFeaturesUnavailable};
 pub use snapshot::{Model, Point};
 pub use source::{DefinitionsSeal, ModelSource, SourceFile};
+pub use test_file::{Histories, Mismatch, PolicyTest, TestOutcome, USUAL_NOW};

@@ -35,6 +35,7 @@ pub struct PolicySnapshot {
     pub(crate) points_by_name: BTreeMap<Arc<str>, usize>,
     pub(crate) rules: Vec<RuleInfo>,
     pub(crate) longest_cap_window_ms: i64,
+    pub(crate) test_files: Vec<String>,
 }
 
 impl PolicySnapshot {
@@ -85,6 +86,11 @@ impl PolicySnapshot {
     /// Every declared model alias, loaded or not, in file order.
     pub fn declared_models(&self) -> &[Model] {
         &self.models
+    }
+
+    /// The files of tests beside it that it names, in its order.
+    pub fn test_files(&self) -> &[String] {
+        &self.test_files
     }
 
     /// The longest window of any cap of any decision point, in milliseconds, 0 without caps. Exposures younger

@@ -4,6 +4,7 @@
 
 mod clusters;
 mod linear;
+mod stand_in;
 
 use std::sync::Arc;
 

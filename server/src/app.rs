@@ -347,23 +347,26 @@ pub struct Checked {
     pub policy: augur_decision::PolicySnapshot,
 }
 
+/// A registry in which nothing is published.
+pub(crate) struct NoModels;
+
+impl ModelSource for NoModels {
+    fn scorer(
+        &self,
+        _name: &str,
+        _alias: &str,
+        _kind: Kind,
+        _features: &FeatureSet,
+    ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
+        Ok(None)
+    }
+}
+
 /// Checks the definitions that `config` names without opening the data directory; model aliases count as empty.
 ///
 /// # Errors
 /// [`Error::File`] when one cannot be read, [`Error::Diagnostics`] with everything wrong in them.
 pub fn check_definitions(config: &Config) -> Result<Checked, Error> {
-    struct NoModels;
-    impl ModelSource for NoModels {
-        fn scorer(
-            &self,
-            _name: &str,
-            _alias: &str,
-            _kind: Kind,
-            _features: &FeatureSet,
-        ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
-            Ok(None)
-        }
-    }
     let policy = active::source_file(&config.data.policy)?;
     let schema = check_features(config)?;
     let set = Arc::clone(schema.feature_set());

@@ -24,6 +24,7 @@ mod ingest;
 mod layers;
 pub mod metrics;
 pub mod offline;
+mod policy_tests;
 mod promotion;
 mod quarantine;
 mod read;
@@ -44,6 +45,7 @@ pub use augur_feature_store::taxonomy::{DeclaredEvent, Observed, ObservedPropert
 
 pub use app::{App, Checked, check_definitions, check_features};
 pub use arms::{ArmFigures, CanaryGate, CanaryReport};
+pub use augur_decision::{Mismatch, TestOutcome};
 pub use canaries::canary_report;
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use config::Config;
@@ -52,6 +54,7 @@ pub use error::Error;
 pub use explain::{Contribution, Explanation};
 pub use files::Layout;
 pub use ingest::Submitted;
+pub use policy_tests::{PolicyTestRun, USUAL_TESTS_FILE, test_policy};
 pub use promotion::{Promoted, RolledBack};
 pub use read::{Features, ManyFeatures, Reading};
 pub use serve::{Running, serve, serve_app, shut_down_on_signals};

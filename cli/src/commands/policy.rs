@@ -1,6 +1,8 @@
-//! `augur policy`: checks definitions before anything decides by them.
+//! `augur policy`: checks and tests policies before anything decides by them.
 //!
 //! Not here: what is checked (`augur_server::check_definitions`).
+
+mod test;
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +15,7 @@ use serde::Serialize;
 use crate::output::Output;
 use crate::{Error, Outcome};
 
-/// Check policies.
+/// Check and test policies.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check a policy against feature definitions, without a server and without data.
@@ -24,16 +26,59 @@ pub(crate) enum Command {
 Example:
   augur policy check data/policy.toml
   augur policy check new-policy.toml --features data/features.toml --json")]
-    Check {
-        /// The policy.
-        file: PathBuf,
-        /// The feature definitions; `features.toml` beside the policy unless given.
-        #[arg(long, value_name = "FILE")]
-        features: Option<PathBuf>,
-        /// The taxonomy of events; `events.toml` beside the feature definitions, if there is one, unless given.
-        #[arg(long, value_name = "FILE")]
-        events: Option<PathBuf>,
-    },
+    Check(Definitions),
+    /// Run a policy's tests, without a server, without data and without models.
+    ///
+    /// Exit code 4 when a test fails, 3 when the policy or a file of tests has faults.
+    #[command(after_help = "\
+Examples:
+  augur policy test data/policy.toml
+  augur policy test new-policy.toml --features data/features.toml --tests more_tests.toml --only cart --json
+
+Tests are those of the files that the policy names, `tests = [\"cart_tests.toml\"]`, or of policy_tests.toml beside it:
+
+  version = 1
+
+  [[test]]
+  name = \"a regular pays the full price\"
+  decision_point = \"cart_page\"
+  given.now = 2026-01-15T12:00:00Z
+  given.events = [{ event = \"purchase\", ago = \"2d\", properties = { value = 30 } }]
+  given.features = { purchases_30d = 6 }
+  given.scores = { conversion = 0.5 }
+  given.context = { cart_value = 60, country = \"DE\" }
+  given.exposures = [{ action = \"free_shipping\", ago = \"1d\" }]
+  expect.action = \"recommend_items\"
+  expect.refused = { discount_10 = \"REGULARS_PAY_FULL\" }
+
+docs/policy.md has every key.")]
+    Test(test::Args),
+}
+
+/// A policy and what it is read against.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Definitions {
+    /// The policy.
+    file: PathBuf,
+    /// The feature definitions; `features.toml` beside the policy unless given.
+    #[arg(long, value_name = "FILE")]
+    features: Option<PathBuf>,
+    /// The taxonomy of events; `events.toml` beside the feature definitions, if there is one, unless given.
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+}
+
+impl Definitions {
+    fn config(&self) -> Config {
+        let Self { file, features, events } = self;
+        let mut config = Config::default();
+        config.data.policy.clone_from(file);
+        config.data.features =
+            features.clone().unwrap_or_else(|| file.parent().unwrap_or(Path::new("")).join("features.toml"));
+        let beside = config.data.features.with_file_name("events.toml");
+        config.data.events = events.clone().or_else(|| beside.exists().then_some(beside));
+        config
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -100,13 +145,15 @@ impl std::fmt::Display for Fault {
 
 /// Runs the command.
 pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
-    let Command::Check { file, features, events } = command;
-    let mut config = Config::default();
-    config.data.policy.clone_from(file);
-    config.data.features =
-        features.clone().unwrap_or_else(|| file.parent().unwrap_or(Path::new("")).join("features.toml"));
-    let beside = config.data.features.with_file_name("events.toml");
-    config.data.events = events.clone().or_else(|| beside.exists().then_some(beside));
+    match command {
+        Command::Check(definitions) => check(definitions, output),
+        Command::Test(args) => test::run(args, output),
+    }
+}
+
+fn check(definitions: &Definitions, output: Output) -> Result<Outcome, Error> {
+    let Definitions { file, .. } = definitions;
+    let config = definitions.config();
     let (report, text) = match augur_server::check_definitions(&config) {
         Ok(checked) => {
             let points = checked.policy.decision_points().iter().map(|point| point.name().to_string());

@@ -13,8 +13,8 @@ use super::section::{Section, is_name, shortened, text, wrong_type};
 use super::{
     ActionEntry, Complaints, Located, MAX_ACTIONS, MAX_CAPS_PER_ACTION, MAX_CONTEXT_PER_POINT,
     MAX_FILE_BYTES, MAX_MODELS, MAX_MODELS_PER_POINT, MAX_POINTS, MAX_RULES, MAX_SEGMENTS,
-    MAX_SEGMENTS_PER_POINT, MAX_WORDS, MAX_WORDS_PER_DECISION, ModelEntry, PointEntry, Policy, SegmentEntry,
-    WordEntry, suggestion,
+    MAX_SEGMENTS_PER_POINT, MAX_TEST_FILES, MAX_WORDS, MAX_WORDS_PER_DECISION, ModelEntry, PointEntry,
+    Policy, SegmentEntry, WordEntry, suggestion,
 };
 use crate::cap::{Cap, MAX_LIMIT};
 use crate::snapshot::WhenFeaturesUnavailable;
@@ -26,7 +26,8 @@ const MAX_DEADLINE_MS: i64 = MINUTE_MS;
 /// Values, factors and addends beyond this are mistakes.
 const MAX_AMOUNT: f64 = 1e12;
 
-const POLICY_KEYS: &[&str] = &["version", "decision_point", "model", "segment", "action", "rule", "explain"];
+const POLICY_KEYS: &[&str] =
+    &["version", "decision_point", "model", "segment", "action", "rule", "explain", "tests"];
 const POINT_KEYS: &[&str] = &[
     "name",
     "actions",
@@ -67,6 +68,7 @@ pub(crate) fn parse(text: &str, complaints: &mut Complaints<'_>) -> Policy {
         actions: tables(&root, "action", MAX_ACTIONS, complaints, action),
         rules: tables(&root, "rule", MAX_RULES, complaints, rule::rule),
         words: tables(&root, "explain", MAX_WORDS, complaints, word),
+        tests: test_files(&root, complaints),
     }
 }
 
@@ -81,6 +83,29 @@ fn check_version(root: &Section<'_>, complaints: &mut Complaints<'_>) {
         let message = format!("version {} of the policy format is not known", version.value);
         complaints.add(version.offset, message, expected, "");
     }
+}
+
+/// Names of files beside the policy: no path leads anywhere else.
+fn test_files(root: &Section<'_>, complaints: &mut Complaints<'_>) -> Vec<String> {
+    const FORM: &str =
+        "the name of a file beside the policy that ends with `.toml`, like `\"policy_tests.toml\"`";
+    let Some(value) = root.get("tests") else { return Vec::new() };
+    let mut files = Vec::new();
+    for element in root.list("tests", value, "a list of files", MAX_TEST_FILES, complaints) {
+        let Some(name) = text("tests", element, FORM, complaints) else { continue };
+        let fits = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        let is_name = name.value.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.value.ends_with(".toml")
+            && name.value.len() <= 100
+            && name.value.chars().all(fits);
+        if is_name && !files.contains(&name.value) {
+            files.push(name.value);
+        } else {
+            let message = format!("`{}` in `tests` cannot be used", shortened(&name.value));
+            complaints.add(name.offset, message, FORM, "");
+        }
+    }
+    files
 }
 
 /// Every `[[key]]` table of the file.

@@ -6,6 +6,7 @@ mod entries;
 mod payload;
 mod rule;
 mod section;
+pub(crate) mod test_entries;
 
 use std::ops::Range;
 
@@ -41,6 +42,8 @@ pub(crate) const MAX_WORDS: usize = 1_000;
 pub(crate) const MAX_WORDS_PER_DECISION: i64 = 8;
 /// Caps of one action.
 pub(crate) const MAX_CAPS_PER_ACTION: usize = 8;
+/// Files of tests that a policy names.
+pub(crate) const MAX_TEST_FILES: usize = 16;
 /// Request-time values that one decision point declares.
 pub(crate) const MAX_CONTEXT_PER_POINT: usize = 64;
 
@@ -68,6 +71,8 @@ pub(crate) struct Policy {
     pub(crate) actions: Vec<ActionEntry>,
     pub(crate) rules: Vec<RuleEntry>,
     pub(crate) words: Vec<WordEntry>,
+    /// Files of tests beside the policy.
+    pub(crate) tests: Vec<String>,
 }
 
 /// `[[decision_point]]`

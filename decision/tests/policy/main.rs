@@ -20,4 +20,5 @@ mod properties;
 mod rule_objects;
 mod segments;
 mod support;
+mod tests_in_files;
 mod typed_features;

@@ -1,0 +1,85 @@
+//! `augur policy`, as typed: what is told, in which form, and with which exit code.
+//!
+//! Not here: what policies mean (`decision`), or activation (`server`).
+
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn augur(line: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_augur")).args(line).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn answer(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../config")
+}
+
+/// The shipped definitions, with the policy as `change` makes it.
+fn changed(change: impl FnOnce(String) -> String) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["features.toml", "events.toml", "policy_tests.toml"] {
+        std::fs::copy(shipped().join(file), dir.path().join(file)).unwrap();
+    }
+    let policy = change(std::fs::read_to_string(shipped().join("policy.toml")).unwrap());
+    let path = dir.path().join("policy.toml");
+    std::fs::write(&path, policy).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (dir, path)
+}
+
+#[test]
+fn the_shipped_policy_passes_its_tests() {
+    let policy = shipped().join("policy.toml");
+    let tested = augur(&["policy", "test", policy.to_str().unwrap()]);
+    assert!(tested.status.success(), "{}", said(&tested));
+    assert!(said(&tested).contains("0 failed"), "{}", said(&tested));
+    let one = augur(&["--json", "policy", "test", policy.to_str().unwrap(), "--only", "abandoned cart is"]);
+    assert_eq!(answer(&one)["passed"], 1);
+    assert_eq!(answer(&one)["tests"][0]["action"], "free_shipping");
+}
+
+#[test]
+fn a_failing_test_is_told_with_what_became_of_the_actions() {
+    let (_dir, policy) =
+        changed(|text| text.replace("features.purchases_30d >= 5.0", "features.purchases_30d >= 50.0"));
+    let tested = augur(&["policy", "test", &policy]);
+    assert_eq!(tested.status.code(), Some(4), "{}", said(&tested));
+    let text = said(&tested);
+    assert!(text.contains("FAILED  regulars pay the full price"), "{text}");
+    assert!(text.contains("refused.discount_10: expected REGULARS_PAY_FULL, found "), "{text}");
+    assert!(text.contains("what became of the actions") && text.contains("discount_10 at "), "{text}");
+    let told = answer(&augur(&["--json", "policy", "test", &policy]));
+    assert_eq!(told["failed"], 2, "{told}");
+}
+
+#[test]
+fn faulty_tests_and_missing_tests_are_told_apart() {
+    let (dir, policy) = changed(|text| text);
+    let file = dir.path().join("policy_tests.toml");
+    std::fs::write(
+        &file,
+        "version = 1\n[[test]]\nname = \"a\"\ndecision_point = \"cart_pag\"\nexpect.rung = \"X\"\n",
+    )
+    .unwrap();
+    let faulty = augur(&["--json", "policy", "test", &policy]);
+    assert_eq!(faulty.status.code(), Some(3));
+    assert_eq!(answer(&faulty)["faults"][0]["line"], 4);
+    std::fs::remove_file(&file).unwrap();
+    let none = augur(&["policy", "test", &policy]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(String::from_utf8(none.stderr).unwrap().contains("has no tests"));
+}
