@@ -101,8 +101,8 @@ impl Registry {
     /// Points `alias` at `version`, synced, and writes who did it, why and when into the history.
     ///
     /// # Errors
-    /// [`Error::InvalidName`], [`Error::UnknownVersion`], [`Error::Corrupted`], [`Error::TooLarge`] when the
-    /// history is full or a text too long, [`Error::Io`].
+    /// [`Error::InvalidName`], [`Error::UnknownModel`], [`Error::UnknownVersion`], [`Error::Corrupted`],
+    /// [`Error::TooLarge`] when the history is full or a text too long, [`Error::Io`].
     pub fn set_alias(
         &self,
         name: &str,
@@ -126,7 +126,7 @@ impl Registry {
     /// goes two steps back.
     ///
     /// # Errors
-    /// As [`Self::set_alias`], and [`Error::NothingToRollBack`].
+    /// As [`Self::set_alias`], [`Error::UnknownModel`], and [`Error::NothingToRollBack`].
     pub fn rollback(
         &self,
         name: &str,
@@ -154,10 +154,8 @@ impl Registry {
     ) -> Result<ModelRef, Refusal> {
         check_name("model name", name)?;
         check_name("alias", alias)?;
+        self.require_model(name)?;
         let nothing = || Error::NothingToRollBack { name: name.to_owned(), alias: alias.to_owned() };
-        if !self.model_dir(name).exists() {
-            return Err(nothing().into());
-        }
         let _lock = files::Lock::take(&self.model_dir(name).join("lock"))?;
         let target = self.previous(name, alias)?.into_iter().next().ok_or_else(nothing)?;
         usable(&target)?;
@@ -347,8 +345,17 @@ impl Registry {
         if self.model_path(name, version).is_file() {
             return Ok(());
         }
+        self.require_model(name)?;
         let newest = self.version_numbers(name)?.last().copied().unwrap_or(0);
         Err(Error::UnknownVersion { name: name.to_owned(), version, newest })
+    }
+
+    /// What lost its versions but has a history is still a model.
+    fn require_model(&self, name: &str) -> Result<(), Error> {
+        if self.model_dir(name).is_dir() {
+            return Ok(());
+        }
+        Err(Error::UnknownModel { name: name.to_owned(), known: self.names()? })
     }
 
     fn version_numbers(&self, name: &str) -> Result<Vec<u32>, Error> {

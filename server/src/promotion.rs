@@ -92,7 +92,8 @@ impl App {
     /// kept loaded, so that this reads the history and no model.
     ///
     /// # Errors
-    /// [`Error::Models`] when there is no version to return to or it cannot be used; [`Error::NotNow`] as for
+    /// [`Error::NotFound`] for an unknown model; [`Error::Models`] when there is no version to return to or it cannot be
+    /// used; [`Error::NotNow`] as for
     /// [`Self::set_alias`]. Then nothing moved.
     pub fn rollback_alias(
         &self,
@@ -102,6 +103,10 @@ impl App {
         why: &str,
     ) -> Result<RolledBack, Error> {
         let _one_at_a_time = self.admin.lock();
+        // A history without versions is still rolled back: what decided before is kept loaded.
+        if self.registry.versions(model)?.is_empty() && self.registry.history(model)?.is_empty() {
+            return Err(self.unknown_model(model)?);
+        }
         let active = self.active();
         let present = self.registry.resolve(model, alias)?.map_or(0, |present| present.version);
         let mut next = None;

@@ -43,11 +43,11 @@ fn an_empty_registry_answers() {
     assert!(registry.history("churn").unwrap().is_empty());
     assert_eq!(registry.resolve("churn", "champion").unwrap(), None);
     let error = registry.set_alias("churn", "champion", 1, "ada", "go", at(1)).unwrap_err();
-    assert!(matches!(error, Error::UnknownVersion { version: 1, newest: 0, .. }), "{error}");
-    assert!(matches!(
-        registry.rollback("churn", "champion", "ada", "back", at(1)),
-        Err(Error::NothingToRollBack { .. })
-    ));
+    assert!(matches!(error, Error::UnknownModel { .. }), "{error}");
+    let error = registry.rollback("churn", "champion", "ada", "back", at(1)).unwrap_err();
+    assert_eq!(error.to_string(), "there is no model `churn`; there is none yet");
+    let error = registry.set_canary("churn", &trial(1, 50_000)).unwrap_err();
+    assert!(matches!(error, Error::UnknownModel { .. }), "{error}");
 }
 
 #[test]

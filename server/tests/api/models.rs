@@ -125,6 +125,17 @@ async fn a_rollback_with_nothing_before_is_refused() {
     served.stop().await;
 }
 
+#[tokio::test]
+async fn a_rollback_of_an_unknown_model_says_so() {
+    let served = Served::start().await;
+    promote(&served, &artifact("conversion", "purchase_count_30d", 0.1)).await;
+    let request = v1::RollbackAliasRequest { model: "conversio".to_owned(), ..rollback() };
+    let status = served.models().rollback_alias(request).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::NotFound);
+    assert_eq!(status.message(), "model `conversio` is not known; did you mean `conversion`?");
+    served.stop().await;
+}
+
 /// The bytes of an artifact with a weight that is not a number, and a checksum that fits.
 fn with_nan(bytes: &[u8], weight: f64) -> Vec<u8> {
     let at = bytes.windows(8).position(|window| window == weight.to_le_bytes()).unwrap();
@@ -222,8 +233,8 @@ async fn aliases_move_under_load_without_a_failed_or_mixed_decision() {
     served.stop().await;
 }
 
-/// `new` below two purchases a month, `regular` from there on.
-fn segments(name: &str) -> Artifact {
+/// `new` below half of `regular` purchases a month, `regular` from there on.
+pub(crate) fn segments(name: &str, regular: f64) -> Artifact {
     let mut content = artifact(name, "purchase_count_30d", 1.0).content().clone();
     let input = ClusterInput {
         feature: "purchase_count_30d".to_owned(),
@@ -235,7 +246,7 @@ fn segments(name: &str) -> Artifact {
     };
     content.body = Body::Clusters {
         inputs: vec![input],
-        centroids: vec![vec![0.0], vec![4.0]],
+        centroids: vec![vec![0.0], vec![regular]],
         names: vec!["new".to_owned(), "regular".to_owned()],
     };
     Artifact::new(content).unwrap()
@@ -258,7 +269,7 @@ async fn a_rule_on_a_segment_decides_and_decides_the_same_again() {
 
     let unpublished = served.decide(cart("ada", 60.0)).await;
     assert!(format!("{:?}", unpublished.reasons).contains("segments.value"), "{unpublished:?}");
-    promote(&served, &segments("value_segments")).await;
+    promote(&served, &segments("value_segments", 4.0)).await;
     assert!(is_forced(&served.decide(cart("ada", 60.0)).await));
     assert!(!is_forced(&served.decide(cart("bob", 60.0)).await));
 
