@@ -134,6 +134,17 @@ pub enum Error {
         /// The version.
         version: u32,
     },
+    /// A canary of a version that gives segments.
+    #[error(
+        "version {version} of model `{name}` gives segments, and the arms of a canary are compared by their scores; \
+         point the alias at it with `augur models promote` instead"
+    )]
+    CanaryOfSegments {
+        /// The model.
+        name: String,
+        /// The version.
+        version: u32,
+    },
     /// No canary where one was to be ended.
     #[error(
         "version {version} of model `{name}` is not on trial; `augur models canary status` tells which is"

@@ -197,6 +197,7 @@ fn answer_to(error: &Error) -> Answer {
             | Models::NothingToRollBack { .. }
             | Models::CanaryUnderWay { .. }
             | Models::CanaryDecides { .. }
+            | Models::CanaryOfSegments { .. }
             | Models::NoCanary { .. }
             | Models::FeatureMismatch { .. },
         ) => Answer::Told(Code::FailedPrecondition),

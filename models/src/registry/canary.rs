@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{MAX_FILE_BYTES, Registry, check_name, files, too_large};
 use crate::Error;
+use crate::artifact::Body;
 
 /// Longest `who` or `why`, in bytes.
 const MAX_REMARK_BYTES: usize = 4 * 1024;
@@ -136,7 +137,8 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Self::set_alias`]; [`Error::UnknownAlias`] without a champion; [`Error::CanaryUnderWay`] when another version
-    /// is on trial, [`Error::CanaryDecides`] when it is the champion, [`Error::NoCanary`] when there is nothing to end.
+    /// is on trial, [`Error::CanaryDecides`] when it is the champion, [`Error::CanaryOfSegments`] when it gives segments,
+    /// [`Error::NoCanary`] when there is nothing to end.
     pub fn set_canary(&self, name: &str, change: &CanaryChange<'_>) -> Result<(), Error> {
         let CanaryChange { alias, version, share_ppm, .. } = *change;
         check_name("model name", name)?;
@@ -150,8 +152,10 @@ impl Registry {
         }
         let target = self.version(name, version)?;
         if share_ppm > 0 {
-            // Only what can be loaded goes on trial.
-            self.load(&target)?;
+            // Only what can be loaded goes on trial, and segments have no scores to compare.
+            if let Body::Clusters { .. } = self.load(&target)?.content().body {
+                return Err(Error::CanaryOfSegments { name: name.to_owned(), version });
+            }
         }
         let _lock = files::Lock::take(&self.model_dir(name).join("lock"))?;
         let champion = self.find(name, alias)?;

@@ -6,11 +6,14 @@ use std::path::Path;
 use augur_decision_log::Reader;
 use augur_domain::canary::{Arm, arm_of};
 use augur_domain::time::DAY_MS;
+use augur_models::artifact::{Body, Content, TreeInput};
 use augur_models::registry::{Canary, CanaryLine};
+use augur_models::trees::{Ensemble, Link, Node, Split, Tree};
 use augur_models::{Artifact, Registry};
 use augur_proto::v1;
 use augur_server::{CanaryReport, canary_report};
 
+use crate::models::segments;
 use crate::replay::every_record_decides_again;
 use crate::served::{NOW, Served, artifact, cart, promote, publish};
 
@@ -31,7 +34,10 @@ fn conversion(weight: f64) -> Artifact {
 
 /// A server with a champion and one version more of `conversion`.
 async fn served(challenger: &Artifact) -> (Served, u32) {
-    let served = Served::start().await;
+    with_challenger(Served::start().await, challenger).await
+}
+
+async fn with_challenger(served: Served, challenger: &Artifact) -> (Served, u32) {
     promote(&served, &artifact("churn", "revenue_30d", -0.01)).await;
     promote(&served, &conversion(0.5)).await;
     let version = publish(&served, challenger);
@@ -153,6 +159,58 @@ async fn a_challenger_is_promoted_by_itself_only_once_its_declared_time_is_over(
     let end = history(&data).pop().unwrap();
     assert_eq!((end.share_ppm, end.champion, end.who.as_str()), (0, version, "augur"));
     assert!(end.why.contains("no gate tripped"), "{}", end.why);
+}
+
+/// Two hundred trees that send everybody through five hundred nodes each.
+fn slow() -> Artifact {
+    let split = |right: u32| Split { input: 0, threshold: -1.0, missing_right: true, left: right - 1 };
+    let mut nodes = vec![Node { value: 0.0, split: Some(split(2)) }];
+    for inner in 1..=500 {
+        nodes.push(Node { value: 0.0, split: None });
+        nodes.push(Node { value: 0.0, split: (inner < 500).then(|| split(2 * inner + 2)) });
+    }
+    let input = TreeInput { feature: "purchase_count_30d".to_owned(), definition: None };
+    let ensemble = Ensemble { base: 0.0, link: Link::Sum, trees: vec![Tree { nodes }; 200] };
+    let content = conversion(0.5).content().clone();
+    Artifact::new(Content { body: Body::Trees { inputs: vec![input], ensemble }, ..content }).unwrap()
+}
+
+#[tokio::test]
+async fn a_challenger_that_is_worse_is_rolled_back_by_itself_and_the_history_says_why() {
+    // Dear to everybody here, whatever the machine is doing: so champions may be slow now and then.
+    let served = Served::start_on_time(|config| config.canary.slow_us = 500).await;
+    let (served, version) = with_challenger(served, &slow()).await;
+    served.models().set_canary(trial(version, 500_000)).await.unwrap();
+    let before = versions(&served, 260).await;
+    let asked = before.values().filter(|of| **of == version).count();
+    assert_eq!(asked, 100, "at the first look the champion takes over");
+    let on_trial = *before.iter().find(|(_, of)| **of == version).unwrap().0;
+    let decision = served.decide(cart(&format!("u{on_trial}"), 60.0)).await;
+    assert!(decision.scores.iter().any(|score| score.model == "conversion" && score.version == 1));
+    assert_eq!(every_record_decides_again(&served), 261);
+
+    let dir = served.ended().await;
+    let data = dir.path().join("data");
+    assert_eq!(canary(&data), None);
+    let end = history(&data).pop().unwrap();
+    assert_eq!((end.share_ppm, end.champion, end.version, end.who.as_str()), (0, 1, version, "augur"));
+    assert!(end.why.starts_with("worse than the champion: slow "), "{}", end.why);
+}
+
+#[tokio::test]
+async fn a_version_that_gives_segments_does_not_go_on_trial() {
+    let served = Served::start().await;
+    let policy = served.policies().get_policy(v1::GetPolicyRequest {}).await.unwrap().into_inner();
+    let segment = "[[segment]]\nname = \"value\"\nmodel = \"conversion_segments\"\n";
+    let policy_toml = format!("{}\n{segment}", policy.policy_toml);
+    served.policies().activate_policy(v1::ActivatePolicyRequest { policy_toml }).await.unwrap();
+    promote(&served, &segments("conversion_segments", 4.0)).await;
+    let second = publish(&served, &segments("conversion_segments", 5.0));
+    let request = v1::SetCanaryRequest { model: "conversion_segments".to_owned(), ..trial(second, 100_000) };
+    let status = served.models().set_canary(request).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+    assert!(status.message().contains("gives segments"), "{status}");
+    served.stop().await;
 }
 
 #[tokio::test]

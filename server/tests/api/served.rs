@@ -17,7 +17,7 @@ use augur_proto::v1::log_service_client::LogServiceClient;
 use augur_proto::v1::model_service_client::ModelServiceClient;
 use augur_proto::v1::policy_service_client::PolicyServiceClient;
 use augur_proto::v1::privacy_service_client::PrivacyServiceClient;
-use augur_server::{App, Config, FixedClock, Running, serve_app};
+use augur_server::{App, Clock, Config, FixedClock, Running, SystemClock, serve_app};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -66,8 +66,26 @@ impl Served {
         Self::open(dir, config, FixedClock::new(NOW)).await
     }
 
+    /// On the machine's own clocks, for what is measured: [`Self::clock`] moves nothing.
+    pub(crate) async fn start_on_time(change: impl FnOnce(&mut Config)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(dir.path());
+        change(&mut config);
+        Self::open_on(dir, config, FixedClock::new(NOW), SystemClock::new()).await
+    }
+
     async fn open(dir: TempDir, config: Config, clock: FixedClock) -> Self {
-        let (app_config, app_clock) = (config.clone(), clock.clone());
+        let app_clock = clock.clone();
+        Self::open_on(dir, config, clock, app_clock).await
+    }
+
+    async fn open_on(
+        dir: TempDir,
+        config: Config,
+        clock: FixedClock,
+        app_clock: impl Clock + 'static,
+    ) -> Self {
+        let app_config = config.clone();
         let app = tokio::task::spawn_blocking(move || App::open(app_config, app_clock)).await.unwrap();
         let shutdown = CancellationToken::new();
         let running = serve_app(app.unwrap(), shutdown.clone()).await.unwrap();

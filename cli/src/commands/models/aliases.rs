@@ -8,20 +8,15 @@ use augur_models::{Registry, Scorer};
 use augur_server::{Clock, SystemClock};
 use serde::Serialize;
 
-use super::{Opened, Place, Remark};
+use super::{Aliased, Candidate, Opened, Place, Remark};
 use crate::data::Directory;
 use crate::output::Output;
 use crate::{Error, Outcome};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Promote {
-    /// The model's name.
-    pub(super) model: String,
-    /// The version to point at.
-    pub(super) version: u32,
-    /// The alias.
-    #[arg(long, default_value = "champion")]
-    pub(super) alias: String,
+    #[command(flatten)]
+    pub(super) candidate: Candidate,
     /// Least gain in ROC-AUC out of time over the version that the alias points at now; may be negative.
     #[arg(long, value_name = "GAIN", allow_hyphen_values = true)]
     min_auc_gain: Option<f64>,
@@ -39,11 +34,8 @@ pub(crate) struct Promote {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rollback {
-    /// The model's name.
-    model: String,
-    /// The alias.
-    #[arg(long, default_value = "champion")]
-    alias: String,
+    #[command(flatten)]
+    aliased: Aliased,
     #[command(flatten)]
     remark: Remark,
     #[command(flatten)]
@@ -97,34 +89,36 @@ impl Moved {
 
 pub(super) fn promote(args: &Promote, output: Output) -> Result<Outcome, Error> {
     let gates = Gates { min_roc_auc_gain: args.min_auc_gain, max_ece: args.max_ece };
+    let Candidate { model, version, alias } = &args.candidate;
+    let version = *version;
     let moved = |moved, previous_version, gates| Moved {
-        model: args.model.clone(),
-        alias: args.alias.clone(),
+        model: model.clone(),
+        alias: alias.clone(),
         moved,
         previous_version,
-        version: args.version,
+        version,
         gates,
     };
     match args.place.open()? {
         Opened::Directory { registry, directory } => {
-            let candidate = registry.card(&args.model, args.version)?;
-            let present = registry.resolve(&args.model, &args.alias)?;
-            let present = present.map(|present| registry.card(&args.model, present.version)).transpose()?;
+            let candidate = registry.card(model, version)?;
+            let present = registry.resolve(model, alias)?;
+            let present = present.map(|present| registry.card(model, present.version)).transpose()?;
             let previous = present.as_ref().map(|card| card.version);
             let found = gates.check(&candidate.report, present.as_ref().map(|card| &card.report));
             if !args.force && found.iter().any(|gate| !gate.passed) {
                 return moved(false, previous, found).tell(output);
             }
-            check_scores(&registry, &directory, &args.model, args.version)?;
-            set(&registry, &args.model, &args.alias, args.version, &args.remark)?;
+            check_scores(&registry, &directory, model, version)?;
+            set(&registry, model, alias, version, &args.remark)?;
             moved(true, previous, found).tell(output)
         }
         Opened::Server(endpoint) => {
             let answer = super::ask(&endpoint, async |client| {
                 let request = v1::PromoteModelRequest {
-                    model: args.model.clone(),
-                    alias: args.alias.clone(),
-                    version: args.version,
+                    model: model.clone(),
+                    alias: alias.clone(),
+                    version,
                     reason: args.remark.reason.clone(),
                     moved_by: args.remark.by.clone(),
                     min_roc_auc_gain: gates.min_roc_auc_gain,
@@ -150,7 +144,7 @@ pub(super) fn promote(args: &Promote, output: Output) -> Result<Outcome, Error> 
 }
 
 pub(super) fn rollback(args: &Rollback, output: Output) -> Result<Outcome, Error> {
-    let Rollback { model, alias, remark, place } = args;
+    let Rollback { aliased: Aliased { model, alias }, remark, place } = args;
     let (previous_version, version) = match place.open()? {
         Opened::Directory { registry, .. } => {
             let previous = registry.resolve(model, alias)?.map(|previous| previous.version);

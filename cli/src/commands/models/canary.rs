@@ -9,7 +9,7 @@ use augur_server::{ArmFigures, CanaryReport, Clock, Layout, SystemClock, canary_
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Opened, Place, Remark, aliases};
+use super::{Aliased, Candidate, Opened, Place, Remark, aliases};
 use crate::output::{Output, grouped, table};
 use crate::{Error, Outcome};
 
@@ -56,16 +56,11 @@ The bounds are those of `augur models promote`, over the training reports.")]
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Start {
-    /// The model's name.
-    model: String,
-    /// The version on trial.
-    version: u32,
+    #[command(flatten)]
+    candidate: Candidate,
     /// Share of users, like `5%` or `0.05`.
     #[arg(long, value_parser = share_ppm)]
     share: u32,
-    /// The alias whose users it takes.
-    #[arg(long, default_value = "champion")]
-    alias: String,
     /// Promote the version by itself, so long after this share began, like `7d`, if no gate tripped.
     #[arg(long, value_name = "TIME", value_parser = parse_duration_ms)]
     promote_after: Option<i64>,
@@ -80,13 +75,8 @@ pub(crate) struct Start {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stop {
-    /// The model's name.
-    model: String,
-    /// The version on trial.
-    version: u32,
-    /// The alias.
-    #[arg(long, default_value = "champion")]
-    alias: String,
+    #[command(flatten)]
+    candidate: Candidate,
     #[command(flatten)]
     remark: Remark,
     #[command(flatten)]
@@ -95,11 +85,8 @@ pub(crate) struct Stop {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Status {
-    /// The model's name.
-    model: String,
-    /// The alias.
-    #[arg(long, default_value = "champion")]
-    alias: String,
+    #[command(flatten)]
+    aliased: Aliased,
     #[command(flatten)]
     place: Place,
 }
@@ -127,17 +114,11 @@ pub(super) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
         Command::Start(args) => {
             let promotion =
                 args.promote_after.map(|after_ms| Promotion { after_ms, min_decisions: args.min_decisions });
-            let change = change(&args.alias, args.version, args.share, promotion, &args.remark);
-            apply(&args.place.open()?, &args.model, &change)?;
-            tell(output, &args.model, &change)
+            set(&args.place, &change(&args.candidate, args.share, promotion, &args.remark), output)
         }
-        Command::Stop(args) => {
-            let change = change(&args.alias, args.version, 0, None, &args.remark);
-            apply(&args.place.open()?, &args.model, &change)?;
-            tell(output, &args.model, &change)
-        }
+        Command::Stop(args) => set(&args.place, &change(&args.candidate, 0, None, &args.remark), output),
         Command::Status(args) => {
-            let standing = standing(&args.place.open()?, &args.model, &args.alias)?;
+            let standing = standing(&args.place.open()?, &args.aliased.model, &args.aliased.alias)?;
             let worse = standing.trial.as_ref().is_some_and(|trial| trial.worse);
             output.report(&standing, text)?;
             Ok(if worse { Outcome::Refused } else { Outcome::Fine })
@@ -146,15 +127,23 @@ pub(super) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
     }
 }
 
+/// A change, and the model that it is of.
+type Change<'a> = (&'a str, CanaryChange<'a>);
+
 fn change<'a>(
-    alias: &'a str,
-    version: u32,
+    candidate: &'a Candidate,
     share_ppm: u32,
     promotion: Option<Promotion>,
     remark: &'a Remark,
-) -> CanaryChange<'a> {
-    let at = SystemClock::new().now();
-    CanaryChange { alias, version, share_ppm, promotion, who: &remark.by, why: &remark.reason, at }
+) -> Change<'a> {
+    let Candidate { model, version, alias } = candidate;
+    let (version, at) = (*version, SystemClock::new().now());
+    (model, CanaryChange { alias, version, share_ppm, promotion, who: &remark.by, why: &remark.reason, at })
+}
+
+fn set(place: &Place, (model, change): &Change<'_>, output: Output) -> Result<Outcome, Error> {
+    apply(&place.open()?, model, change)?;
+    tell(output, model, change)
 }
 
 fn tell(output: Output, model: &str, change: &CanaryChange<'_>) -> Result<Outcome, Error> {
@@ -228,7 +217,7 @@ fn standing(place: &Opened, model: &str, alias: &str) -> Result<Standing, Error>
 }
 
 fn promote(args: &aliases::Promote, output: Output) -> Result<Outcome, Error> {
-    let aliases::Promote { model, version, alias, force, place, .. } = args;
+    let aliases::Promote { candidate: Candidate { model, version, alias }, force, place, .. } = args;
     let standing = standing(&place.open()?, model, alias)?;
     let Some(trial) = standing.trial.as_ref().filter(|trial| trial.version == *version) else {
         return Err(Error::Usage {

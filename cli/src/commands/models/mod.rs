@@ -111,6 +111,28 @@ pub(crate) struct Place {
     endpoint: Option<String>,
 }
 
+/// One alias of a model.
+#[derive(Debug, Args)]
+struct Aliased {
+    /// The model's name.
+    model: String,
+    /// The alias.
+    #[arg(long, default_value = "champion")]
+    alias: String,
+}
+
+/// A version beside the one that an alias points at.
+#[derive(Debug, Args)]
+struct Candidate {
+    /// The model's name.
+    model: String,
+    /// The version.
+    version: u32,
+    /// The alias.
+    #[arg(long, default_value = "champion")]
+    alias: String,
+}
+
 /// What goes into an alias's history.
 #[derive(Debug, Args)]
 pub(crate) struct Remark {
