@@ -28,7 +28,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A setting is out of its bounds.
-    #[error("decision log setting `{setting}` is {found}; expected {expected}")]
+    #[error("log setting `{setting}` is {found}; expected {expected}")]
     InvalidConfig {
         /// The setting.
         setting: &'static str,
@@ -39,7 +39,7 @@ pub enum Error {
     },
     /// The writer does not keep up; nothing was queued.
     #[error(
-        "the decision log's queue holds {queued_bytes} of {limit_bytes} bytes and has no room for {record_bytes} more; retry when the disk has caught up"
+        "the log's queue holds {queued_bytes} of {limit_bytes} bytes and has no room for {record_bytes} more; retry when the disk has caught up"
     )]
     QueueFull {
         /// Bytes waiting.
@@ -50,7 +50,7 @@ pub enum Error {
         limit_bytes: usize,
     },
     /// One record is too large to be logged at all.
-    #[error("the record takes {bytes} bytes; the decision log accepts at most {limit_bytes} per record")]
+    #[error("the record takes {bytes} bytes; the log accepts at most {limit_bytes} per record")]
     RecordTooLarge {
         /// Its encoded size.
         bytes: usize,
@@ -58,15 +58,13 @@ pub enum Error {
         limit_bytes: usize,
     },
     /// An earlier failure left the file in a state that cannot be vouched for, so nothing more is written.
-    #[error(
-        "the decision log stopped writing after an earlier failure ({cause}); mend the cause and reopen the log"
-    )]
+    #[error("the log stopped writing after an earlier failure ({cause}); mend the cause and reopen the log")]
     Failed {
         /// The earlier failure.
         cause: String,
     },
     /// The log was closed while the record waited, or before.
-    #[error("the decision log is closed")]
+    #[error("the log is closed")]
     Closed,
     /// Bytes that were once whole are not any more, or never belonged here.
     #[error("{} is corrupted at byte {offset}: {reason}; restore this file from a copy, or move the whole directory aside and begin a new log", .file.display())]

@@ -1,11 +1,11 @@
-//! The append-only log of decisions: the record's bytes, the segments that hold them, one writer, any number
-//! of readers.
+//! The append-only logs of decisions and of what came of them: the records' bytes, the segments that hold them, one
+//! writer, any number of readers.
 //!
 //! Not here: deciding again from a record (`shadow-harness`), what a record means (`augur_domain::decision`), or
 //! what a caller does when the log cannot be written (`server`).
 //!
 //! A directory holds segments named by the sequence of their first record, `000000000001.log`, and a `LOCK`
-//! file. [`Log`] is the one writer, [`Reader`] never changes a byte and may follow a log that is being written.
+//! file. [`SegmentedLog`] is the one writer, [`SegmentedReader`] never changes a byte and may follow a log that is being written.
 //! The bytes of a segment are described in the `segment` module, those of a record in [`codec`].
 
 #![cfg_attr(test, allow(clippy::float_cmp, reason = "replay is about exact bits"))]
@@ -15,7 +15,9 @@ pub mod codec;
 mod config;
 mod disk;
 mod error;
+mod format;
 mod log;
+mod outcome;
 mod queue;
 mod reader;
 mod recovery;
@@ -30,5 +32,18 @@ mod writer;
 
 pub use config::{Config, Durability};
 pub use error::Error;
-pub use log::{Log, Recovery, Stats, TruncatedTail};
-pub use reader::{Position, Reader, unreadable};
+pub use format::{Format, Record};
+pub use log::{Recovery, SegmentedLog, Stats, TruncatedTail};
+pub use reader::{Position, SegmentedReader, unreadable};
+
+use augur_domain::DecisionRecord;
+use augur_domain::outcome::OutcomeRecord;
+
+/// The log of decisions.
+pub type Log = SegmentedLog<DecisionRecord>;
+/// Reads the log of decisions.
+pub type Reader = SegmentedReader<DecisionRecord>;
+/// The log of outcomes.
+pub type OutcomeLog = SegmentedLog<OutcomeRecord>;
+/// Reads the log of outcomes.
+pub type OutcomeReader = SegmentedReader<OutcomeRecord>;

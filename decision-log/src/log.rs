@@ -8,6 +8,7 @@
 
 use std::cell::Cell;
 use std::fs::{File, TryLockError};
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,13 +16,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use augur_domain::DecisionRecord;
-
 use crate::backlog::Backlog;
-use crate::codec::encode_record;
 use crate::config::{Config, Durability, MAX_RECORD_BYTES};
 use crate::disk::{Disk, SystemDisk};
 use crate::error::Error;
+use crate::format::{Format, Record};
 use crate::queue::{Batch, Done, Queue, Waiting, Wake, begin_frame, finish_frame};
 use crate::recovery::recover;
 use crate::syncer::{Asked, Syncer};
@@ -38,11 +37,13 @@ thread_local! {
 }
 
 /// The one writer of a directory.
-pub struct Log {
+pub struct SegmentedLog<R> {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<Result<(), Error>>>,
     /// Held for as long as the log is open; the operating system lets go when the process ends, however it ends.
     _lock: File,
+    format: &'static Format,
+    holds: PhantomData<fn(&R)>,
 }
 
 /// What opening found.
@@ -86,13 +87,13 @@ struct Shared {
     synced_sequence: AtomicU64,
 }
 
-impl std::fmt::Debug for Log {
+impl<R: Record> std::fmt::Debug for SegmentedLog<R> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Log").field("stats", &self.stats()).finish_non_exhaustive()
+        formatter.debug_struct(self.format.name).field("stats", &self.stats()).finish_non_exhaustive()
     }
 }
 
-impl Log {
+impl<R: Record> SegmentedLog<R> {
     /// Opens the log in `config.dir` for writing, creating the directory if need be. An unfinished record at the
     /// end of the last segment is removed and reported. Cost: the last segment is read, of the others only their
     /// ends.
@@ -110,11 +111,11 @@ impl Log {
         let Config { dir, segment_bytes, queue_bytes, sync_interval, durability } = config;
         create_dir(&dir)?;
         let lock = lock(&dir)?;
-        let (resume, recovery) = recover(&dir)?;
+        let (resume, recovery) = recover(R::FORMAT, &dir)?;
         if let Some(tail) = &recovery.truncated {
             tracing::warn!(
                 file = %tail.file.display(), offset = tail.offset, bytes = tail.bytes,
-                "removed an unfinished record from the end of the decision log"
+                log = R::FORMAT.name, "removed an unfinished record from the end of the log"
             );
         }
         let last = AtomicU64::new(recovery.next_sequence - 1);
@@ -123,9 +124,10 @@ impl Log {
             written_sequence: AtomicU64::new(last.load(Ordering::Relaxed)),
             synced_sequence: last,
         });
-        let writer = Writer::open(disk, &dir, segment_bytes, durability, resume)?;
-        let syncer = start_syncer(&shared, &dir)?;
+        let writer = Writer::open(R::FORMAT, disk, &dir, segment_bytes, durability, resume)?;
+        let syncer = start_syncer(R::FORMAT, &shared, &dir)?;
         let worker = Worker {
+            format: R::FORMAT,
             shared: Arc::clone(&shared),
             writer,
             syncer,
@@ -135,10 +137,11 @@ impl Log {
             backlog: Backlog::default(),
         };
         let thread = std::thread::Builder::new()
-            .name("decision-log".to_owned())
+            .name(R::FORMAT.name.to_owned())
             .spawn(move || worker.run())
             .map_err(|error| Error::io("start the writer of", &dir, error))?;
-        Ok((Self { shared, thread: Some(thread), _lock: lock }, recovery))
+        let log = Self { shared, thread: Some(thread), _lock: lock, format: R::FORMAT, holds: PhantomData };
+        Ok((log, recovery))
     }
 
     /// Queues `record`, whose own `sequence` is ignored, and returns at once. `done` runs on the writer's thread,
@@ -149,17 +152,17 @@ impl Log {
     /// [`Error::QueueFull`], [`Error::RecordTooLarge`], [`Error::Failed`] or [`Error::Closed`].
     pub fn append(
         &self,
-        record: &DecisionRecord,
+        record: &R,
         done: impl FnOnce(Result<u64, Error>) + Send + 'static,
     ) -> Result<(), Error> {
         let mut frame = FRAME.take();
         begin_frame(&mut frame);
-        encode_record(record, &mut frame);
+        record.encode(&mut frame);
         let limit_bytes = MAX_RECORD_BYTES.min(self.shared.queue.limit_bytes());
         let queued = if frame.len() > limit_bytes {
             Err(Error::RecordTooLarge { bytes: frame.len(), limit_bytes })
         } else {
-            self.shared.queue.push(&frame, record.inputs.now, done)
+            self.shared.queue.push(&frame, record.made_at(), done)
         };
         if frame.capacity() <= KEPT_BUFFER_BYTES {
             FRAME.set(frame);
@@ -184,7 +187,9 @@ impl Log {
     pub fn close(mut self) -> Result<(), Error> {
         self.stop()
     }
+}
 
+impl<R> SegmentedLog<R> {
     fn stop(&mut self) -> Result<(), Error> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         self.shared.queue.close();
@@ -192,10 +197,10 @@ impl Log {
     }
 }
 
-impl Drop for Log {
+impl<R> Drop for SegmentedLog<R> {
     fn drop(&mut self) {
         if let Err(error) = self.stop() {
-            tracing::error!(%error, "the decision log did not close cleanly");
+            tracing::error!(%error, log = self.format.name, "the log did not close cleanly");
         }
     }
 }
@@ -213,7 +218,7 @@ fn create_dir(dir: &Path) -> Result<(), Error> {
 
 /// Starts the thread of the syncs that nobody waits for. After a failed one there is no way to tell what is on the
 /// disk, so the log stops.
-fn start_syncer(shared: &Arc<Shared>, dir: &Path) -> Result<Syncer, Error> {
+fn start_syncer(format: &'static Format, shared: &Arc<Shared>, dir: &Path) -> Result<Syncer, Error> {
     let (shared, path) = (Arc::clone(shared), dir.to_owned());
     let told = move |sequence, synced: std::io::Result<()>| match synced {
         Ok(()) => {
@@ -221,11 +226,11 @@ fn start_syncer(shared: &Arc<Shared>, dir: &Path) -> Result<Syncer, Error> {
         }
         Err(error) => {
             let error = Error::io("sync", &path, error);
-            tracing::error!(%error, "the decision log stops writing");
+            tracing::error!(%error, log = format.name, "the log stops writing");
             shared.queue.fail(&error.to_string());
         }
     };
-    Syncer::start(told).map_err(|error| Error::io("start the syncer of", dir, error))
+    Syncer::start(format.syncer, told).map_err(|error| Error::io("start the syncer of", dir, error))
 }
 
 /// Takes the directory for this process.
@@ -246,6 +251,7 @@ fn lock(dir: &Path) -> Result<File, Error> {
 
 /// The thread.
 struct Worker {
+    format: &'static Format,
     shared: Arc<Shared>,
     writer: Writer,
     syncer: Syncer,
@@ -347,14 +353,15 @@ impl Worker {
         self.sync_due = None;
         self.backlog.synced(self.shared.synced_sequence.load(Ordering::Acquire));
         if let Some(waited) = self.backlog.overdue(Instant::now(), self.sync_interval) {
-            tracing::warn!(?waited, "the disk does not keep up with the decision log, which waits for it");
+            let log = self.format.name;
+            tracing::warn!(?waited, log, "the disk does not keep up with the log, which waits for it");
             return self.sync_here();
         }
         let request = match self.writer.sync_request() {
             None => return,
             Some(Ok(request)) => request,
             Some(Err(error)) => {
-                tracing::warn!(%error, "the decision log is synced by its writer");
+                tracing::warn!(%error, log = self.format.name, "the log is synced by its writer");
                 return self.sync_here();
             }
         };
@@ -405,7 +412,7 @@ struct Group {
 /// Tells a caller; one that panics takes nobody with it.
 fn tell(done: Done, outcome: Result<u64, Error>) {
     if catch_unwind(AssertUnwindSafe(|| done(outcome))).is_err() {
-        tracing::error!("a caller of the decision log panicked while it was told what became of its record");
+        tracing::error!("a caller of a log panicked while it was told what became of its record");
     }
 }
 

@@ -4,12 +4,13 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use augur_domain::{DecisionRecord, Timestamp};
+use augur_domain::Timestamp;
 
-use crate::codec::decode_record;
 use crate::error::Error;
+use crate::format::{Format, Record};
 use crate::recovery::list;
 use crate::scan::{Scanner, Step};
 use crate::segment::{self, HEADER_BYTES, Header};
@@ -40,7 +41,7 @@ impl Position {
 /// is called. A writer whose disk fails may take back records that
 /// it has told nobody of; a reader at the very end can then have seen them.
 #[derive(Debug)]
-pub struct Reader {
+pub struct SegmentedReader<R> {
     dir: PathBuf,
     segment: Option<Scanner>,
     /// Sequence of the next record.
@@ -48,12 +49,13 @@ pub struct Reader {
     /// Records before this one are passed over.
     first_wanted: u64,
     ended: bool,
+    holds: PhantomData<fn() -> R>,
 }
 
 /// A record's place and the range of its bytes in the scanner.
 type Found = (Position, std::ops::Range<usize>);
 
-impl Reader {
+impl<R: Record> SegmentedReader<R> {
     /// Reads the log in `dir` from record 1.
     ///
     /// # Errors
@@ -75,17 +77,19 @@ impl Reader {
             expected: base.unwrap_or(wanted),
             first_wanted: wanted,
             ended: false,
+            holds: PhantomData,
         })
     }
 
-    /// Reads the log in `dir` from the last segment that was begun before `at`: nothing decided at `at` or later is
-    /// passed over, as long as the clock of the decisions did not run backwards.
+    /// Reads the log in `dir` from the last segment that was begun before `at`: nothing made at `at` or later is
+    /// passed over, as long as the clock of the records did not run backwards.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub fn open_at(dir: &Path, at: Timestamp) -> Result<Self, Error> {
-        let begun =
-            |base: &u64| read_header(&segment::path(dir, *base)).is_some_and(|header| header.created_at < at);
+        let begun = |base: &u64| {
+            read_header(R::FORMAT, &segment::path(dir, *base)).is_some_and(|header| header.created_at < at)
+        };
         let base = list(dir)?.into_iter().rfind(begun);
         Self::open_from(dir, base.unwrap_or(1))
     }
@@ -95,9 +99,9 @@ impl Reader {
     /// # Errors
     /// [`Error::Corrupted`], [`Error::Gap`], [`Error::UnsupportedVersion`], [`Error::Io`], or
     /// [`Error::TruncatedTail`] at the end.
-    pub fn next_record(&mut self) -> Result<Option<(Position, DecisionRecord)>, Error> {
+    pub fn next_record(&mut self) -> Result<Option<(Position, R)>, Error> {
         let Some((position, bytes)) = self.next_bytes()? else { return Ok(None) };
-        match decode_record(bytes) {
+        match R::decode(bytes) {
             Ok(record) => Ok(Some((position, record))),
             Err(error) => Err(unreadable(&self.dir, position, error)),
         }
@@ -206,7 +210,7 @@ impl Reader {
     fn enter(&mut self) -> Result<bool, Error> {
         let bases = list(&self.dir)?;
         if bases.contains(&self.expected) {
-            self.segment = Some(Scanner::open(&self.dir, self.expected)?);
+            self.segment = Some(Scanner::open(R::FORMAT, &self.dir, self.expected)?);
             return Ok(true);
         }
         match bases.into_iter().find(|base| *base > self.expected) {
@@ -222,7 +226,7 @@ impl Reader {
         let base = segment.base();
         let Some(successor) = successor(&self.dir, base)? else { return Ok(false) };
         if successor == self.expected {
-            let mut next = Scanner::open(&self.dir, successor)?;
+            let mut next = Scanner::open(R::FORMAT, &self.dir, successor)?;
             if unsealed_at.is_none()
                 && let Step::End { offset: 0 } | Step::Torn { offset: 0, .. } = next.peek(successor)?
             {
@@ -268,8 +272,8 @@ pub fn unreadable(dir: &Path, position: Position, error: Error) -> Error {
     }
 }
 
-impl Iterator for Reader {
-    type Item = Result<(Position, DecisionRecord), Error>;
+impl<R: Record> Iterator for SegmentedReader<R> {
+    type Item = Result<(Position, R), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {
@@ -282,10 +286,10 @@ impl Iterator for Reader {
 }
 
 /// The header of a segment, if it can be read.
-fn read_header(path: &Path) -> Option<Header> {
+fn read_header(format: &Format, path: &Path) -> Option<Header> {
     let mut bytes = [0; HEADER_BYTES];
     File::open(path).ok()?.read_exact(&mut bytes).ok()?;
-    Header::decode(&bytes).ok()
+    Header::decode(format, &bytes).ok()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use crate::disk::{Disk, SystemDisk};
 use crate::error::Error;
+use crate::format::Format;
 use crate::log::{Recovery, TruncatedTail};
 use crate::reader::unfinished_header;
 use crate::scan::{Scanner, Step};
@@ -40,27 +41,27 @@ struct Ending {
 }
 
 /// Checks and mends the log in `dir`; only the holder of its lock may.
-pub(crate) fn recover(dir: &Path) -> Result<(Resume, Recovery), Error> {
-    let mended = mend(dir)?;
+pub(crate) fn recover(format: &'static Format, dir: &Path) -> Result<(Resume, Recovery), Error> {
+    let mended = mend(format, dir)?;
     // A segment that was removed must not come back behind what is written next, and the name of one that the process
     // before had just begun must not get lost.
     SystemDisk.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
     Ok(mended)
 }
 
-fn mend(dir: &Path) -> Result<(Resume, Recovery), Error> {
+fn mend(format: &'static Format, dir: &Path) -> Result<(Resume, Recovery), Error> {
     let mut bases = list(dir)?;
-    let mut truncated = drop_unfinished_segment(dir, &mut bases)?;
+    let mut truncated = drop_unfinished_segment(format, dir, &mut bases)?;
     let Some((last, earlier)) = bases.split_last() else {
         let recovery = Recovery { next_sequence: 1, segments: 0, truncated };
         return Ok((Resume { segment: None, next_sequence: 1 }, recovery));
     };
     expect(dir, 1, earlier.first().copied().unwrap_or(*last))?;
     for (base, successor) in bases.iter().zip(bases.iter().skip(1)) {
-        check_full(dir, *base, *successor, *last)?;
+        check_full(format, dir, *base, *successor, *last)?;
     }
     let path = segment::path(dir, *last);
-    let ending = walk(dir, *last)?;
+    let ending = walk(format, dir, *last)?;
     if ending.sealed {
         return Err(Error::Gap { dir: dir.to_owned(), expected: ending.next_sequence, found: None });
     }
@@ -82,9 +83,13 @@ fn expect(dir: &Path, expected: u64, found: u64) -> Result<(), Error> {
 }
 
 /// Removes the last segment when not even its header was finished: no record can have been in it.
-fn drop_unfinished_segment(dir: &Path, bases: &mut Vec<u64>) -> Result<Option<TruncatedTail>, Error> {
+fn drop_unfinished_segment(
+    format: &'static Format,
+    dir: &Path,
+    bases: &mut Vec<u64>,
+) -> Result<Option<TruncatedTail>, Error> {
     let Some(last) = bases.last().copied() else { return Ok(None) };
-    let mut scanner = Scanner::open(dir, last)?;
+    let mut scanner = Scanner::open(format, dir, last)?;
     let bytes = match scanner.step(last)? {
         Step::Torn { offset: 0, bytes, .. } => bytes,
         Step::End { offset: 0 } => 0,
@@ -103,14 +108,20 @@ fn drop_unfinished_segment(dir: &Path, bases: &mut Vec<u64>) -> Result<Option<Tr
 
 /// Checks that a segment ends where its successor begins. The seal tells; where a crash came before the seal was
 /// written, the segment is walked and sealed now.
-fn check_full(dir: &Path, base: u64, successor: u64, last: u64) -> Result<(), Error> {
+fn check_full(
+    format: &'static Format,
+    dir: &Path,
+    base: u64,
+    successor: u64,
+    last: u64,
+) -> Result<(), Error> {
     let path = segment::path(dir, base);
     if let Some(last_sequence) = seal_at_end(&path)? {
-        Scanner::open(dir, base)?.step(base)?;
+        Scanner::open(format, dir, base)?.step(base)?;
         return expect(dir, last_sequence.saturating_add(1), successor);
     }
-    let ending = walk(dir, base)?;
-    let crashed_here = successor == last && is_empty(dir, successor)?;
+    let ending = walk(format, dir, base)?;
+    let crashed_here = successor == last && is_empty(format, dir, successor)?;
     if ending.length < HEADER_BYTES as u64 || (ending.torn_bytes > 0 && !crashed_here) {
         let reason = "it ends in the middle, although a later segment follows";
         return Err(Error::corrupted(&path, ending.length, reason));
@@ -124,8 +135,8 @@ fn check_full(dir: &Path, base: u64, successor: u64, last: u64) -> Result<(), Er
     append(&path, &segment::seal(successor.saturating_sub(1)))
 }
 
-fn is_empty(dir: &Path, base: u64) -> Result<bool, Error> {
-    Ok(matches!(Scanner::open(dir, base)?.step(base)?, Step::End { .. }))
+fn is_empty(format: &'static Format, dir: &Path, base: u64) -> Result<bool, Error> {
+    Ok(matches!(Scanner::open(format, dir, base)?.step(base)?, Step::End { .. }))
 }
 
 /// The last sequence by the seal in the last bytes of a file, if there is one.
@@ -144,8 +155,8 @@ fn seal_at_end(path: &Path) -> Result<Option<u64>, Error> {
 }
 
 /// Reads a segment to its end, checking every frame.
-fn walk(dir: &Path, base: u64) -> Result<Ending, Error> {
-    let mut scanner = Scanner::open(dir, base)?;
+fn walk(format: &'static Format, dir: &Path, base: u64) -> Result<Ending, Error> {
+    let mut scanner = Scanner::open(format, dir, base)?;
     let mut expected = base;
     loop {
         match scanner.step(expected)? {

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::codec;
 use crate::config::MAX_RECORD_BYTES;
 use crate::error::Error;
+use crate::format::Format;
 use crate::segment::{
     FRAME_HEADER_BYTES, FrameHeader, HEADER_BYTES, Header, HeaderFault, RECORD, SEAL, SEAL_BYTES,
     SEGMENT_VERSION, path, read_seal,
@@ -30,6 +31,7 @@ const READ_BYTES: usize = 256 * 1024;
 /// A segment being read.
 #[derive(Debug)]
 pub(crate) struct Scanner {
+    format: &'static Format,
     file: File,
     path: PathBuf,
     base: u64,
@@ -63,10 +65,11 @@ enum Frame {
 
 impl Scanner {
     /// Opens the segment of `dir` that begins with record `base`.
-    pub(crate) fn open(dir: &Path, base: u64) -> Result<Self, Error> {
+    pub(crate) fn open(format: &'static Format, dir: &Path, base: u64) -> Result<Self, Error> {
         let path = path(dir, base);
         let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
-        Ok(Self { file, path, base, header_seen: false, buffer: Vec::new(), start: 0, buffer_offset: 0 })
+        let buffer = Vec::new();
+        Ok(Self { format, file, path, base, header_seen: false, buffer, start: 0, buffer_offset: 0 })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -152,7 +155,7 @@ impl Scanner {
                 _ => Step::Torn { offset: 0, bytes, reason },
             }));
         };
-        match Header::decode(bytes) {
+        match Header::decode(self.format, bytes) {
             Ok(header) if header.base == self.base => {
                 self.start += HEADER_BYTES;
                 self.header_seen = true;

@@ -5,9 +5,10 @@
 //! A segment is named by the sequence of its first record in twelve digits, `000000000001.log`, and begins with
 //! 32 bytes, the same in every version:
 //!
-//! `magic "AUGURLOG" | version u16 | zero u16 | base sequence u64 | created_at i64 | crc32c u32`
+//! `magic | version u16 | zero u16 | base sequence u64 | created_at i64 | crc32c u32`
 //!
-//! `created_at` is the `now` of the first record in milliseconds; the checksum covers the bytes before it. Frames
+//! The magic is that of the kind of log (`format`), "AUGURLOG" for decisions.
+//! `created_at` is the instant of the first record in milliseconds; the checksum covers the bytes before it. Frames
 //! follow: `length u32 | crc32c u32 | type u8 | payload`, where the checksum covers length, type and payload. Type
 //! 1 is a record (`codec`). Type 2 is a seal, the last frame of a full segment: `last sequence u64`; it is written
 //! once the next segment exists, so a sealed segment without a successor means that segments are missing. Zero
@@ -17,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 use augur_domain::Timestamp;
 
+use crate::format::Format;
+
 /// The version written.
 pub(crate) const SEGMENT_VERSION: u16 = 1;
 /// Bytes before the first frame.
@@ -25,7 +28,6 @@ pub(crate) const HEADER_BYTES: usize = 32;
 pub(crate) const FRAME_HEADER_BYTES: usize = 9;
 /// Bytes of a whole seal.
 pub(crate) const SEAL_BYTES: usize = FRAME_HEADER_BYTES + 8;
-const MAGIC: [u8; 8] = *b"AUGURLOG";
 const SUFFIX: &str = ".log";
 const NAME_DIGITS: usize = 12;
 
@@ -62,9 +64,9 @@ pub(crate) enum HeaderFault {
 }
 
 impl Header {
-    pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
+    pub(crate) fn encode(&self, format: &Format) -> [u8; HEADER_BYTES] {
         let mut out = Vec::with_capacity(HEADER_BYTES);
-        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&format.magic);
         out.extend_from_slice(&SEGMENT_VERSION.to_le_bytes());
         out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(&self.base.to_le_bytes());
@@ -77,14 +79,14 @@ impl Header {
         header
     }
 
-    pub(crate) fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, HeaderFault> {
+    pub(crate) fn decode(format: &Format, bytes: &[u8; HEADER_BYTES]) -> Result<Self, HeaderFault> {
         let (magic, rest) = split::<8>(bytes);
         let (version, rest) = split::<2>(rest);
         let (zero, rest) = split::<2>(rest);
         let (base, rest) = split::<8>(rest);
         let (created_at, crc) = split::<8>(rest);
-        if magic != MAGIC {
-            return Err(HeaderFault::Damaged("it does not begin as a segment of a decision log"));
+        if magic != format.magic {
+            return Err(HeaderFault::Damaged("it does not begin as a segment of this kind of log"));
         }
         let covered = bytes.get(..HEADER_BYTES - 4).unwrap_or_default();
         if crc32c::crc32c(covered).to_le_bytes() != *crc {
@@ -162,6 +164,7 @@ pub(crate) fn read_seal(frame: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::DECISIONS;
 
     #[test]
     fn names_are_read_as_they_are_written() {
@@ -186,13 +189,13 @@ mod tests {
     #[test]
     fn golden_bytes_of_version_1() {
         let header = Header { base: 7, created_at: Timestamp::from_unix_ms(1_795_366_965_123) };
-        let bytes = header.encode();
+        let bytes = header.encode(&DECISIONS);
         let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             text,
             "41554755524c4f47010000000700000000000000".to_owned() + "83cf3504a2010000" + "25e1466d"
         );
-        assert_eq!(Header::decode(&bytes), Ok(header));
+        assert_eq!(Header::decode(&DECISIONS, &bytes), Ok(header));
         let text: String = seal(7).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(text, "08000000".to_owned() + "58cfee28" + "02" + "0700000000000000");
         assert_eq!(read_seal(&seal(7)), Some(7));
@@ -200,20 +203,23 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_of_a_header_is_noticed() {
-        let bytes = Header { base: 7, created_at: Timestamp::from_unix_ms(5) }.encode();
+        let bytes = Header { base: 7, created_at: Timestamp::from_unix_ms(5) }.encode(&DECISIONS);
         for bit in 0..HEADER_BYTES * 8 {
             let mut damaged = bytes;
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(matches!(Header::decode(&damaged), Err(HeaderFault::Damaged(_))), "bit {bit}");
+            assert!(
+                matches!(Header::decode(&DECISIONS, &damaged), Err(HeaderFault::Damaged(_))),
+                "bit {bit}"
+            );
         }
     }
 
     #[test]
     fn a_later_version_is_told_from_damage() {
-        let mut bytes = Header { base: 7, created_at: Timestamp::from_unix_ms(5) }.encode();
+        let mut bytes = Header { base: 7, created_at: Timestamp::from_unix_ms(5) }.encode(&DECISIONS);
         bytes[8] = 2;
         let crc = crc32c::crc32c(&bytes[..28]).to_le_bytes();
         bytes[28..].copy_from_slice(&crc);
-        assert_eq!(Header::decode(&bytes), Err(HeaderFault::Version(2)));
+        assert_eq!(Header::decode(&DECISIONS, &bytes), Err(HeaderFault::Version(2)));
     }
 }

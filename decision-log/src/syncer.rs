@@ -23,13 +23,12 @@ pub(crate) struct Request {
 }
 
 impl Syncer {
-    /// Starts the thread; `told` runs on it after every sync, with the sequence up to which it reached.
-    pub(crate) fn start(told: impl Fn(u64, io::Result<()>) + Send + 'static) -> io::Result<Self> {
+    /// Starts the thread under `name`; `told` runs on it after every sync, with the sequence up to which it reached.
+    pub(crate) fn start(name: &str, told: impl Fn(u64, io::Result<()>) + Send + 'static) -> io::Result<Self> {
         // One under way and one waiting: what a third would cover, the waiting one's successor will.
         let (requests, received) = sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name("decision-log-sync".to_owned())
-            .spawn(move || sync_all(&received, told))?;
+        let thread =
+            std::thread::Builder::new().name(name.to_owned()).spawn(move || sync_all(&received, told))?;
         Ok(Self { requests: Some(requests), thread: Some(thread) })
     }
 
@@ -48,7 +47,7 @@ impl Syncer {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the thread that syncs the decision log died");
+            tracing::error!("the thread that syncs a log died");
         }
     }
 }
@@ -82,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_died_is_told_from_one_that_is_behind() {
-        let syncer = Syncer::start(|_, _| panic!("a bug")).unwrap();
+        let syncer = Syncer::start("test", |_, _| panic!("a bug")).unwrap();
         let file = tempfile::tempfile().unwrap();
         let request = || Request { file: Box::new(file.try_clone().unwrap()), sequence: 1 };
         assert_eq!(syncer.request(request()), Asked::Taken);

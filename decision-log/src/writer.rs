@@ -12,6 +12,7 @@ use augur_domain::Timestamp;
 use crate::config::Durability;
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
+use crate::format::Format;
 use crate::segment::{self, Header};
 use crate::syncer;
 
@@ -22,6 +23,7 @@ static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// The open segment of a log.
 pub(crate) struct Writer {
+    format: &'static Format,
     disk: Box<dyn Disk>,
     dir: PathBuf,
     segment_bytes: u64,
@@ -55,6 +57,7 @@ pub(crate) struct Resume {
 impl Writer {
     /// Goes on where the log was left.
     pub(crate) fn open(
+        format: &'static Format,
         mut disk: Box<dyn Disk>,
         dir: &Path,
         segment_bytes: u64,
@@ -69,6 +72,7 @@ impl Writer {
             }
         };
         Ok(Self {
+            format,
             disk,
             dir: dir.to_owned(),
             segment_bytes,
@@ -200,7 +204,7 @@ impl Writer {
     /// Begins the next segment and seals the one before it, which must be synced.
     fn begin_segment(&mut self, created_at: Timestamp) -> Result<u64, Error> {
         let path = segment::path(&self.dir, self.next_sequence);
-        let header = Header { base: self.next_sequence, created_at }.encode();
+        let header = Header { base: self.next_sequence, created_at }.encode(self.format);
         let mut file = self.disk.create(&path).map_err(|error| Error::io("create", &path, error))?;
         let written = file
             .write_at(0, &header)
@@ -228,7 +232,7 @@ impl Writer {
             })
             .and_then(|()| full.file.sync().map_err(|error| Error::io("sync", &full.path, error)));
         let Err(error) = sealed else { return Ok(()) };
-        tracing::warn!(%error, "a full segment of the decision log could not be sealed");
+        tracing::warn!(%error, log = self.format.name, "a full segment could not be sealed");
         let undone = full.undo();
         if undone.is_err() {
             return Err(self.after_failed_write(error, undone));

@@ -94,6 +94,10 @@ byte_id! {
     MessageKey, 16
 }
 byte_id! {
+    /// The pseudonym of a report's `outcome_id`; two reports with the same key are the same outcome.
+    OutcomeKey, 16
+}
+byte_id! {
     /// Names one decision. Ordered by time (48 bits of milliseconds first) so that logs and indexes stay sorted.
     DecisionId, 16
 }
@@ -187,6 +191,11 @@ impl Pseudonymiser {
     /// The key under which an event is remembered so that a retry is recognised.
     pub fn message_key(&self, message_id: &str) -> MessageKey {
         MessageKey(self.keyed(b"message", message_id))
+    }
+
+    /// The key under which a reported outcome is kept so that a repetition is recognised.
+    pub fn outcome_key(&self, outcome_id: &str) -> OutcomeKey {
+        OutcomeKey(self.keyed(b"outcome", outcome_id))
     }
 
     fn keyed(&self, kind: &[u8], id: &str) -> [u8; 16] {

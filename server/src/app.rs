@@ -23,10 +23,11 @@ use crate::active::{self, Active, Loaded, Registered};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::entropy::{self, Entropy};
-use crate::explain::Recent;
 use crate::files::Layout;
 use crate::ingest::Room;
 use crate::metrics::Metrics;
+use crate::outcomes::Outcomes;
+use crate::recent::Recent;
 use crate::storage_threads::StorageThreads;
 
 /// One opened data directory. Share it behind an `Arc`; all calls may run at once.
@@ -38,6 +39,7 @@ pub struct App {
     pub(crate) taxonomy: Taxonomy,
     pub(crate) store: Arc<FeatureStore>,
     pub(crate) log: Log,
+    pub(crate) outcomes: Outcomes,
     pub(crate) registry: Registry,
     pub(crate) active: ArcSwap<Active>,
     /// Held by calls that change the policy or an alias: one at a time.
@@ -124,6 +126,7 @@ impl App {
         if let Some(torn) = &recovery.truncated {
             tracing::warn!(file = %torn.file.display(), bytes = torn.bytes, "cut off an unfinished decision record");
         }
+        let outcomes = Outcomes::open(&layout)?;
         let storage = StorageThreads::start(
             config.data.read_threads,
             config.data.read_queue,
@@ -142,12 +145,12 @@ impl App {
             "data directory opened"
         );
         Ok(Self {
-            clock: Arc::new(clock),
             layout,
             pseudonymiser,
             taxonomy,
             store: Arc::new(store),
             log,
+            outcomes,
             registry,
             active: ArcSwap::from_pointee(active),
             admin: Mutex::new(()),
@@ -155,10 +158,11 @@ impl App {
             entropy: Entropy::new(entropy::system_bytes()?),
             ingest_room: Room::new(config.ingest.queue_events, config.ingest.queue_bytes),
             scan_permits: Arc::new(Semaphore::new(MAX_SCANS)),
-            recent: Recent::new(),
+            recent: Recent::new(clock.now()),
             canary_settles: Notify::new(),
             storage,
             config,
+            clock: Arc::new(clock),
         })
     }
 
@@ -167,11 +171,12 @@ impl App {
     /// # Errors
     /// The first failure; everything is attempted.
     pub fn close(self) -> Result<(), Error> {
-        let Self { store, log, storage, .. } = self;
+        let Self { store, log, outcomes, storage, .. } = self;
         drop(storage);
         let logged = log.close().map_err(Error::Log);
         let stored = store.close().map_err(Error::Store);
-        logged.and(stored)
+        let reported = outcomes.close();
+        logged.and(stored).and(reported)
     }
 
     /// The configuration it was opened with.
@@ -233,7 +238,7 @@ impl App {
     pub fn refresh_metrics(&self) {
         use crate::metrics as names;
         let store = self.store.stats();
-        let log = self.log.stats();
+        let (log, outcomes) = (self.log.stats(), self.outcomes.stats());
         let versions = self.store.versions();
         let building = versions.iter().find(|version| version.status == GenerationStatus::Building);
         let building = building.and_then(|version| version.build.as_ref());
@@ -260,6 +265,8 @@ impl App {
             (names::LOG_SYNCED_SEQUENCE, log.synced_sequence),
             (names::LOG_QUEUED_BYTES, log.queued_bytes as u64),
             (names::LOG_FAILED, u64::from(log.failed)),
+            (names::OUTCOME_LOG_SYNCED_SEQUENCE, outcomes.synced_sequence),
+            (names::OUTCOME_LOG_FAILED, u64::from(outcomes.failed)),
             (names::MODELS_MISSING, missing as u64),
             (names::MODELS_OF_OTHER_DEFINITIONS, active.of_other_definitions().len() as u64),
             (

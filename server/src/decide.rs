@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::active::Active;
 use crate::config::OnUnavailable;
+use crate::recent;
 use crate::suggest::did_you_mean;
 use crate::trial::Side;
 use crate::{App, Error};
@@ -156,7 +157,8 @@ impl App {
             }
             Err(error) => return Err(error),
         };
-        self.recent.remember(record.inputs.decision_id, record.sequence);
+        let made = recent::Made { sequence: record.sequence, user: record.inputs.user };
+        self.recent.remember(record.inputs.decision_id, made);
         if record.canary.is_some() {
             self.compare_arms(active, &record);
         }

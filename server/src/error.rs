@@ -71,8 +71,11 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] augur_feature_store::Error),
     /// The decision log failed.
-    #[error(transparent)]
+    #[error("decision log: {0}")]
     Log(#[from] augur_decision_log::Error),
+    /// The log of outcomes failed.
+    #[error("outcome log: {0}")]
+    OutcomeLog(augur_decision_log::Error),
     /// The registry failed.
     #[error(transparent)]
     Models(#[from] augur_models::Error),
@@ -203,14 +206,16 @@ fn answer_to(error: &Error) -> Answer {
         ) => Answer::Told(Code::FailedPrecondition),
         Error::Overloaded { .. }
         | Error::Store(Store::QueueFull { .. })
-        | Error::Log(Log::QueueFull { .. }) => Answer::Wait(Code::ResourceExhausted, RETRY_SOON),
+        | Error::Log(Log::QueueFull { .. })
+        | Error::OutcomeLog(Log::QueueFull { .. }) => Answer::Wait(Code::ResourceExhausted, RETRY_SOON),
         Error::Log(Log::RecordTooLarge { .. }) => Answer::Told(Code::ResourceExhausted),
         Error::DeadlineExceeded { .. } => Answer::Told(Code::DeadlineExceeded),
         // Sent again, the events find out how things stand.
         Error::Store(Store::LinkNotStored { .. }) => Answer::Wait(Code::Unavailable, RETRY_SOON),
-        Error::ShuttingDown | Error::Store(Store::Closed) | Error::Log(Log::Closed) => {
-            Answer::Wait(Code::Unavailable, RETRY_LATER)
-        }
+        Error::ShuttingDown
+        | Error::Store(Store::Closed)
+        | Error::Log(Log::Closed)
+        | Error::OutcomeLog(Log::Closed) => Answer::Wait(Code::Unavailable, RETRY_LATER),
         Error::Internal => Answer::Told(Code::Internal),
         Error::Store(Store::Corrupted { .. } | Store::Damaged { .. })
         | Error::Log(Log::Corrupted { .. } | Log::Gap { .. } | Log::Malformed { .. })
@@ -222,6 +227,9 @@ fn answer_to(error: &Error) -> Answer {
         }
         Error::Log(_) => {
             Answer::Hidden(Code::Unavailable, "the decision log cannot be used; see the server's log")
+        }
+        Error::OutcomeLog(_) => {
+            Answer::Hidden(Code::Unavailable, "the log of outcomes cannot be used; see the server's log")
         }
         Error::Models(_) => Answer::Hidden(Code::Unavailable, "the registry failed; see the server's log"),
         Error::File { .. }

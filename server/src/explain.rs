@@ -2,48 +2,20 @@
 //!
 //! Not here: the log's bytes (`augur_decision_log`).
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use augur_decision_log::{Error as LogError, Reader};
 use augur_domain::time::HOUR_MS;
-use augur_domain::{DecisionId, DecisionRecord, Timestamp};
+use augur_domain::{DecisionId, DecisionRecord};
 use augur_models::Scorer;
-use parking_lot::Mutex;
 
+use crate::recent::{Made, Memory, made_at};
 use crate::{App, Error};
 
-/// Decisions whose place in the log is kept in memory.
-const MAX_RECENT: usize = 65_536;
 /// A record is looked for from this long before the instant in its id to this long after: the log's order is that of
 /// writing, and clocks are set back.
 const SCAN_SLACK_MS: i64 = HOUR_MS;
-
-/// Where the latest decisions lie in the log. Every decision is remembered and hardly any is looked for, so
-/// remembering is a push and looking is a walk.
-#[derive(Debug)]
-pub(crate) struct Recent {
-    known: Mutex<VecDeque<(DecisionId, u64)>>,
-}
-
-impl Recent {
-    pub(crate) fn new() -> Self {
-        Self { known: Mutex::default() }
-    }
-
-    pub(crate) fn remember(&self, id: DecisionId, sequence: u64) {
-        let mut known = self.known.lock();
-        if known.len() >= MAX_RECENT {
-            known.pop_front();
-        }
-        known.push_back((id, sequence));
-    }
-
-    fn sequence(&self, id: DecisionId) -> Option<u64> {
-        self.known.lock().iter().rev().find(|(known, _)| *known == id).map(|(_, sequence)| *sequence)
-    }
-}
 
 /// How much one feature moved one model's margin.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,7 +56,7 @@ impl App {
 
     fn find(&self, id: DecisionId) -> Result<Option<DecisionRecord>, Error> {
         let dir = self.layout.decisions();
-        if let Some(sequence) = self.recent.sequence(id) {
+        if let Memory::Made(Made { sequence, .. }) = self.recent.look(id) {
             match Reader::open_from(&dir, sequence)?.next() {
                 Some(Ok((_, record))) if record.inputs.decision_id == id => return Ok(Some(record)),
                 Some(Err(error)) if !matches!(error, LogError::TruncatedTail { .. }) => {
@@ -143,37 +115,5 @@ impl App {
     /// The log's directory, for readers.
     pub fn decisions_dir(&self) -> PathBuf {
         self.layout.decisions()
-    }
-}
-
-/// The instant in a decision's id.
-fn made_at(id: DecisionId) -> Timestamp {
-    let mut bytes = [0; 8];
-    for (to, from) in bytes.iter_mut().skip(2).zip(id.as_bytes()) {
-        *to = *from;
-    }
-    Timestamp::from_unix_ms(i64::from_be_bytes(bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_tell_when() {
-        let at = Timestamp::from_unix_ms(1_795_366_965_123);
-        assert_eq!(made_at(DecisionId::new(at, [255; 10])), at);
-    }
-
-    #[test]
-    fn the_index_is_bounded() {
-        let recent = Recent::new();
-        let id = |n: i64| DecisionId::new(Timestamp::from_unix_ms(n), [0; 10]);
-        for n in 0..=MAX_RECENT as i64 {
-            recent.remember(id(n), n as u64);
-        }
-        assert_eq!(recent.sequence(id(0)), None);
-        assert_eq!(recent.sequence(id(1)), Some(1));
-        assert_eq!(recent.known.lock().len(), MAX_RECENT);
     }
 }

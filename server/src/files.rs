@@ -5,6 +5,7 @@
 //! <data>/secret.check                   tells whether the key is the one that the pseudonyms were made with
 //! <data>/store/                         events, features, exposures, quarantine
 //! <data>/decisions/                     the decision log
+//! <data>/outcomes/                      what came of decisions, as it was reported
 //! <data>/policies/<id>/policy.toml      every policy that ever decided here, with
 //! <data>/policies/<id>/features.toml    the definitions it was compiled against, and
 //! <data>/policies/<id>/definitions.seal the feature set that they made then
@@ -48,6 +49,11 @@ impl Layout {
     /// The decision log's directory.
     pub fn decisions(&self) -> PathBuf {
         self.dir.join("decisions")
+    }
+
+    /// The directory of the log of outcomes.
+    pub fn outcomes(&self) -> PathBuf {
+        self.dir.join("outcomes")
     }
 
     /// The registry's directory.

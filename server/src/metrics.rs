@@ -90,6 +90,12 @@ pub const LOG_SYNCED_SEQUENCE: &str = "augur_log_synced_sequence";
 pub const LOG_QUEUED_BYTES: &str = "augur_log_queued_bytes";
 /// 1 when the decision log has stopped writing.
 pub const LOG_FAILED: &str = "augur_log_failed";
+/// Reports of outcomes, by kind and what became of them.
+pub const OUTCOMES: &str = "augur_outcomes_total";
+/// Last outcome synced to disk.
+pub const OUTCOME_LOG_SYNCED_SEQUENCE: &str = "augur_outcome_log_synced_sequence";
+/// 1 when the log of outcomes has stopped writing.
+pub const OUTCOME_LOG_FAILED: &str = "augur_outcome_log_failed";
 /// Model aliases of the policy without a model that can be used.
 pub const MODELS_MISSING: &str = "augur_models_missing";
 /// Models in use that were trained on other feature definitions than are served.
@@ -262,6 +268,11 @@ impl Metrics {
         self.quarantined.increment(quarantined);
         self.rejected.increment(rejected);
         self.suppressed.increment(suppressed);
+    }
+
+    /// Counts a reported outcome.
+    pub fn count_outcome(&self, kind: &'static str, status: &'static str) {
+        self.count_rare(|| metrics::counter!(OUTCOMES, "kind" => kind, "status" => status));
     }
 
     /// Counts an event that is deprecated or carries something that is. Only declared names become labels.

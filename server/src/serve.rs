@@ -138,6 +138,7 @@ async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListene
 async fn upkeep(app: Arc<App>, health: HealthReporter, ready: Arc<AtomicBool>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(REFRESH_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut reporting = true;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -149,11 +150,16 @@ async fn upkeep(app: Arc<App>, health: HealthReporter, ready: Arc<AtomicBool>, s
         if stop.is_cancelled() {
             return;
         }
+        let status = |serves| if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let keeping = app.keeps_outcomes();
+        if std::mem::replace(&mut reporting, keeping) != keeping {
+            tracing::warn!(keeping, "outcomes can be kept again, or no longer");
+            health.set_service_status(services::OUTCOMES, status(keeping)).await;
+        }
         let recording = !app.log().stats().failed;
-        let status = if recording { ServingStatus::Serving } else { ServingStatus::NotServing };
         if ready.swap(recording, Ordering::Relaxed) != recording {
             tracing::warn!(recording, "decisions can be recorded again, or no longer");
-            health.set_service_status(services::DECISIONS, status).await;
+            health.set_service_status(services::DECISIONS, status(recording)).await;
         }
     }
 }

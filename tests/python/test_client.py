@@ -48,7 +48,8 @@ sys.path.insert(0, _stubs.name)
 from augur.v1 import decisions_pb2, decisions_pb2_grpc, events_pb2, events_pb2_grpc  # noqa: E402
 from augur.v1 import features_pb2, features_pb2_grpc, log_pb2, log_pb2_grpc  # noqa: E402
 from augur.v1 import identity_pb2, identity_pb2_grpc, privacy_pb2, privacy_pb2_grpc  # noqa: E402
-from augur.v1 import models_pb2, models_pb2_grpc, policies_pb2, policies_pb2_grpc, value_pb2  # noqa: E402
+from augur.v1 import models_pb2, models_pb2_grpc, outcomes_pb2, outcomes_pb2_grpc  # noqa: E402
+from augur.v1 import policies_pb2, policies_pb2_grpc, value_pb2  # noqa: E402
 
 
 class Server:
@@ -88,6 +89,7 @@ class Server:
         self.privacy = privacy_pb2_grpc.PrivacyServiceStub(self.channel)
         self.log = log_pb2_grpc.LogServiceStub(self.channel)
         self.models = models_pb2_grpc.ModelServiceStub(self.channel)
+        self.outcomes = outcomes_pb2_grpc.OutcomeServiceStub(self.channel)
         self.policies = policies_pb2_grpc.PolicyServiceStub(self.channel)
 
     def wait_for(self, ready):
@@ -202,6 +204,29 @@ class ForeignClient(unittest.TestCase):
             if detail.Unpack(violations):
                 fields += [violation.field for violation in violations.field_violations]
         return caught.exception.details(), fields
+
+    # Outcomes
+
+    def test_outcomes_are_kept_once_each(self):
+        decision = self.server.decide("olga", cart_value=60.0).decision_id
+        one = outcomes_pb2.Outcome(
+            outcome_id="c-1", decision_id=decision, kind=outcomes_pb2.OUTCOME_KIND_VALUE, value=12.5
+        )
+        wrong = outcomes_pb2.Outcome(outcome_id="c-2", decision_id=decision, kind=outcomes_pb2.OUTCOME_KIND_VALUE)
+        stranger = outcomes_pb2.Outcome(
+            outcome_id="c-3", decision_id="f" * 32, kind=outcomes_pb2.OUTCOME_KIND_CLICKED
+        )
+        request = outcomes_pb2.ReportOutcomesRequest(outcomes=[one, one, wrong, stranger])
+        results = self.server.outcomes.ReportOutcomes(request, timeout=CALL_WITHIN_S).results
+        names = [outcomes_pb2.OutcomeStatus.Name(result.status) for result in results]
+        self.assertEqual(
+            [name.removeprefix("OUTCOME_STATUS_") for name in names],
+            ["ACCEPTED", "DUPLICATE", "REJECTED", "UNKNOWN_DECISION"],
+        )
+        self.assertEqual((results[2].outcome_id, results[2].field), ("c-2", "value"))
+        self.refused(
+            grpc.StatusCode.INVALID_ARGUMENT, self.server.outcomes.ReportOutcomes, outcomes_pb2.ReportOutcomesRequest()
+        )
 
     # Events
 

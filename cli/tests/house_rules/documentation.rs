@@ -13,6 +13,8 @@ pub(crate) const CLOSED_SETS: &[(&str, &str)] = &[
     ("domain/src/decision.rs", "Rungs and availability"),
     ("domain/src/canary.rs", "Canary arms"),
     ("domain/src/feature.rs", "Feature statuses"),
+    ("domain/src/outcome.rs", "Outcome kinds"),
+    ("server/src/outcomes.rs", "Outcome answers"),
 ];
 
 /// Words that `source` defines and `section` of the document lacks, and rows of the section that nothing defines.

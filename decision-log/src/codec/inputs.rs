@@ -25,7 +25,6 @@ use std::sync::Arc;
 
 use augur_domain::decision::{Availability, Exposure, Person};
 use augur_domain::feature::FeatureValue;
-use augur_domain::value::Finite;
 use augur_domain::{
     ContentHash, DecisionId, DecisionInputs, FeatureStatus, FeatureVector, Timestamp, UserKey, Value,
 };
@@ -253,20 +252,10 @@ fn decode_values(cursor: &mut Cursor<'_>, field: &'static str) -> Result<Vec<(Ar
         })?;
         let value = match kind {
             BOOLEAN => Value::Boolean(cursor.boolean(field)?),
-            NUMBER => Value::Number(finite(cursor, field)?),
+            NUMBER => Value::Number(cursor.finite(field)?),
             _ => Value::Text(cursor.text(field)?),
         };
         Ok((name, value))
-    })
-}
-
-/// A number that is finite, and has the bits that [`Finite`] would give it.
-fn finite(cursor: &mut Cursor<'_>, field: &'static str) -> Result<Finite, Error> {
-    let offset = cursor.offset();
-    let number = cursor.f64(field)?;
-    Finite::new(number).filter(|finite| finite.get().to_bits() == number.to_bits()).ok_or_else(|| {
-        let reason = format!("{number} is not allowed; expected a finite number other than negative zero");
-        malformed(field, offset, reason)
     })
 }
 

@@ -26,8 +26,8 @@
 
 mod decision;
 mod inputs;
-mod read;
-mod write;
+pub(crate) mod read;
+pub(crate) mod write;
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use augur_domain::value::Finite;
 use augur_domain::{ContentHash, ModelRef, Timestamp};
 
 use crate::error::Error;
@@ -94,6 +95,17 @@ impl<'a> Cursor<'a> {
 
     pub(crate) fn f64(&mut self, field: &'static str) -> Result<f64, Error> {
         self.u64(field).map(f64::from_bits)
+    }
+
+    /// A number that is finite, and has the bits that [`Finite`] would give it.
+    pub(crate) fn finite(&mut self, field: &'static str) -> Result<Finite, Error> {
+        let offset = self.offset;
+        let number = self.f64(field)?;
+        Finite::new(number).filter(|finite| finite.get().to_bits() == number.to_bits()).ok_or_else(|| {
+            let reason =
+                format!("{number} is not allowed; expected a finite number other than negative zero");
+            malformed(field, offset, reason)
+        })
     }
 
     pub(crate) fn boolean(&mut self, field: &'static str) -> Result<bool, Error> {

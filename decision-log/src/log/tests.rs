@@ -7,11 +7,12 @@ use std::sync::mpsc::channel;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::Reader;
+use crate::format::DECISIONS;
 use crate::recovery::recover;
 use crate::samples::{full_record, numbered_record};
 use crate::segment::{HEADER_BYTES, SEAL_BYTES, path};
 use crate::testing::{FaultyDisk, append, read_all, small, synced, write_log};
+use crate::{Log, Reader};
 
 fn numbers(range: std::ops::RangeInclusive<u64>) -> Vec<u64> {
     range.collect()
@@ -155,7 +156,7 @@ fn a_full_disk_refuses_records_and_tears_nothing() {
         let (read, error) = read_all(dir.path());
         assert!(error.is_none(), "{free_bytes}: {error:?}");
         assert_eq!(read, kept, "{free_bytes}");
-        let (_, recovery) = recover(dir.path()).unwrap();
+        let (_, recovery) = recover(&DECISIONS, dir.path()).unwrap();
         assert_eq!(recovery.next_sequence, kept.len() as u64 + 1);
     }
 }
@@ -337,7 +338,7 @@ fn any_cut_of_the_last_segment_is_mended() {
         let file = path(dir.path(), last);
         set_len(&file, cut as u64);
         let (before, error) = read_all(dir.path());
-        let (_, recovery) = recover(dir.path()).unwrap();
+        let (_, recovery) = recover(&DECISIONS, dir.path()).unwrap();
         assert_eq!(recovery.next_sequence, before.len() as u64 + 1);
         match (error, recovery.truncated) {
             (None, None) => {}
@@ -404,7 +405,7 @@ fn a_crash_while_a_segment_is_begun_is_mended() {
         assert_eq!(append(&log, 99).unwrap(), last);
         log.close().unwrap();
         assert!(read_all(dir.path()).1.is_none());
-        assert_eq!(recover(dir.path()).unwrap().1.next_sequence, last + 1);
+        assert_eq!(recover(&DECISIONS, dir.path()).unwrap().1.next_sequence, last + 1);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::mpsc::channel;
 
 use super::*;
+use crate::Reader;
 use crate::codec::encode_record;
 use crate::samples::numbered_record;
 use crate::segment::{FrameHeader, RECORD, path};
@@ -278,7 +279,7 @@ fn reading_beside_a_writer_finds_no_damage() {
 fn a_frame_finished_while_damage_was_looked_for_is_taken() {
     let dir = tempfile::tempdir().unwrap();
     write_log(dir.path(), 3);
-    let mut scanner = Scanner::open(dir.path(), 1).unwrap();
+    let mut scanner = Scanner::open(&crate::format::DECISIONS, dir.path(), 1).unwrap();
     scanner.step(1).unwrap();
     // As if the second frame had been half visible when it was looked at.
     let step = scanner.judge("half visible".to_owned(), 2).unwrap();

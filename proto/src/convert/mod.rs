@@ -6,6 +6,7 @@ pub mod decisions;
 pub mod event_ids;
 pub mod events;
 pub mod features;
+pub mod outcomes;
 pub mod value;
 
 use augur_domain::Timestamp;

@@ -8,6 +8,7 @@ mod features;
 mod identity;
 mod log;
 mod models;
+mod outcomes;
 mod policies;
 mod privacy;
 mod raw;
@@ -30,24 +31,28 @@ type Decisions = v1::decision_service_server::DecisionServiceServer<decisions::D
 type Identity = v1::identity_service_server::IdentityServiceServer<identity::Identity>;
 type Logs = v1::log_service_server::LogServiceServer<log::Logs>;
 type Models = v1::model_service_server::ModelServiceServer<models::Models>;
+type Outcomes = v1::outcome_service_server::OutcomeServiceServer<outcomes::Outcomes>;
 type Policies = v1::policy_service_server::PolicyServiceServer<policies::Policies>;
 type Privacy = v1::privacy_service_server::PrivacyServiceServer<privacy::Privacy>;
 
 /// Every service by name, for health.
-pub(crate) const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 9] = [
     Events::NAME,
     Features::NAME,
     Decisions::NAME,
     Logs::NAME,
     Models::NAME,
+    Outcomes::NAME,
     Policies::NAME,
     Privacy::NAME,
     Identity::NAME,
 ];
 /// The service that cannot serve when the decision log has failed.
 pub(crate) const DECISIONS: &str = Decisions::NAME;
+/// The service that cannot serve when the log of outcomes has failed.
+pub(crate) const OUTCOMES: &str = Outcomes::NAME;
 /// Every method, for metrics.
-pub(crate) const METHODS: [&str; 35] = [
+pub(crate) const METHODS: [&str; 36] = [
     "/augur.v1.DecisionService/Decide",
     "/augur.v1.DecisionService/Explain",
     "/augur.v1.EventService/Ingest",
@@ -76,6 +81,7 @@ pub(crate) const METHODS: [&str; 35] = [
     "/augur.v1.ModelService/SetCanary",
     "/augur.v1.ModelService/GetCanary",
     "/augur.v1.ModelService/ReloadModels",
+    "/augur.v1.OutcomeService/ReportOutcomes",
     "/augur.v1.PolicyService/GetPolicy",
     "/augur.v1.PolicyService/CheckPolicy",
     "/augur.v1.PolicyService/ActivatePolicy",
@@ -114,6 +120,8 @@ pub(crate) async fn routes(
     routes.add_service(logs.max_decoding_message_size(limit));
     let models = Models::new(models::Models::new(Arc::clone(app)));
     routes.add_service(models.max_decoding_message_size(limit));
+    let outcomes = Outcomes::new(outcomes::Outcomes::new(Arc::clone(app)));
+    routes.add_service(outcomes.max_decoding_message_size(limit));
     let policies = Policies::new(policies::Policies::new(Arc::clone(app)));
     // A policy may be larger than any other request: its own limit is that of its format.
     routes.add_service(policies.max_decoding_message_size(ingest_limit));

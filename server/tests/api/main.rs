@@ -22,6 +22,7 @@ mod identity;
 mod main_path;
 mod models;
 mod monitoring;
+mod outcomes;
 mod past;
 mod privacy;
 mod quarantine;
