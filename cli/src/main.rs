@@ -53,6 +53,7 @@ enum Command {
     Train(Box<commands::train::Args>),
     DecideAll(commands::decide_all::Args),
     Replay(commands::replay::Args),
+    Ope(commands::ope::Args),
     #[command(subcommand)]
     Events(commands::events::Command),
     #[command(subcommand)]
@@ -92,6 +93,7 @@ fn run(cli: Cli) -> Result<Outcome, Error> {
         Command::Events(command) => commands::events::run(&command, output),
         Command::Features(command) => commands::features::run(&command, output),
         Command::Replay(args) => commands::replay::run(&args, output),
+        Command::Ope(args) => commands::ope::run(&args, output),
         Command::Models(command) => commands::models::run(&command, output),
         Command::Tasks(command) => commands::tasks::run(&command, output),
         Command::Policy(command) => commands::policy::run(&command, output),

