@@ -30,7 +30,7 @@ Exit codes:
   1  could not be done; standard error says why and what to try next
   2  the command line is wrong
   3  done, and the answer is no: a replay or a verification differs, a checked file has faults, rows, events or requests
-     were refused
+     were refused, an experiment's arms were not filled as declared
   130  a second signal ended the server at once
   (augur replay and augur features verify have more: see their --help)";
 
@@ -56,6 +56,8 @@ enum Command {
     Ope(commands::ope::Args),
     #[command(subcommand)]
     Events(commands::events::Command),
+    #[command(subcommand)]
+    Experiment(commands::experiment::Command),
     #[command(subcommand)]
     Features(commands::features::Command),
     #[command(subcommand)]
@@ -91,6 +93,7 @@ fn run(cli: Cli) -> Result<Outcome, Error> {
         Command::Serve(args) => commands::serve::run(&args, output),
         Command::DecideAll(args) => commands::decide_all::run(&args, output),
         Command::Events(command) => commands::events::run(&command, output),
+        Command::Experiment(command) => commands::experiment::run(&command, output),
         Command::Features(command) => commands::features::run(&command, output),
         Command::Replay(args) => commands::replay::run(&args, output),
         Command::Ope(args) => commands::ope::run(&args, output),

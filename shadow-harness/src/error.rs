@@ -1,4 +1,4 @@
-//! What keeps a replay from coming to a verdict at all.
+//! What keeps a replay or a report from coming to a verdict at all.
 //!
 //! Not here: what a replay finds. Damage, differences and missing policies are findings and stand in the report.
 
@@ -17,6 +17,9 @@ pub enum Error {
         /// The bound.
         limit: usize,
     },
+    /// No report of an experiment can be made.
+    #[error(transparent)]
+    Experiment(#[from] crate::experiment::Problem),
     /// A thread ended before its work was done; a bug of this program.
     #[error("a replay thread died before it was done; please report this with the log that caused it")]
     ThreadDied,

@@ -1,5 +1,5 @@
-//! Decides logged decisions again and says whether the answers are the same, byte for byte; and estimates what another
-//! policy would have been worth on such a log ([`off_policy`]).
+//! Decides logged decisions again and says whether the answers are the same, byte for byte; estimates what another
+//! policy would have been worth on such a log ([`off_policy`]); and says what came of experiments ([`experiment`]).
 //!
 //! Not here: deciding (`decision`), the log's bytes (`decision-log`), serving. [`verify`] is the control that every
 //! later comparison leans on: as long as the old policy reproduces the old log to the bit, whatever differs under a
@@ -8,6 +8,7 @@
 mod check;
 mod difference;
 mod error;
+pub mod experiment;
 pub mod off_policy;
 mod report;
 mod source;

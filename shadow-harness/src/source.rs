@@ -99,6 +99,11 @@ impl DataDirectory {
         self.dir.join("decisions")
     }
 
+    /// Where the log of outcomes lies.
+    pub fn outcomes_dir(&self) -> PathBuf {
+        self.dir.join("outcomes")
+    }
+
     /// The feature definitions and the policy text of `policy`.
     fn files(&self, policy: ContentHash) -> Result<(Arc<FeatureSet>, SourceFile), Missing> {
         let dir = self.policy_dir(policy);

@@ -5,6 +5,7 @@
 pub(crate) mod decide_all;
 pub(crate) mod demo;
 pub(crate) mod events;
+pub(crate) mod experiment;
 pub(crate) mod features;
 pub(crate) mod import;
 pub(crate) mod loadtest;

@@ -76,7 +76,7 @@ pub(crate) fn verified(
 }
 
 /// Where a data directory keeps what is stored; the directory itself when it has no configuration but a log.
-fn stored_in(data: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn stored_in(data: &Path) -> Result<PathBuf, Error> {
     if !data.join("augur.toml").is_file() && DataDirectory::new(data).decisions_dir().is_dir() {
         return Ok(data.to_owned());
     }

@@ -1,0 +1,202 @@
+//! Units out of a data directory: who was enrolled is in the decision log, what came of it in the log of outcomes.
+//!
+//! Both may be written meanwhile. Outcomes are read first, so that none is missed whose decision is read. Not here: files
+//! of other systems (their reader is the command line's).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use augur_decision_log::codec::RecordView;
+use augur_decision_log::{Error as LogError, OutcomeReader, Reader, unreadable};
+use augur_domain::ids::OutcomeKey;
+use augur_domain::{DecisionId, OutcomeKind, ReasonCode, Timestamp};
+
+use super::{Problem, Units};
+use crate::Error;
+
+/// Most outcomes that are kept while the decision log is read; about 1 GB.
+pub const MAX_OUTCOMES: usize = 16_000_000;
+/// Names of experiments remembered, to be told when the wanted one never came.
+const MAX_NAMES: usize = 20;
+
+/// What to look for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogQuery {
+    /// The experiment, or the holdout.
+    pub name: String,
+    /// Whether `name` is a holdout: its arms are then `held_out`, by the reason of the decision, and `reached`.
+    pub holdout: bool,
+    /// What counts as a conversion.
+    pub kind: OutcomeKind,
+    /// Decisions from here on.
+    pub from: Timestamp,
+    /// Decisions and outcomes before this.
+    pub until: Timestamp,
+    /// Outcomes that happened later than so long after their decision do not count.
+    pub within_ms: i64,
+}
+
+/// How reading went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Joined {
+    /// Decisions that enrolled somebody.
+    pub decisions: u64,
+    /// Outcomes in the log that are of a kind asked for, repetitions left out.
+    pub outcomes: u64,
+    /// Outcomes that were reported more than once; the first counts.
+    pub repeated: u64,
+    /// Of the outcomes those that belong to a decision that enrolled somebody, in time.
+    pub joined: u64,
+}
+
+/// The arm of a holdout's people.
+const HELD_OUT: &str = "held_out";
+/// The arm of everybody else.
+const REACHED: &str = "reached";
+
+/// An outcome while it waits for its decision.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    decision: DecisionId,
+    outcome: OutcomeKey,
+    sequence: u64,
+    occurred_at: Timestamp,
+    converts: bool,
+    value: f64,
+}
+
+/// Reads who was enrolled and what came of it; `progress` is called per decision read.
+///
+/// # Errors
+/// [`Error::Log`] for damage, [`Error::Experiment`] when a bound is reached or nobody was enrolled.
+pub fn read_logs(
+    decisions: &Path,
+    outcomes: &Path,
+    query: &LogQuery,
+    progress: &dyn Fn(),
+) -> Result<(Units, Joined), Error> {
+    let mut joined = Joined::default();
+    let waiting = read_outcomes(outcomes, query, &mut joined)?;
+    let mut units = Units::new();
+    let mut others: Vec<Arc<str>> = Vec::new();
+    let mut reader = Reader::open_at(decisions, query.from)?;
+    loop {
+        let (position, bytes) = match reader.next_bytes() {
+            Ok(Some(found)) => found,
+            // What the writer is about to finish ends the log as it stands.
+            Ok(None) | Err(LogError::TruncatedTail { .. }) => break,
+            Err(error) => return Err(error.into()),
+        };
+        progress();
+        let read = RecordView::parse(bytes).and_then(|record| enrolment(&record, query, &mut others));
+        let enrolled = read.map_err(|error| unreadable(decisions, position, error))?;
+        let Some(enrolled) = enrolled else { continue };
+        joined.decisions += 1;
+        let unit = units.enrol(enrolled.user, &enrolled.arm).map_err(Error::Experiment)?;
+        for outcome in of_decision(&waiting, enrolled.decision) {
+            let age_ms = outcome.occurred_at.millis_since(enrolled.at);
+            if age_ms > query.within_ms {
+                continue;
+            }
+            joined.joined += 1;
+            if outcome.converts {
+                units.convert(unit);
+            }
+            units.add_value(unit, outcome.value);
+        }
+    }
+    if units.is_empty() {
+        return Err(Error::Experiment(Problem::NoUnits { hint: hint(query, &others) }));
+    }
+    Ok((units, joined))
+}
+
+/// Outcomes of the wanted kind and those with a value, each once, ordered by decision.
+fn read_outcomes(dir: &Path, query: &LogQuery, joined: &mut Joined) -> Result<Vec<Waiting>, Error> {
+    let mut waiting = Vec::new();
+    if !dir.is_dir() {
+        return Ok(waiting);
+    }
+    for found in OutcomeReader::open_at(dir, query.from)? {
+        let outcome = match found {
+            Ok((_, outcome)) => outcome,
+            Err(LogError::TruncatedTail { .. }) => break,
+            Err(error) => return Err(error.into()),
+        };
+        let converts = outcome.kind == query.kind;
+        if outcome.occurred_at >= query.until || !(converts || outcome.value.is_some()) {
+            continue;
+        }
+        if waiting.len() >= MAX_OUTCOMES {
+            return Err(Error::Experiment(Problem::TooManyOutcomes { limit: MAX_OUTCOMES }));
+        }
+        waiting.push(Waiting {
+            decision: outcome.decision,
+            outcome: outcome.outcome,
+            sequence: outcome.sequence,
+            occurred_at: outcome.occurred_at,
+            converts,
+            value: outcome.value.map_or(0.0, augur_domain::value::Finite::get),
+        });
+    }
+    let all = waiting.len();
+    waiting.sort_unstable_by_key(|outcome| (outcome.outcome, outcome.sequence));
+    waiting.dedup_by_key(|outcome| outcome.outcome);
+    joined.outcomes = waiting.len() as u64;
+    joined.repeated = (all - waiting.len()) as u64;
+    waiting.sort_unstable_by_key(|outcome| (outcome.decision, outcome.sequence));
+    Ok(waiting)
+}
+
+fn of_decision(waiting: &[Waiting], decision: DecisionId) -> impl Iterator<Item = &Waiting> {
+    let from = waiting.partition_point(|outcome| outcome.decision < decision);
+    waiting.iter().skip(from).take_while(move |outcome| outcome.decision == decision)
+}
+
+/// A decision that counts somebody in.
+struct Enrolled {
+    decision: DecisionId,
+    user: augur_domain::UserKey,
+    at: Timestamp,
+    arm: Arc<str>,
+}
+
+/// Reads the decision first: only those that enrol are decoded whole.
+fn enrolment(
+    record: &RecordView<'_>,
+    query: &LogQuery,
+    others: &mut Vec<Arc<str>>,
+) -> Result<Option<Enrolled>, LogError> {
+    let decision = record.decision()?;
+    let arm = if query.holdout {
+        let held = |code, detail: Option<&str>| code == ReasonCode::HeldOut && detail == Some(&*query.name);
+        let held_out = decision.reasons.iter().any(|reason| held(reason.code, reason.detail.as_deref()));
+        Some(Arc::from(if held_out { HELD_OUT } else { REACHED }))
+    } else {
+        let enrolled = || decision.assignments.iter().filter(|assignment| assignment.enrolled);
+        for assignment in enrolled() {
+            if others.len() < MAX_NAMES && !others.contains(&assignment.experiment) {
+                others.push(Arc::clone(&assignment.experiment));
+            }
+        }
+        let ours = enrolled().find(|assignment| *assignment.experiment == *query.name);
+        ours.map(|assignment| Arc::clone(&assignment.arm))
+    };
+    let Some(arm) = arm else { return Ok(None) };
+    let inputs = record.inputs()?;
+    if inputs.now < query.from || inputs.now >= query.until {
+        return Ok(None);
+    }
+    Ok(Some(Enrolled { decision: inputs.decision_id, user: inputs.user, at: inputs.now, arm }))
+}
+
+fn hint(query: &LogQuery, others: &[Arc<str>]) -> String {
+    if others.is_empty() {
+        return " and no decision in the log is part of any experiment; is this the right data directory?"
+            .to_owned();
+    }
+    format!(" in `{}`; the log knows {}", query.name, others.join(", "))
+}
+
+#[cfg(test)]
+mod tests;
