@@ -67,6 +67,8 @@ enum Command {
     #[command(subcommand)]
     Policy(commands::policy::Command),
     #[command(subcommand)]
+    Profiles(commands::profiles::Command),
+    #[command(subcommand)]
     Segments(commands::segments::Command),
     #[command(subcommand)]
     User(commands::user::Command),
@@ -100,6 +102,7 @@ fn run(cli: Cli) -> Result<Outcome, Error> {
         Command::Models(command) => commands::models::run(&command, output),
         Command::Tasks(command) => commands::tasks::run(&command, output),
         Command::Policy(command) => commands::policy::run(&command, output),
+        Command::Profiles(command) => commands::profiles::run(&command, output),
         Command::Segments(command) => commands::segments::run(&command, output),
         Command::User(command) => commands::user::run(&command, output),
         Command::Import(args) => commands::import::run(&args, output),

@@ -126,6 +126,19 @@ pub enum Error {
         /// The bound.
         limit: usize,
     },
+    /// A profile says something about as many names as it may.
+    #[error("the profile would name more than {limit} {what}; names that were taken back count, too")]
+    ProfileFull {
+        /// What there are too many of.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+    },
+    /// The user was erased, and nothing but opt-outs is taken.
+    #[error(
+        "the user was erased, so only suppressions are taken; readmit the user first, after a new consent"
+    )]
+    UserErased,
     /// A label's outcome is NaN or infinite, or its context is too large.
     #[error(
         "label {label} has an outcome that is not a finite number, or a context of more than 1 MiB; leave it out or \

@@ -21,7 +21,7 @@ use crate::{
     QuarantinedEvent, Stats, StoredEvent, TrainingRows, UserState, Verdict, quarantine, rebuild, verify,
 };
 
-pub use erasure::ErasureReceipt;
+pub use erasure::{ErasureReceipt, OptOuts};
 pub use retention::Swept;
 
 /// Events in, features out; synchronous, with one writer thread per shard of users.
@@ -516,6 +516,7 @@ fn decoded_exposures(record: Option<Vec<u8>>, user: UserKey) -> Result<Vec<Expos
 mod cache_tests;
 mod erasure;
 mod linking;
+mod profiles;
 mod retention;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use augur_proto::v1::identity_service_client::IdentityServiceClient;
 use augur_proto::v1::model_service_client::ModelServiceClient;
 use augur_proto::v1::policy_service_client::PolicyServiceClient;
 use augur_proto::v1::privacy_service_client::PrivacyServiceClient;
+use augur_proto::v1::profile_service_client::ProfileServiceClient;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::Error;
@@ -115,6 +116,11 @@ impl Client {
     /// Links between ids.
     pub fn identity(&self) -> IdentityServiceClient<Channel> {
         IdentityServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// What people say of themselves.
+    pub fn profiles(&self) -> ProfileServiceClient<Channel> {
+        ProfileServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// Erasure.

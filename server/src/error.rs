@@ -193,6 +193,8 @@ fn answer_to(error: &Error) -> Answer {
             Store::Generation { .. }
             | Store::LinkRefused(_)
             | Store::MoveTooLarge { .. }
+            | Store::ProfileFull { .. }
+            | Store::UserErased
             | Store::HistoryRemoved { .. },
         ) => Answer::Told(Code::FailedPrecondition),
         Error::Models(

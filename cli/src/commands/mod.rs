@@ -12,6 +12,7 @@ pub(crate) mod loadtest;
 pub(crate) mod models;
 pub(crate) mod ope;
 pub(crate) mod policy;
+pub(crate) mod profiles;
 pub(crate) mod replay;
 pub(crate) mod segments;
 pub(crate) mod serve;

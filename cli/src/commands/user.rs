@@ -16,7 +16,7 @@ use crate::{Error, Outcome};
 pub(crate) enum Command {
     /// Remove everything that the feature store holds about a user, and refuse the user's events from then on.
     ///
-    /// There is no way back. The receipt lists every store and what was removed from it; the decision log and backups
+    /// There is no way back. Channels that the person suppressed stay suppressed unless `--forget-opt-outs`. The receipt lists every store and what was removed from it; the decision log and backups
     /// are not reached.
     #[command(
         after_help = "Example:\n  augur user erase --user-id u-1 --endpoint http://127.0.0.1:7401 --yes"
@@ -44,6 +44,9 @@ pub(crate) enum Command {
 pub(crate) struct Erase {
     #[command(flatten)]
     named: Named,
+    /// Forget the channels that the person suppressed, too; unless asked for, they stay suppressed.
+    #[arg(long)]
+    forget_opt_outs: bool,
     /// Say that this is meant: what is erased is gone.
     #[arg(long, required = true)]
     yes: bool,
@@ -55,7 +58,7 @@ pub(crate) struct Named {
     whose: Whose,
     /// The running server.
     #[arg(long, value_name = "URL")]
-    endpoint: String,
+    pub(super) endpoint: String,
 }
 
 #[derive(Debug, Args)]
@@ -70,7 +73,7 @@ struct Whose {
 }
 
 impl Named {
-    fn subject(&self) -> v1::Subject {
+    pub(super) fn subject(&self) -> v1::Subject {
         let id = match (&self.whose.user_id, &self.whose.anonymous_id) {
             (Some(id), _) => Some(v1::subject::Id::UserId(id.clone())),
             (None, id) => id.clone().map(v1::subject::Id::AnonymousId),
@@ -103,7 +106,7 @@ struct Readmitted {
 /// Runs the command.
 pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
     match command {
-        Command::Erase(args) => output.report(&super::block_on(erase(&args.named))?, receipt_text)?,
+        Command::Erase(args) => output.report(&super::block_on(erase(args))?, receipt_text)?,
         Command::Show(named) => {
             output.report(&super::block_on(linking::show(named))?, linking::person_text)?;
         }
@@ -127,9 +130,10 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
     Ok(Outcome::Fine)
 }
 
-async fn erase(named: &Named) -> Result<Receipt, Error> {
+async fn erase(args: &Erase) -> Result<Receipt, Error> {
+    let Erase { named, forget_opt_outs, .. } = args;
     let client = Client::connect(&named.endpoint, 1).await?;
-    let request = v1::EraseUserRequest { subject: Some(named.subject()) };
+    let request = v1::EraseUserRequest { subject: Some(named.subject()), forget_opt_outs: *forget_opt_outs };
     let refused = |status| augur_loadtest::Error::call("PrivacyService/EraseUser", 0, &status);
     let answer = client.privacy().erase_user(request).await.map_err(refused)?.into_inner();
     let stores = answer.stores.into_iter();

@@ -208,7 +208,7 @@ impl Side {
                 told(&store.link(key(known), IdentityClaim { id: key(id), by: ClaimedBy::Device }, at(0)))
             }
             Step::Unlink(id) => told(&store.unlink(key(id))),
-            Step::Erase(id) => told(&store.erase_user(key(id), at(0))),
+            Step::Erase(id) => told(&store.erase_user(key(id), at(0), crate::OptOuts::Kept)),
             Step::Readmit(id) => told(&store.readmit_user(key(id))),
             Step::Build(number) => {
                 let begun = store.build(&definitions(number));

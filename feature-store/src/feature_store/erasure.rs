@@ -12,6 +12,7 @@ use augur_domain::{Timestamp, UserKey};
 use super::FeatureStore;
 use crate::bytes;
 use crate::error::DecodeError;
+use crate::profile::{self, Profile, Section};
 use crate::store::{Erased, Erasure, Store};
 use crate::writer::Turn;
 use crate::{Error, quarantine, rebuild};
@@ -20,6 +21,16 @@ const MAGIC: u8 = b'T';
 const VERSION: u8 = 1;
 /// Quarantine entries looked at in one go.
 const QUARANTINE_PAGE: usize = 1_000;
+
+/// What an erasure does with the opt-outs of a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OptOuts {
+    /// Who wanted nothing from a channel gets nothing from it after the erasure either.
+    #[default]
+    Kept,
+    /// They go with everything else.
+    Forgotten,
+}
 
 /// What an erasure removed, store by store. What is not in it was not touched: the decision log keeps what it recorded,
 /// and backups keep what they hold.
@@ -37,6 +48,10 @@ pub struct ErasureReceipt {
     pub dedup_marks: u64,
     /// Lists of what the user was given, for caps.
     pub exposures: u64,
+    /// Profiles: time zone, traits, consents, suppressions.
+    pub profiles: u64,
+    /// Opt-outs that stay, see [`FeatureStore::erase_user`].
+    pub opt_outs_kept: u64,
     /// Events set aside.
     pub quarantined: u64,
     /// Ids that were linked to the user; their events are refused from then on, too.
@@ -50,15 +65,23 @@ impl FeatureStore {
     ///
     /// Linked ids are apart from the person then; what came under them before is erased with it.
     ///
+    /// Channels that the person suppressed stay suppressed, under the person's key and every linked one, unless
+    /// `opt_outs` says that they go, too. That is all that is left of the profile.
+    ///
     /// Reads find nothing from then on. The engine overwrites the bytes in its files when it next compacts them.
     ///
     /// # Errors
     /// [`Error::QueueFull`] when too many such steps wait, [`Error::Closed`], [`Error::Storage`] or
     /// [`Error::Corrupted`]; then the user may or may not be erased, and erasing again is safe.
-    pub fn erase_user(&self, user: UserKey, now: Timestamp) -> Result<ErasureReceipt, Error> {
+    pub fn erase_user(
+        &self,
+        user: UserKey,
+        now: Timestamp,
+        opt_outs: OptOuts,
+    ) -> Result<ErasureReceipt, Error> {
         loop {
             let person = self.identity.person(user)?;
-            if let Some(receipt) = self.erase_person(user, person, now)? {
+            if let Some(receipt) = self.erase_person(user, person, (now, opt_outs))? {
                 return Ok(receipt);
             }
         }
@@ -70,7 +93,7 @@ impl FeatureStore {
         &self,
         id: UserKey,
         user: UserKey,
-        now: Timestamp,
+        (now, opt_outs): (Timestamp, OptOuts),
     ) -> Result<Option<ErasureReceipt>, Error> {
         let mut keys = self.store.linked_ids(user)?;
         keys.push(user);
@@ -83,16 +106,22 @@ impl FeatureStore {
                 return Ok(None);
             }
             // Nobody may be about to write back what they read before.
-            let _guard = identity.exposure_writes.lock(user);
+            let _exposures = identity.exposure_writes.lock(user);
             let ids = turn.store.linked_ids(user)?;
-            let erased = erase(turn, user, now, quarantined)?;
+            let _profiles = identity.profile_writes.lock(user);
+            let opt_outs = match opt_outs {
+                OptOuts::Kept => profile::merged(&identity.sections(user)?).opt_outs(),
+                OptOuts::Forgotten => Profile::default(),
+            };
+            let left = left_of_profiles(ids.iter().copied().chain([user]), &opt_outs);
+            let (erased_at, erased) = erase(turn, user, now, (quarantined, left))?;
             identity.forget(&ids);
-            Ok(Some(erased))
+            Ok(Some((erased_at, erased, opt_outs.suppressions.len() as u64)))
         };
         // A receiver that is gone has nobody waiting for it.
         self.writers.take_turn(user, work, move |result| drop(sender.send(result)))?;
         let erased = receiver.recv().map_err(|_| Error::Closed)??;
-        let Some((erased_at, erased)) = erased else { return Ok(None) };
+        let Some((erased_at, erased, opt_outs_kept)) = erased else { return Ok(None) };
         // What was set aside between the look and the tombstone, which keeps out all that comes after it.
         let late = self.store.remove_quarantined(&self.quarantined_of(&keys)?)?;
         Ok(Some(ErasureReceipt {
@@ -102,6 +131,8 @@ impl FeatureStore {
             events: erased.events,
             dedup_marks: erased.messages,
             exposures: erased.exposures,
+            profiles: erased.profiles,
+            opt_outs_kept,
             quarantined: erased.quarantined.saturating_add(late),
             links: erased.links,
         }))
@@ -148,11 +179,18 @@ impl FeatureStore {
     }
 }
 
+/// The opt-outs under each of these keys: apart from each other from now on, all of them stay left alone.
+fn left_of_profiles(keys: impl Iterator<Item = UserKey>, opt_outs: &Profile) -> Vec<(UserKey, Vec<u8>)> {
+    let section = |origin| Section { origin, joined_at: None, profile: opt_outs.clone() };
+    let keys = keys.filter(|_| !opt_outs.is_empty());
+    keys.map(|key| (key, profile::encode(&[section(key)]))).collect()
+}
+
 fn erase(
     turn: &mut Turn<'_>,
     user: UserKey,
     now: Timestamp,
-    quarantined: Vec<u64>,
+    (quarantined, profiles): (Vec<u64>, Vec<(UserKey, Vec<u8>)>),
 ) -> Result<(Timestamp, Erased), Error> {
     let before = erased_at(turn.store, user)?;
     let erased_at = before.unwrap_or(now);
@@ -166,7 +204,7 @@ fn erase(
     }
     let due = due.into_iter().collect();
     let (shard, tombstone) = (turn.shard, encode(erased_at));
-    let erasure = Erasure { user, tombstone, due, quarantined, shard, counters };
+    let erasure = Erasure { user, tombstone, due, profiles, quarantined, shard, counters };
     let erased = turn.store.erase(&erasure)?;
     turn.stored_counters(counters);
     Ok((erased_at, erased))
@@ -199,6 +237,7 @@ mod tests {
     use augur_domain::{Event, FeatureStatus};
     use proptest::prelude::*;
 
+    use crate::profile::Said;
     use crate::testing::{START_MS, event, schema, user};
     use crate::{Config, QuarantinedEvent, Verdict};
 
@@ -237,6 +276,9 @@ mod tests {
         send(store, (0..5).map(|id| event(who, id, "purchase", id as i64, 1.0)).collect());
         let given = Exposure::new("offer", "email", at(5));
         store.record_exposure(user(who), &given).unwrap();
+        let said = Said { value: true, at: at(1) };
+        let profile = Profile { consents: vec![("marketing".into(), said)], ..Profile::default() };
+        store.update_profile(user(who), &profile).unwrap();
         store.quarantine(vec![aside(Some(who)), aside(None)]).unwrap();
     }
 
@@ -245,7 +287,7 @@ mod tests {
         let store = open();
         everything_about(&store, 1);
         everything_about(&store, 2);
-        let receipt = store.erase_user(user(1), at(10)).unwrap();
+        let receipt = store.erase_user(user(1), at(10), OptOuts::Kept).unwrap();
         let expected = ErasureReceipt {
             user: user(1),
             erased_at: at(10),
@@ -253,6 +295,8 @@ mod tests {
             events: 5,
             dedup_marks: 5,
             exposures: 1,
+            profiles: 1,
+            opt_outs_kept: 0,
             quarantined: 1,
             links: 0,
         };
@@ -277,8 +321,8 @@ mod tests {
     fn erasing_again_keeps_the_first_time_and_readmission_starts_from_nothing() {
         let store = open();
         everything_about(&store, 1);
-        store.erase_user(user(1), at(10)).unwrap();
-        let again = store.erase_user(user(1), at(99)).unwrap();
+        store.erase_user(user(1), at(10), OptOuts::Kept).unwrap();
+        let again = store.erase_user(user(1), at(99), OptOuts::Kept).unwrap();
         assert_eq!((again.erased_at, again.states, again.events), (at(10), 0, 0));
         assert_eq!(store.erased_at(user(1)).unwrap(), Some(at(10)));
         store.readmit_user(user(1)).unwrap();
@@ -295,7 +339,7 @@ mod tests {
             let (sender, receiver) = mpsc::channel();
             let events = (0..20).map(|id| event(1, round * 100 + id, "purchase", 0, 1.0)).collect();
             store.ingest(events, move |answer| sender.send(answer).unwrap()).unwrap();
-            let receipt = store.erase_user(user(1), at(1)).unwrap();
+            let receipt = store.erase_user(user(1), at(1), OptOuts::Kept).unwrap();
             assert_eq!(receipt.events, 20, "round {round}");
             assert!(receiver.recv().unwrap().unwrap().iter().all(|it| *it == EventOutcome::Accepted));
             assert_eq!(send(&store, vec![event(1, 7_777, "purchase", 0, 1.0)]), [EventOutcome::Suppressed]);
@@ -310,7 +354,7 @@ mod tests {
         everything_about(&store, 1);
         let claim = IdentityClaim { id: user(2), by: ClaimedBy::Device };
         store.link(user(1), claim, at(6)).unwrap();
-        let receipt = store.erase_user(user(2), at(10)).unwrap();
+        let receipt = store.erase_user(user(2), at(10), OptOuts::Kept).unwrap();
         assert_eq!((receipt.user, receipt.links), (user(1), 1));
         assert_eq!(receipt.quarantined, 2);
         for who in [1, 2] {
@@ -329,18 +373,22 @@ mod tests {
         let claim = IdentityClaim { id: user(2), by: ClaimedBy::Device };
         store.link(user(1), claim, at(6)).unwrap();
         // As if the link had been in the queue when the person was looked up.
-        assert_eq!(store.erase_person(user(2), user(2), at(10)).unwrap(), None);
+        assert_eq!(store.erase_person(user(2), user(2), (at(10), OptOuts::Kept)).unwrap(), None);
         assert_eq!((store.events_of(user(2)).unwrap().len(), store.erased_at(user(2)).unwrap()), (5, None));
         store.unlink(user(2)).unwrap();
-        assert_eq!(store.erase_person(user(2), user(1), at(10)).unwrap(), None, "another one by now");
-        assert_eq!(store.erase_user(user(2), at(10)).unwrap().events, 5);
+        assert_eq!(
+            store.erase_person(user(2), user(1), (at(10), OptOuts::Kept)).unwrap(),
+            None,
+            "another one by now"
+        );
+        assert_eq!(store.erase_user(user(2), at(10), OptOuts::Kept).unwrap().events, 5);
     }
 
     #[test]
     fn an_erased_id_is_linked_to_nobody_until_it_is_readmitted() {
         let store = open();
         everything_about(&store, 2);
-        store.erase_user(user(2), at(10)).unwrap();
+        store.erase_user(user(2), at(10), OptOuts::Kept).unwrap();
         let claim = IdentityClaim { id: user(2), by: ClaimedBy::Device };
         let login = crate::Incoming { event: event(1, 50, "login", 11, 1.0), claim: Some(claim) };
         let (sender, receiver) = mpsc::channel();
@@ -358,7 +406,7 @@ mod tests {
     fn a_closed_store_says_so() {
         let store = open();
         store.close().unwrap();
-        assert_eq!(store.erase_user(user(1), at(1)), Err(Error::Closed));
+        assert_eq!(store.erase_user(user(1), at(1), OptOuts::Kept), Err(Error::Closed));
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn carry_out(store: &FeatureStore, act: Act) -> bool {
         Act::Link => store.link(user(1), claim, at(7)).is_ok(),
         Act::Claim => send(store, vec![Incoming { event: of(1, 50, 7), claim: Some(claim) }]),
         Act::Unlink => store.unlink(user(2)).is_ok(),
-        Act::Erase => store.erase_user(user(1), at(7)).is_ok(),
+        Act::Erase => store.erase_user(user(1), at(7), crate::OptOuts::Kept).is_ok(),
         Act::Prune => (0..3).all(|_| store.sweep(at(8)).is_ok()),
     }
 }

@@ -149,11 +149,15 @@ pub(crate) struct Identity {
     cache: Cache,
     /// Whether there may be any link at all.
     any: AtomicBool,
+    /// Whether there may be any profile at all.
+    pub(crate) any_profile: AtomicBool,
     pub(crate) routing: RwLock<Routing>,
     /// Held by decisions.
     pub(crate) decisions: Stripes,
     /// Held by whoever writes exposures.
     pub(crate) exposure_writes: Stripes,
+    /// Held by whoever writes profiles.
+    pub(crate) profile_writes: Stripes,
     /// Held by changes that move much.
     large_moves: Mutex<()>,
     pub(crate) tally: IdentityTally,
@@ -183,10 +187,12 @@ impl Identity {
             store: Arc::clone(store),
             cache: Cache::new(config.cached_ids),
             any: AtomicBool::new(store.has_links()?),
+            any_profile: AtomicBool::new(store.has_profiles()?),
             config: config.clone(),
             routing: RwLock::default(),
             decisions: Stripes::new(),
             exposure_writes: Stripes::new(),
+            profile_writes: Stripes::new(),
             large_moves: Mutex::new(()),
             tally: IdentityTally::default(),
         })

@@ -18,7 +18,7 @@ use crate::generation::{Live, LiveStates};
 use crate::retention::Base;
 use crate::store::{Commit, Counters, Due, Generation, MovedMark, NewEvent, NewLink, Relocation, Store};
 use crate::writer::{Turn, retraction};
-use crate::{Error, Retention, StoredEvent, event_record, exposure, rebuild};
+use crate::{Error, Retention, StoredEvent, event_record, exposure, profile, rebuild};
 
 /// Changes that move logs with more events than this wait for each other, whichever writers carry them out.
 const LARGE_MOVE_EVENTS: u64 = 1_000;
@@ -42,6 +42,8 @@ impl Identity {
         let _decisions = self.decisions.lock_all(&both);
         let _exposures = self.exposure_writes.lock_all(&both);
         self.plan_exposures(operation, &mut plan)?;
+        let _profiles = self.profile_writes.lock_all(&both);
+        self.plan_profiles(operation, &mut plan)?;
         let Plan { events, states, due, relocation, counters, moved, .. } = plan;
         let due = due.into_iter().collect();
         let commit = Commit { shard: turn.shard, events, states, due, counters };
@@ -320,6 +322,40 @@ impl Identity {
             plan.relocation.exposures.push((from, None));
         }
         Ok(())
+    }
+}
+
+/// What an id said goes with it: into the person's record, and out of it again.
+impl Identity {
+    fn plan_profiles(&self, operation: &Operation, plan: &mut Plan) -> Result<(), Error> {
+        let Operation { id, from, to, since, .. } = *operation;
+        let (of_from, mut of_to) = (self.sections(from)?, self.sections(to)?);
+        // On a device that moves on, what was said before stays where it is.
+        if operation.change == Change::Rebind || of_from.is_empty() {
+            return Ok(());
+        }
+        let goes: HashSet<UserKey> = match operation.change {
+            Change::Split => subtree(id, &links_to(&*self.store, from)?).into_iter().collect(),
+            _ => of_from.iter().map(|section| section.origin).collect(),
+        };
+        let (moved, kept): (Vec<_>, Vec<_>) =
+            of_from.into_iter().partition(|section| goes.contains(&section.origin));
+        for mut section in moved {
+            section.joined_at = match operation.change {
+                Change::Split => section.joined_at.filter(|_| section.origin != id),
+                _ => section.joined_at.max(Some(since)),
+            };
+            profile::put(&mut of_to, section);
+        }
+        for (user, sections) in [(from, kept), (to, of_to)] {
+            let record = (!sections.is_empty()).then(|| profile::encode(&sections));
+            plan.relocation.profiles.push((user, record));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn sections(&self, person: UserKey) -> Result<profile::Sections, Error> {
+        profile::stored(self.store.profile(person)?, person)
     }
 }
 

@@ -333,7 +333,11 @@ fn carry_out(
             assert_eq!(store.unlink(key(id)).unwrap().is_some(), model.unlink(id), "link of {id}");
         }
         Step::Erase { id } => {
-            assert_eq!(store.erase_user(key(id), at(0)).unwrap().links, model.erase(id), "{id}");
+            assert_eq!(
+                store.erase_user(key(id), at(0), crate::OptOuts::Kept).unwrap().links,
+                model.erase(id),
+                "{id}"
+            );
         }
         Step::Readmit { id } => {
             store.readmit_user(key(id)).unwrap();

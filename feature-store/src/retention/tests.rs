@@ -249,7 +249,7 @@ fn an_erased_user_leaves_neither_base_nor_day() {
     send(&store, &[event(1, 1, "page_view", 0, 1.0), event(1, 2, "purchase", 0, 1.0)]);
     sweep_all(&store, at(DAY_MS));
     assert!(engine.base(user(1)).unwrap().is_some());
-    store.erase_user(user(1), at(DAY_MS)).unwrap();
+    store.erase_user(user(1), at(DAY_MS), crate::OptOuts::Kept).unwrap();
     assert_eq!((engine.base(user(1)).unwrap(), engine.due(u32::MAX, 9).unwrap()), (None, Vec::<Due>::new()));
     store.readmit_user(user(1)).unwrap();
     send(&store, &[event(1, 1, "page_view", 0, 1.0)]);

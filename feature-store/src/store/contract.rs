@@ -40,6 +40,7 @@ fn rocksdb_has_no_key_of_an_erased_user_in_any_table() {
     let (events, marks, done) = (vec![1], Vec::new(), Vec::new());
     store.prune(&Pruning { user: user(1), events, marks, base, done, due }).unwrap();
     store.put_exposures(user(1), b"record").unwrap();
+    store.put_profile(user(1), b"record").unwrap();
     store.erase(&erasure(1)).unwrap();
     drop(store);
     let families = rocksdb::DB::list_cf(&rocksdb::Options::default(), dir.path()).unwrap();
@@ -64,6 +65,7 @@ fn keeps_the_contract<S: Store>(store: &S) {
     generations_do_not_mix(store);
     the_record_of_generations_is_remembered(store);
     exposures_are_replaced_whole(store);
+    profiles_are_replaced_whole(store);
     quarantine_is_bounded_and_newest_first(store);
     quarantine_may_lose_many_at_once(store);
     store.flush().unwrap();
@@ -87,7 +89,8 @@ fn everything(store: &dyn Read) -> Vec<String> {
     let users = store.users(FIRST, None).unwrap().map(|user| {
         let user = user.unwrap();
         let (state, exposures) = (store.state(FIRST, user).unwrap(), store.exposures(user).unwrap());
-        format!("{user}: {state:?}, {exposures:?}, {:?}", store.tombstone(user).unwrap())
+        let (profile, tombstone) = (store.profile(user).unwrap(), store.tombstone(user).unwrap());
+        format!("{user}: {state:?}, {exposures:?}, {profile:?}, {tombstone:?}")
     });
     events.chain(users).collect()
 }
@@ -105,6 +108,7 @@ fn starts_empty(store: &impl Store) {
     assert_eq!(store.generations().unwrap(), None);
     assert_eq!(store.counters().unwrap(), []);
     assert_eq!(store.exposures(user(1)).unwrap(), None);
+    assert!(!store.has_profiles().unwrap());
     assert_eq!((store.quarantine_len(), store.quarantined(None, 9).unwrap().len()), (0, 0));
 }
 
@@ -202,6 +206,13 @@ fn the_record_of_generations_is_remembered(store: &impl Store) {
     }
 }
 
+fn profiles_are_replaced_whole(store: &impl Store) {
+    store.put_profile(user(1), b"long record").unwrap();
+    store.put_profile(user(1), b"short").unwrap();
+    assert_eq!(store.profile(user(1)).unwrap().as_deref(), Some(b"short".as_slice()));
+    assert_eq!((store.profile(user(2)).unwrap(), store.has_profiles().unwrap()), (None, true));
+}
+
 fn exposures_are_replaced_whole(store: &impl Store) {
     store.put_exposures(user(1), b"long record").unwrap();
     store.put_exposures(user(1), b"short").unwrap();
@@ -269,6 +280,7 @@ fn erasure(who: u8) -> Erasure {
         user: user(who),
         tombstone: b"gone".to_vec(),
         due: vec![7],
+        profiles: Vec::new(),
         quarantined: Vec::new(),
         shard: 3,
         counters,
@@ -285,10 +297,12 @@ fn writing_the_same_again_changes_nothing(store: &impl Store) {
 fn snapshots_keep_showing_their_moment(store: &impl Store) {
     fill(store, 21, 4);
     store.put_exposures(user(21), b"before").unwrap();
+    store.put_profile(user(21), b"before").unwrap();
     let (snapshot, before) = (store.snapshot().unwrap(), everything(store));
     fill(store, 21, 6);
     fill(store, 22, 1);
     store.put_exposures(user(21), b"after").unwrap();
+    store.put_profile(user(21), b"after").unwrap();
     assert_eq!(everything(&*snapshot), before);
     store.erase(&erasure(21)).unwrap();
     store.flush().unwrap();
@@ -308,10 +322,14 @@ fn snapshots_keep_showing_their_moment(store: &impl Store) {
 fn what_was_just_read_is_known_without_the_disk(store: &impl Store) {
     fill(store, 23, 2);
     store.put_exposures(user(23), b"given").unwrap();
+    store.put_profile(user(23), b"said").unwrap();
     store.flush().unwrap();
     let (state, exposures) = (store.state(FIRST, user(23)).unwrap(), store.exposures(user(23)).unwrap());
     assert_eq!(store.state_if_cached(FIRST, user(23)).unwrap(), Cached::Known(state));
     assert_eq!(store.exposures_if_cached(user(23)).unwrap(), Cached::Known(exposures));
+    let profile = store.profile(user(23)).unwrap();
+    assert_eq!(store.profile_if_cached(user(23)).unwrap(), Cached::Known(profile));
+    assert_eq!(store.profile_if_cached(user(24)).unwrap(), Cached::Known(None));
 }
 
 fn erasure_leaves_only_a_tombstone(store: &impl Store) {
@@ -319,14 +337,21 @@ fn erasure_leaves_only_a_tombstone(store: &impl Store) {
     fill(store, 31, 3);
     fill(store, 32, 3);
     store.put_exposures(user(31), b"given").unwrap();
+    store.put_profile(user(31), b"said").unwrap();
+    store.put_profile(user(32), b"said").unwrap();
     for number in [2, 7] {
         let states = [31, 32].map(|who| (user(who), b"later".to_vec()));
         store.replace_states(Generation::new(number).unwrap(), &states).unwrap();
     }
     store.append_quarantine(&[b"of 31".to_vec(), b"of 32".to_vec()], 2).unwrap();
     let quarantined = vec![store.quarantined(None, 2).unwrap()[1].number];
-    let erased = store.erase(&Erasure { quarantined, ..erasure(31) }).unwrap();
-    assert_eq!(erased, Erased { states: 3, events: 3, messages: 3, exposures: 1, quarantined: 1, links: 0 });
+    let profiles = vec![(user(33), b"opted out".to_vec())];
+    let erased = store.erase(&Erasure { quarantined, profiles, ..erasure(31) }).unwrap();
+    let expected =
+        Erased { states: 3, events: 3, messages: 3, exposures: 1, profiles: 1, quarantined: 1, links: 0 };
+    assert_eq!(erased, expected);
+    let profiles = [31, 32, 33].map(|who| store.profile(user(who)).unwrap());
+    assert_eq!(profiles, [None, Some(b"said".to_vec()), Some(b"opted out".to_vec())]);
     assert_eq!((newest(store, 9), store.quarantine_len()), (vec![b"of 32".to_vec()], 1));
     let first = MessageKey::from_bytes(1_u128.to_be_bytes());
     assert_eq!(store.state(FIRST, user(31)).unwrap(), None);
@@ -416,6 +441,7 @@ fn what_moves_between_users_moves_whole(store: &impl Store) {
     let states = vec![(FIRST, user(81), b"from".to_vec()), (FIRST, user(82), b"to".to_vec())];
     store.commit(&Commit { shard: 8, events, states, counters, due: Vec::new() }).unwrap();
     store.put_exposures(user(81), b"shown").unwrap();
+    store.put_profile(user(81), b"one").unwrap();
 
     let counters = Counters { events: 3, users: 1, erased_users: 0 };
     let events = vec![new_event(82, 2, 1), new_event(82, 3, 2)];
@@ -434,6 +460,7 @@ fn what_moves_between_users_moves_whole(store: &impl Store) {
         bases: vec![(user(81), None), (user(82), Some(b"base".to_vec()))],
         users: vec![user(81)],
         exposures: vec![(user(81), None), (user(82), Some(b"shown".to_vec()))],
+        profiles: vec![(user(81), None), (user(82), Some(b"both".to_vec()))],
         links: vec![link(83, b"later"), link(81, b"link")],
     };
     // Twice: the same again changes nothing.
@@ -448,6 +475,8 @@ fn what_moves_between_users_moves_whole(store: &impl Store) {
         assert_eq!(store.message_sequence(user(82), message(9)).unwrap(), Some(9));
         assert_eq!(store.base(user(82)).unwrap().as_deref(), Some(b"base".as_slice()));
         assert_eq!(store.exposures(user(82)).unwrap().as_deref(), Some(b"shown".as_slice()));
+        assert_eq!(store.profile(user(81)).unwrap(), None);
+        assert_eq!(store.profile(user(82)).unwrap().as_deref(), Some(b"both".as_slice()));
         assert_eq!(store.link(user(81)).unwrap().as_deref(), Some(b"link".as_slice()));
         assert_eq!(store.linked_ids(user(82)).unwrap(), [user(81), user(83)]);
         assert!(store.has_links().unwrap());

@@ -76,6 +76,12 @@ impl Read for Faulty {
     fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.engine.exposures(user)
     }
+    fn profile(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.engine.profile(user)
+    }
+    fn has_profiles(&self) -> Result<bool, Error> {
+        self.engine.has_profiles()
+    }
     fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.engine.tombstone(user)
     }
@@ -99,6 +105,9 @@ impl Store for Faulty {
     }
     fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
         self.engine.exposures_if_cached(user)
+    }
+    fn profile_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
+        self.engine.profile_if_cached(user)
     }
     fn link_if_cached(&self, id: UserKey) -> Result<Cached, Error> {
         self.engine.link_if_cached(id)
@@ -150,6 +159,9 @@ impl Store for Faulty {
     }
     fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
         self.asked("put_exposures")?.put_exposures(user, record)
+    }
+    fn put_profile(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
+        self.asked("put_profile")?.put_profile(user, record)
     }
     fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<u64, Error> {
         self.asked("append_quarantine")?.append_quarantine(records, keep)

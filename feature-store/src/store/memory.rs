@@ -47,6 +47,7 @@ struct Rows {
     messages: BTreeMap<MessageKey, u64>,
     base: Option<Vec<u8>>,
     exposures: Option<Vec<u8>>,
+    profile: Option<Vec<u8>>,
     tombstone: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     linked_ids: BTreeSet<UserKey>,
@@ -97,6 +98,9 @@ impl Tables {
         }
         for (user, record) in &relocation.exposures {
             self.rows(*user).exposures.clone_from(record);
+        }
+        for (user, record) in &relocation.profiles {
+            self.rows(*user).profile.clone_from(record);
         }
         for NewLink { id, before, after } in &relocation.links {
             if let Some(person) = before {
@@ -196,6 +200,14 @@ impl<T: UserRows> Read for T {
         Ok(self.row(user, |rows| rows.exposures.clone()))
     }
 
+    fn profile(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.row(user, |rows| rows.profile.clone()))
+    }
+
+    fn has_profiles(&self) -> Result<bool, Error> {
+        Ok(self.with(|users| users.values().any(|rows| rows.profile.is_some())))
+    }
+
     fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.row(user, |rows| rows.tombstone.clone()))
     }
@@ -238,6 +250,10 @@ impl Store for MemoryStore {
 
     fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
         self.exposures(user).map(Cached::Known)
+    }
+
+    fn profile_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
+        self.profile(user).map(Cached::Known)
     }
 
     fn link_if_cached(&self, id: UserKey) -> Result<Cached, Error> {
@@ -310,6 +326,9 @@ impl Store for MemoryStore {
             of_id.link = None;
             of_id.tombstone = Some(erasure.tombstone.clone());
         }
+        for (user, record) in &erasure.profiles {
+            tables.rows(*user).profile = Some(record.clone());
+        }
         for day in &erasure.due {
             tables.due.remove(&Due { day: *day, user: erasure.user });
         }
@@ -321,6 +340,7 @@ impl Store for MemoryStore {
             events: rows.events.len() as u64,
             messages: rows.messages.len() as u64,
             exposures: u64::from(rows.exposures.is_some()),
+            profiles: u64::from(rows.profile.is_some()),
             links: rows.linked_ids.len() as u64,
         })
     }
@@ -362,6 +382,11 @@ impl Store for MemoryStore {
 
     fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
         self.tables.write().rows(user).exposures = Some(record.to_vec());
+        Ok(())
+    }
+
+    fn put_profile(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
+        self.tables.write().rows(user).profile = Some(record.to_vec());
         Ok(())
     }
 

@@ -1,19 +1,19 @@
 //! What a storage engine must offer, so that everything above it is written once.
 //!
-//! An engine is a [`Store`]. It keeps seven tables under a user's key (states by generation, events, dedup marks, bases, exposures,
-//! links, tombstone) and four that belong to nobody (quarantine, counters, generations, days on which something is due). Records are opaque bytes; their layouts belong
-//! to `state`, `event_record`, `exposure`, `identity`, `quarantine`, `generation` and `retention`. What every engine promises:
+//! An engine is a [`Store`]. It keeps eight tables under a user's key (states by generation, events, dedup marks, bases, exposures,
+//! profile, links, tombstone) and four that belong to nobody (quarantine, counters, generations, days on which something is due). Records are opaque bytes; their layouts belong
+//! to `state`, `event_record`, `exposure`, `profile`, `identity`, `quarantine`, `generation` and `retention`. What every engine promises:
 //!
 //! - **Order.** Events come by user key and then by sequence, users by key.
 //! - **Atomicity.** Each method that writes takes effect whole or not at all, for readers and after a crash.
-//! - **Durability.** [`Store::commit`], [`Store::relocate`], [`Store::prune`], [`Store::erase`],
+//! - **Durability.** [`Store::commit`], [`Store::relocate`], [`Store::prune`], [`Store::erase`], [`Store::put_profile`],
 //!   [`Store::put_generations`] and [`Store::append_quarantine`] survive the loss of power once they
 //!   return, when the engine was opened so; the other writes do after the next of these or [`Store::flush`].
 //! - **Idempotence.** Writing the same again changes nothing; so does erasing a user of whom nothing is stored.
 //! - **Reads.** A point read sees every write that returned before it began. An iterator shows what was there at its
 //!   start, and a [`Store::snapshot`] what was there at its own, for all tables of all users, whatever is written
 //!   meanwhile. Readers never wait for writers.
-//! - **Erasure.** Nothing under the user's key is left but the tombstone, and until its day the note that something is due.
+//! - **Erasure.** Nothing under the user's key is left but the tombstone, what the erasure puts in the place of the profile, and until its day the note that something is due.
 //!   Ids that were linked to the user get a tombstone, too.
 //! - **One writer per user.** Callers see to it; the engine need not.
 //!
@@ -181,6 +181,8 @@ pub struct Erasure {
     pub tombstone: Vec<u8>,
     /// Days under which it is noted that something of the user is due.
     pub due: Vec<u32>,
+    /// What is left in the place of profiles: of the user, and of ids that were linked to the user.
+    pub profiles: Vec<(UserKey, Vec<u8>)>,
     /// Numbers of quarantine entries that are about the user.
     pub quarantined: Vec<u64>,
     /// The writer's number and its counters as they are afterwards.
@@ -200,6 +202,8 @@ pub struct Erased {
     pub messages: u64,
     /// Exposure records.
     pub exposures: u64,
+    /// Profiles.
+    pub profiles: u64,
     /// Quarantine entries.
     pub quarantined: u64,
     /// Ids that were linked to the user.
@@ -247,6 +251,10 @@ pub trait Read {
     fn marks(&self, user: UserKey) -> Result<Vec<(MessageKey, u64)>, Error>;
     /// The user's encoded exposures.
     fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error>;
+    /// The person's encoded profile.
+    fn profile(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error>;
+    /// Whether anybody has a profile.
+    fn has_profiles(&self) -> Result<bool, Error>;
     /// What an erasure left of the user, if there was one.
     fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error>;
     /// The encoded link of an id to a person.
@@ -268,6 +276,8 @@ pub trait Store: Read + Send + Sync + 'static {
     fn state_if_cached(&self, generation: Generation, user: UserKey) -> Result<Cached, Error>;
     /// The user's encoded exposures, if memory can tell; never blocks on a disk.
     fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error>;
+    /// The person's encoded profile, if memory can tell; never blocks on a disk.
+    fn profile_if_cached(&self, user: UserKey) -> Result<Cached, Error>;
     /// The encoded link of an id, if memory can tell; never blocks on a disk.
     fn link_if_cached(&self, id: UserKey) -> Result<Cached, Error>;
     /// Stores a group.
@@ -306,6 +316,8 @@ pub trait Store: Read + Send + Sync + 'static {
     fn counters(&self) -> Result<Vec<(u32, Counters)>, Error>;
     /// Replaces the user's exposures; survives the end of the process, not of the machine.
     fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error>;
+    /// Replaces the person's profile.
+    fn put_profile(&self, user: UserKey, record: &[u8]) -> Result<(), Error>;
     /// Appends to the quarantine in order, each entry under a number higher than any before, and removes the oldest
     /// entries beyond `keep`.
     fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<u64, Error>;

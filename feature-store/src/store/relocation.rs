@@ -19,6 +19,8 @@ pub struct Relocation {
     pub bases: Vec<(UserKey, Option<Vec<u8>>)>,
     /// Exposures as they are afterwards; `None` removes them.
     pub exposures: Vec<(UserKey, Option<Vec<u8>>)>,
+    /// Profiles as they are afterwards; `None` removes them.
+    pub profiles: Vec<(UserKey, Option<Vec<u8>>)>,
     /// Links as they are afterwards.
     pub links: Vec<NewLink>,
 }

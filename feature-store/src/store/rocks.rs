@@ -9,7 +9,9 @@ use augur_domain::{ContentHash, UserKey};
 use parking_lot::Mutex;
 use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, WriteBatch, WriteOptions};
 
-use super::rocks_open::{self, BASES, DUE, EVENTS, EXPOSURES, IDENTITY, MESSAGES, META, TOMBSTONES};
+use super::rocks_open::{
+    self, BASES, DUE, EVENTS, EXPOSURES, IDENTITY, MESSAGES, META, PROFILES, TOMBSTONES,
+};
 use super::rocks_quarantine::{Bounds, QuarantineTable};
 use super::rocks_read::{
     Reader, RocksSnapshot, StatePlace, corrupted, due_key, event_key, failed, link_key, linked_id_key,
@@ -167,6 +169,12 @@ impl RocksStore {
                 None => batch.delete_cf(exposures, user.as_bytes()),
             }
         }
+        for (user, record) in &relocation.profiles {
+            match record {
+                Some(record) => batch.put_cf(self.family(PROFILES)?, user.as_bytes(), record),
+                None => batch.delete_cf(self.family(PROFILES)?, user.as_bytes()),
+            }
+        }
         for NewLink { id, before, after } in &relocation.links {
             if let Some(person) = before {
                 batch.delete_cf(identity, linked_id_key(*person, *id));
@@ -259,6 +267,14 @@ impl Read for RocksStore {
         self.reader().exposures(user)
     }
 
+    fn profile(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.reader().profile(user)
+    }
+
+    fn has_profiles(&self) -> Result<bool, Error> {
+        self.reader().has_profiles()
+    }
+
     fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.reader().tombstone(user)
     }
@@ -291,6 +307,10 @@ impl Store for RocksStore {
 
     fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
         self.reader().cached(EXPOSURES, user.as_bytes(), "reading exposures")
+    }
+
+    fn profile_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
+        self.reader().cached(PROFILES, user.as_bytes(), "reading a profile")
     }
 
     fn link_if_cached(&self, id: UserKey) -> Result<Cached, Error> {
@@ -365,9 +385,13 @@ impl Store for RocksStore {
             events: self.remove_prefix(&mut batch, EVENTS, user)?,
             messages: self.remove_prefix(&mut batch, MESSAGES, user)?,
             exposures: self.remove_prefix(&mut batch, EXPOSURES, user)?,
+            profiles: self.remove_prefix(&mut batch, PROFILES, user)?,
             quarantined: 0,
             links: 0,
         };
+        for (user, record) in &erasure.profiles {
+            batch.put_cf(self.family(PROFILES)?, user.as_bytes(), record);
+        }
         batch.delete_cf(self.family(BASES)?, user);
         for day in &erasure.due {
             batch.delete_cf(self.family(DUE)?, due_key(Due { day: *day, user: erasure.user }));
@@ -454,6 +478,12 @@ impl Store for RocksStore {
         let mut batch = WriteBatch::default();
         batch.put_cf(self.family(EXPOSURES)?, user.as_bytes(), record);
         self.write(batch, false, "writing exposures")
+    }
+
+    fn put_profile(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(PROFILES)?, user.as_bytes(), record);
+        self.write(batch, self.sync, "writing a profile")
     }
 
     fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<u64, Error> {

@@ -13,7 +13,7 @@ use rocksdb::{
 use crate::{Config, Error};
 
 /// The directory's format. Raise it with any change that an older version would misread.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 pub(super) const FORMAT_KEY: &[u8] = b"format";
 
 /// Latest state per user, of the first generation.
@@ -30,6 +30,8 @@ pub(super) const BASES: &str = "bases";
 pub(super) const DUE: &str = "due";
 /// What users were given.
 pub(super) const EXPOSURES: &str = "exposures";
+/// What people said of themselves.
+pub(super) const PROFILES: &str = "profiles";
 /// Events set aside.
 pub(super) const QUARANTINE: &str = "quarantine";
 /// Users who were erased.
@@ -40,8 +42,20 @@ pub(super) const IDENTITY: &str = "identity";
 pub(super) const META: &str = "meta";
 
 /// Every table; each has a column family of its name.
-pub(super) const TABLES: [&str; 11] =
-    [STATES, LATER_STATES, EVENTS, MESSAGES, BASES, DUE, EXPOSURES, QUARANTINE, TOMBSTONES, IDENTITY, META];
+pub(super) const TABLES: [&str; 12] = [
+    STATES,
+    LATER_STATES,
+    EVENTS,
+    MESSAGES,
+    BASES,
+    DUE,
+    EXPOSURES,
+    PROFILES,
+    QUARANTINE,
+    TOMBSTONES,
+    IDENTITY,
+    META,
+];
 /// The engine's own family, which stays empty.
 const DEFAULT_FAMILY: &str = "default";
 /// Open files cost memory outside the block cache.

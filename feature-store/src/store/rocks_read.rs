@@ -9,7 +9,7 @@ use rocksdb::{
 };
 
 use super::rocks_open::{
-    BASES, DUE, EVENTS, EXPOSURES, IDENTITY, LATER_STATES, MESSAGES, STATES, TOMBSTONES,
+    BASES, DUE, EVENTS, EXPOSURES, IDENTITY, LATER_STATES, MESSAGES, PROFILES, STATES, TOMBSTONES,
 };
 use super::{Cached, Due, EventCursor, EventRecord, EventRecords, Generation, Read, Users};
 use crate::Error;
@@ -347,6 +347,15 @@ impl<'a> Reader<'a> {
         self.get(EXPOSURES, user.as_bytes(), "reading exposures")
     }
 
+    pub(super) fn profile(self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.get(PROFILES, user.as_bytes(), "reading a profile")
+    }
+
+    pub(super) fn has_profiles(self) -> Result<bool, Error> {
+        let first = self.scan(PROFILES, &[], "looking for profiles")?.next().transpose()?;
+        Ok(first.is_some())
+    }
+
     pub(super) fn tombstone(self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.get(TOMBSTONES, user.as_bytes(), "looking up a tombstone")
     }
@@ -421,6 +430,14 @@ impl Read for RocksSnapshot<'_> {
 
     fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.reader().exposures(user)
+    }
+
+    fn profile(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.reader().profile(user)
+    }
+
+    fn has_profiles(&self) -> Result<bool, Error> {
+        self.reader().has_profiles()
     }
 
     fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {

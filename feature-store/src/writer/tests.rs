@@ -56,6 +56,12 @@ impl Read for Faulty {
     fn exposures(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.inner.exposures(user)
     }
+    fn profile(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.profile(user)
+    }
+    fn has_profiles(&self) -> Result<bool, Error> {
+        self.inner.has_profiles()
+    }
     fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.inner.tombstone(user)
     }
@@ -79,6 +85,9 @@ impl Store for Faulty {
     }
     fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
         self.inner.exposures_if_cached(user)
+    }
+    fn profile_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
+        self.inner.profile_if_cached(user)
     }
     fn link_if_cached(&self, id: UserKey) -> Result<Cached, Error> {
         self.inner.link_if_cached(id)
@@ -139,6 +148,9 @@ impl Store for Faulty {
     }
     fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
         self.inner.put_exposures(user, record)
+    }
+    fn put_profile(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
+        self.inner.put_profile(user, record)
     }
     fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<u64, Error> {
         self.inner.append_quarantine(records, keep)

@@ -11,6 +11,7 @@ mod models;
 mod outcomes;
 mod policies;
 mod privacy;
+pub(crate) mod profiles;
 mod raw;
 mod versions;
 
@@ -33,10 +34,11 @@ type Logs = v1::log_service_server::LogServiceServer<log::Logs>;
 type Models = v1::model_service_server::ModelServiceServer<models::Models>;
 type Outcomes = v1::outcome_service_server::OutcomeServiceServer<outcomes::Outcomes>;
 type Policies = v1::policy_service_server::PolicyServiceServer<policies::Policies>;
+type Profiles = v1::profile_service_server::ProfileServiceServer<profiles::Profiles>;
 type Privacy = v1::privacy_service_server::PrivacyServiceServer<privacy::Privacy>;
 
 /// Every service by name, for health.
-pub(crate) const NAMES: [&str; 9] = [
+pub(crate) const NAMES: [&str; 10] = [
     Events::NAME,
     Features::NAME,
     Decisions::NAME,
@@ -45,6 +47,7 @@ pub(crate) const NAMES: [&str; 9] = [
     Outcomes::NAME,
     Policies::NAME,
     Privacy::NAME,
+    Profiles::NAME,
     Identity::NAME,
 ];
 /// The service that cannot serve when the decision log has failed.
@@ -52,7 +55,7 @@ pub(crate) const DECISIONS: &str = Decisions::NAME;
 /// The service that cannot serve when the log of outcomes has failed.
 pub(crate) const OUTCOMES: &str = Outcomes::NAME;
 /// Every method, for metrics.
-pub(crate) const METHODS: [&str; 36] = [
+pub(crate) const METHODS: [&str; 38] = [
     "/augur.v1.DecisionService/Decide",
     "/augur.v1.DecisionService/Explain",
     "/augur.v1.EventService/Ingest",
@@ -87,6 +90,8 @@ pub(crate) const METHODS: [&str; 36] = [
     "/augur.v1.PolicyService/ActivatePolicy",
     "/augur.v1.PrivacyService/EraseUser",
     "/augur.v1.PrivacyService/ReadmitUser",
+    "/augur.v1.ProfileService/UpdateProfile",
+    "/augur.v1.ProfileService/GetProfile",
     "/grpc.health.v1.Health/Check",
     // Whatever is not listed.
     "other",
@@ -127,6 +132,8 @@ pub(crate) async fn routes(
     routes.add_service(policies.max_decoding_message_size(ingest_limit));
     let privacy = Privacy::new(privacy::Privacy::new(Arc::clone(app)));
     routes.add_service(privacy.max_decoding_message_size(limit));
+    let profiles = Profiles::new(profiles::Profiles::new(Arc::clone(app)));
+    routes.add_service(profiles.max_decoding_message_size(limit));
     let identity = Identity::new(identity::Identity::new(Arc::clone(app)));
     routes.add_service(identity.max_decoding_message_size(limit));
 

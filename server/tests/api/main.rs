@@ -25,6 +25,7 @@ mod monitoring;
 mod outcomes;
 mod past;
 mod privacy;
+mod profiles;
 mod quarantine;
 mod reads;
 mod replay;

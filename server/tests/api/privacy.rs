@@ -6,7 +6,7 @@ use augur_proto::v1::{EventOutcome, FeatureStatus};
 use crate::served::{Served, cart, purchase, subject};
 
 async fn erase(served: &Served, user: &str) -> v1::EraseUserResponse {
-    let request = v1::EraseUserRequest { subject: subject(user) };
+    let request = v1::EraseUserRequest { subject: subject(user), forget_opt_outs: false };
     served.privacy().erase_user(request).await.unwrap().into_inner()
 }
 
@@ -25,6 +25,7 @@ async fn an_erased_user_is_gone_after_a_restart_too_and_is_kept_out_until_readmi
             ("events", true, 1),
             ("dedup_marks", true, 1),
             ("exposures", true, 1),
+            ("profile", true, 0),
             ("quarantine", true, 0),
             ("identity_links", true, 0),
             ("decision_log", false, 0),
@@ -52,7 +53,7 @@ async fn an_erased_user_is_gone_after_a_restart_too_and_is_kept_out_until_readmi
 #[tokio::test]
 async fn whom_to_erase_must_be_said() {
     let served = Served::start().await;
-    let status = served.privacy().erase_user(v1::EraseUserRequest { subject: None }).await.unwrap_err();
+    let status = served.privacy().erase_user(v1::EraseUserRequest::default()).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
     assert!(status.message().contains("subject"), "{}", status.message());
     served.stop().await;

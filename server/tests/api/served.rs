@@ -17,6 +17,7 @@ use augur_proto::v1::log_service_client::LogServiceClient;
 use augur_proto::v1::model_service_client::ModelServiceClient;
 use augur_proto::v1::policy_service_client::PolicyServiceClient;
 use augur_proto::v1::privacy_service_client::PrivacyServiceClient;
+use augur_proto::v1::profile_service_client::ProfileServiceClient;
 use augur_server::{App, Clock, Config, FixedClock, Running, SystemClock, serve_app};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -151,6 +152,10 @@ impl Served {
 
     pub(crate) fn identity(&self) -> IdentityServiceClient<Channel> {
         IdentityServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn profiles(&self) -> ProfileServiceClient<Channel> {
+        ProfileServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn privacy(&self) -> PrivacyServiceClient<Channel> {

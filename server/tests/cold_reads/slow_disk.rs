@@ -17,6 +17,7 @@ use parking_lot::{Condvar, Mutex};
 pub(crate) enum Table {
     States,
     Exposures,
+    Profiles,
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +107,13 @@ impl Read for SlowDisk {
         self.fetch(Table::Exposures, user);
         self.inner.exposures(user)
     }
+    fn profile(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
+        self.fetch(Table::Profiles, user);
+        self.inner.profile(user)
+    }
+    fn has_profiles(&self) -> Result<bool, Error> {
+        self.inner.has_profiles()
+    }
     fn tombstone(&self, user: UserKey) -> Result<Option<Vec<u8>>, Error> {
         self.inner.tombstone(user)
     }
@@ -131,6 +139,10 @@ impl Store for SlowDisk {
     fn exposures_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
         let cold = self.is_cold(Table::Exposures, user);
         if cold { Ok(Cached::NotCached) } else { self.inner.exposures_if_cached(user) }
+    }
+    fn profile_if_cached(&self, user: UserKey) -> Result<Cached, Error> {
+        let cold = self.is_cold(Table::Profiles, user);
+        if cold { Ok(Cached::NotCached) } else { self.inner.profile_if_cached(user) }
     }
     fn link_if_cached(&self, id: UserKey) -> Result<Cached, Error> {
         self.inner.link_if_cached(id)
@@ -179,6 +191,9 @@ impl Store for SlowDisk {
     }
     fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
         self.inner.put_exposures(user, record)
+    }
+    fn put_profile(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
+        self.inner.put_profile(user, record)
     }
     fn append_quarantine(&self, records: &[Vec<u8>], keep: u64) -> Result<u64, Error> {
         self.inner.append_quarantine(records, keep)
