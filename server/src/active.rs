@@ -24,6 +24,9 @@ use crate::trial::{Side, Trial};
 /// What a policy is called in complaints when it came by a call and not from a file.
 pub(crate) const SENT_POLICY: &str = "policy.toml";
 
+/// Where a policy's archive keeps its tests.
+const TESTS_DIR: &str = "tests";
+
 /// What definitions are called in complaints when they came by a call, and in archives.
 pub(crate) const FEATURES_FILE: &str = "features.toml";
 
@@ -119,6 +122,11 @@ impl Loaded {
 
     pub(crate) const fn policy(&self) -> &PolicySnapshot {
         &self.policy
+    }
+
+    /// The file it was loaded from.
+    pub(crate) const fn source(&self) -> &SourceFile {
+        &self.source
     }
 
     /// Per declared model alias, whether it can be asked.
@@ -447,6 +455,53 @@ pub(crate) fn save_bundle(layout: &Layout, active: &Loaded, features: &SourceFil
     keep(&kept_features, &features.text, same_definitions)?;
     let seal = DefinitionsSeal::new(definitions, &files::read_text(&kept_features)?).to_string();
     keep(&dir.join(DefinitionsSeal::FILE), &seal, |kept| kept == seal)
+}
+
+/// Keeps a policy's tests under its id, in the place of those that were there.
+pub(crate) fn save_tests(layout: &Layout, id: &ContentHash, tests: &[SourceFile]) -> Result<(), Error> {
+    let dir = layout.policy(id).join(TESTS_DIR);
+    for kept in archived_tests(layout, id)? {
+        if !tests.iter().any(|file| test_file_name(file) == kept.name) {
+            let path = dir.join(&kept.name);
+            std::fs::remove_file(&path).map_err(Error::file("remove", &path))?;
+        }
+    }
+    for file in tests {
+        let path = dir.join(test_file_name(file));
+        if !files::read_text(&path).is_ok_and(|kept| kept == file.text) {
+            files::write_whole(&path, file.text.as_bytes(), 0o644)?;
+        }
+    }
+    Ok(())
+}
+
+/// The last part of its name: tests lie beside their policy.
+fn test_file_name(file: &SourceFile) -> &str {
+    Path::new(&file.name).file_name().and_then(|name| name.to_str()).unwrap_or("policy_tests.toml")
+}
+
+/// The tests that are kept under a policy's id, by name.
+pub(crate) fn archived_tests(layout: &Layout, id: &ContentHash) -> Result<Vec<SourceFile>, Error> {
+    tests_beside(&layout.policy(id).join("policy.toml"))
+}
+
+/// The tests that are kept beside an archived `policy.toml`, by name.
+pub(crate) fn tests_beside(archived: &Path) -> Result<Vec<SourceFile>, Error> {
+    let dir = archived.with_file_name(TESTS_DIR);
+    let entries = match std::fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::file("list", &dir)(error)),
+    };
+    let mut tests = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::file("list", &dir))?;
+        if let Some(name) = entry.file_name().to_str().filter(|name| name.ends_with(".toml")) {
+            tests.push(SourceFile { name: name.to_owned(), text: files::read_text(&entry.path())? });
+        }
+    }
+    tests.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(tests)
 }
 
 fn keep(path: &Path, text: &str, same: impl FnOnce(&str) -> bool) -> Result<(), Error> {

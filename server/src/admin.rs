@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use augur_decision::SourceFile;
-use augur_domain::{ContentHash, ModelRef};
+use augur_domain::ModelRef;
 use augur_models::registry::{AliasChange, Card, PublishedCard};
 use augur_models::scorer::Kind;
 use augur_models::{Artifact, Scorer};
@@ -135,38 +135,6 @@ impl App {
         let (loaded, missing) = names.partition(has_model);
         self.begin(next);
         Ok(Reloaded { loaded, missing })
-    }
-
-    /// Loads a policy against the served features and the registry without using it.
-    ///
-    /// # Errors
-    /// [`Error::Diagnostics`] with everything wrong in it.
-    pub fn check_policy(&self, text: String) -> Result<ContentHash, Error> {
-        Ok(self.load(sent(text))?.policy().id())
-    }
-
-    /// Loads a policy, keeps its files, and decides by it from now on. Returns its id and that of the one before.
-    ///
-    /// # Errors
-    /// [`Error::Diagnostics`] with everything wrong in it, and then nothing changed; [`Error::File`].
-    pub fn activate_policy(&self, text: String) -> Result<(ContentHash, ContentHash), Error> {
-        let _one_at_a_time = self.admin.lock();
-        let next = self.load(sent(text))?;
-        let previous = self.active().policy().id();
-        let id = next.policy().id();
-        active::save_bundle(
-            &self.layout,
-            &next,
-            &active::features_source(self.active().definitions().schema()),
-        )?;
-        self.remember(&next)?;
-        self.begin(next);
-        tracing::info!(policy = %id.short(), previous = %previous.short(), "policy activated");
-        Ok((id, previous))
-    }
-
-    fn load(&self, source: SourceFile) -> Result<Loaded, Error> {
-        Loaded::load(source, &self.feature_set(), Registered::strict(&self.registry))
     }
 
     /// Decides by `next` from now on, with the definitions that serve.

@@ -4,6 +4,7 @@
 //! them methods of [`App`]. Not here: wire services, listeners, telemetry set-up.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use augur_decision::ModelSource;
@@ -55,6 +56,8 @@ pub struct App {
     pub(crate) canary_settles: Notify,
     /// Where reads wait that are not in memory.
     pub(crate) storage: StorageThreads,
+    /// Tests of the policy that failed when it began to decide.
+    pub(crate) failed_policy_tests: AtomicU64,
 }
 
 impl std::fmt::Debug for App {
@@ -135,6 +138,8 @@ impl App {
         )?;
         let definitions = store.definitions();
         chosen.settle(&layout, &active::features_source(definitions.schema()))?;
+        let failed_policy_tests =
+            crate::policies::at_start(&layout, &config, &chosen.loaded, definitions.schema(), clock.now());
         let active = chosen.loaded.begun(definitions, &metrics, &config, None);
         tracing::info!(
             policy = %active.policy().id().short(),
@@ -161,6 +166,7 @@ impl App {
             recent: Recent::new(clock.now()),
             canary_settles: Notify::new(),
             storage,
+            failed_policy_tests: AtomicU64::new(failed_policy_tests),
             config,
             clock: Arc::new(clock),
         })
@@ -267,6 +273,7 @@ impl App {
             (names::LOG_FAILED, u64::from(log.failed)),
             (names::OUTCOME_LOG_SYNCED_SEQUENCE, outcomes.synced_sequence),
             (names::OUTCOME_LOG_FAILED, u64::from(outcomes.failed)),
+            (names::POLICY_TESTS_FAILED, self.failed_policy_tests.load(Ordering::Relaxed)),
             (names::MODELS_MISSING, missing as u64),
             (names::MODELS_OF_OTHER_DEFINITIONS, active.of_other_definitions().len() as u64),
             (

@@ -9,6 +9,8 @@
 //! <data>/policies/<id>/policy.toml      every policy that ever decided here, with
 //! <data>/policies/<id>/features.toml    the definitions it was compiled against, and
 //! <data>/policies/<id>/definitions.seal the feature set that they made then
+//! <data>/policies/<id>/tests/           its tests, as they were when it was last activated
+//! <data>/policies/history               which one decided from when on, and why
 //! <data>/active_policy                  which one decides, and what the configured file was then
 //! <data>/models/                        the registry
 //! ```
@@ -61,9 +63,19 @@ impl Layout {
         self.dir.join("models")
     }
 
+    /// The directory of all archived policies.
+    pub fn policies(&self) -> PathBuf {
+        self.dir.join("policies")
+    }
+
+    /// The file that says which policy decided from when on.
+    pub fn policy_history(&self) -> PathBuf {
+        self.policies().join("history")
+    }
+
     /// The directory of one policy's files.
     pub fn policy(&self, id: &ContentHash) -> PathBuf {
-        self.dir.join("policies").join(id.to_string())
+        self.policies().join(id.to_string())
     }
 
     /// The file that says which policy decides.

@@ -100,6 +100,8 @@ pub const OUTCOME_LOG_SYNCED_SEQUENCE: &str = "augur_outcome_log_synced_sequence
 pub const OUTCOME_LOG_FAILED: &str = "augur_outcome_log_failed";
 /// Model aliases of the policy without a model that can be used.
 pub const MODELS_MISSING: &str = "augur_models_missing";
+/// Tests of the policy that failed when the server started.
+pub const POLICY_TESTS_FAILED: &str = "augur_policy_tests_failed";
 /// Models in use that were trained on other feature definitions than are served.
 pub const MODELS_OF_OTHER_DEFINITIONS: &str = "augur_models_of_other_definitions";
 /// Decisions of a canary, by model, arm and rung.

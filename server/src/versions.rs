@@ -154,6 +154,7 @@ impl App {
         self.store.switch(definitions.generation(), &note, &leaving)?;
         // From here on the store says what serves; a restart would follow it.
         let remembered = self.remember(&next);
+        self.note_switch(switched.policy);
         self.active.store(Arc::new(next.begun(
             definitions,
             &self.metrics,

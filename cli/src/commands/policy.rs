@@ -2,6 +2,7 @@
 //!
 //! Not here: what is checked (`augur_server::check_definitions`).
 
+mod active;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use serde::Serialize;
 use crate::output::Output;
 use crate::{Error, Outcome};
 
-/// Check and test policies.
+/// Check, test and activate policies, and go back to earlier ones.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check a policy against feature definitions, without a server and without data.
@@ -53,6 +54,33 @@ Tests are those of the files that the policy names, `tests = [\"cart_tests.toml\
 
 docs/policy.md has every key.")]
     Test(test::Args),
+    /// Decide by another policy from now on: a file's, or an archived one. A policy whose tests fail is refused.
+    #[command(after_help = "\
+Examples:
+  augur policy activate data/policy.toml --endpoint http://127.0.0.1:7401 --reason \"free shipping in summer\"
+  augur policy activate --id 3f9c2a17 --endpoint http://127.0.0.1:7401 --reason \"as it was in spring\"
+
+The server decides by it from the next request on; every decision is made wholly by the old or wholly by the new one. The
+activated policy stays over a restart until the configured file changes. Exit code 3 when there are faults or a test
+fails: then nothing changed.")]
+    Activate(active::Activate),
+    /// Decide by an earlier policy again: the one before the present one, or any by its id.
+    ///
+    /// Tests that fail are told and do not prevent it, and a model that cannot be used any more is missing.
+    #[command(after_help = "\
+Examples:
+  augur policy rollback --endpoint http://127.0.0.1:7401 --reason \"too many coupons\"
+  augur policy rollback --to 3f9c2a17 --endpoint http://127.0.0.1:7401 --reason \"too many coupons\"")]
+    Rollback(active::Rollback),
+    /// List which policy decided from when on, who made it so and why, newest first.
+    #[command(after_help = "Example:\n  augur policy list --endpoint http://127.0.0.1:7401")]
+    List(active::Server),
+    /// Print the policy that decides, or an archived one; with --json its definitions and tests, too.
+    #[command(after_help = "\
+Examples:
+  augur policy show --endpoint http://127.0.0.1:7401 > policy.toml
+  augur policy show 3f9c2a17 --endpoint http://127.0.0.1:7401 --json")]
+    Show(active::Show),
 }
 
 /// A policy and what it is read against.
@@ -108,6 +136,11 @@ impl Fault {
         Self { file, line: 0, column: 0, message, expected, hint: String::new() }
     }
 
+    /// Whether it is a fault of what is called so.
+    pub(super) fn is_of(&self, file: &str) -> bool {
+        self.file == file
+    }
+
     /// The same, of another file: of what was sent, by the name that its sender knows.
     pub(super) fn in_file(self, file: &Path) -> Self {
         Self { file: file.display().to_string(), ..self }
@@ -148,6 +181,10 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
     match command {
         Command::Check(definitions) => check(definitions, output),
         Command::Test(args) => test::run(args, output),
+        Command::Activate(args) => active::activate(args, output),
+        Command::Rollback(args) => active::rollback(args, output),
+        Command::List(server) => active::list(server, output),
+        Command::Show(args) => active::show(args, output),
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) const DECISIONS: &str = Decisions::NAME;
 /// The service that cannot serve when the log of outcomes has failed.
 pub(crate) const OUTCOMES: &str = Outcomes::NAME;
 /// Every method, for metrics.
-pub(crate) const METHODS: [&str; 38] = [
+pub(crate) const METHODS: [&str; 41] = [
     "/augur.v1.DecisionService/Decide",
     "/augur.v1.DecisionService/Explain",
     "/augur.v1.EventService/Ingest",
@@ -88,6 +88,9 @@ pub(crate) const METHODS: [&str; 38] = [
     "/augur.v1.PolicyService/GetPolicy",
     "/augur.v1.PolicyService/CheckPolicy",
     "/augur.v1.PolicyService/ActivatePolicy",
+    "/augur.v1.PolicyService/RollbackPolicy",
+    "/augur.v1.PolicyService/ListPolicies",
+    "/augur.v1.PolicyService/GetArchivedPolicy",
     "/augur.v1.PrivacyService/EraseUser",
     "/augur.v1.PrivacyService/ReadmitUser",
     "/augur.v1.ProfileService/UpdateProfile",

@@ -71,12 +71,12 @@ async fn a_faulty_policy_is_told_and_not_used() {
         policy.policy_toml.replacen("features.purchases_30d >= 5.0", "features.purchase_30d >= 5.0", 1);
     let place = faulty.find("features.purchase_30d").unwrap();
     let line = faulty[..place].matches('\n').count() + 1;
-    let request = v1::CheckPolicyRequest { policy_toml: faulty.clone() };
+    let request = v1::CheckPolicyRequest { policy_toml: faulty.clone(), ..Default::default() };
     let checked = served.policies().check_policy(request).await.unwrap().into_inner();
     let fault = &checked.faults[0];
     assert_eq!((fault.line as usize, &*checked.policy_id), (line, ""));
     assert!(fault.hint.contains("purchases_30d"), "{fault:?}");
-    let request = v1::ActivatePolicyRequest { policy_toml: faulty };
+    let request = v1::ActivatePolicyRequest { policy_toml: faulty, ..Default::default() };
     let activated = served.policies().activate_policy(request).await.unwrap().into_inner();
     assert!(activated.policy_id.is_empty() && !activated.faults.is_empty());
     assert_eq!(served.decide(cart("ada", 60.0)).await.policy_id, policy.policy_id);
@@ -102,7 +102,11 @@ async fn decisions_go_on_while_models_and_policies_move() {
     for n in 0..10 {
         promote(&served, &artifact("conversion", "purchase_count_30d", 0.5 + f64::from(n))).await;
         let policy_toml = format!("{}\n# {n}\n", policy.policy_toml);
-        served.policies().activate_policy(v1::ActivatePolicyRequest { policy_toml }).await.unwrap();
+        served
+            .policies()
+            .activate_policy(v1::ActivatePolicyRequest { policy_toml, ..Default::default() })
+            .await
+            .unwrap();
     }
     for decider in deciders {
         decider.await.unwrap();

@@ -203,7 +203,11 @@ async fn a_version_that_gives_segments_does_not_go_on_trial() {
     let policy = served.policies().get_policy(v1::GetPolicyRequest {}).await.unwrap().into_inner();
     let segment = "[[segment]]\nname = \"value\"\nmodel = \"conversion_segments\"\n";
     let policy_toml = format!("{}\n{segment}", policy.policy_toml);
-    served.policies().activate_policy(v1::ActivatePolicyRequest { policy_toml }).await.unwrap();
+    served
+        .policies()
+        .activate_policy(v1::ActivatePolicyRequest { policy_toml, ..Default::default() })
+        .await
+        .unwrap();
     promote(&served, &segments("conversion_segments", 4.0)).await;
     let second = publish(&served, &segments("conversion_segments", 5.0));
     let request = v1::SetCanaryRequest { model: "conversion_segments".to_owned(), ..trial(second, 100_000) };

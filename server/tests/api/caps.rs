@@ -39,7 +39,7 @@ fn here(user: &str) -> v1::DecideRequest {
 
 async fn served() -> Served {
     let served = Served::start().await;
-    let request = v1::ActivatePolicyRequest { policy_toml: POLICY.to_owned() };
+    let request = v1::ActivatePolicyRequest { policy_toml: POLICY.to_owned(), ..Default::default() };
     let response = served.policies().activate_policy(request).await.unwrap().into_inner();
     assert!(response.faults.is_empty(), "{:?}", response.faults);
     served
@@ -111,7 +111,11 @@ async fn a_record_that_the_log_refuses_costs_one_exposure_and_no_more() {
     let served = Served::start_with(|config| config.decision_log.queue_bytes = 4 << 10).await;
     let context = "deadline = \"10s\"\ncontext = { note = \"text\" }";
     let policy_toml = POLICY.replace("deadline = \"10s\"", context);
-    served.policies().activate_policy(v1::ActivatePolicyRequest { policy_toml }).await.unwrap();
+    served
+        .policies()
+        .activate_policy(v1::ActivatePolicyRequest { policy_toml, ..Default::default() })
+        .await
+        .unwrap();
     let mut too_long = here("ada");
     too_long.context.insert("note".to_owned(), text(&"x".repeat(8_000)));
     let status = served.decisions().decide(too_long).await.unwrap_err();

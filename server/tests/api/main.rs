@@ -24,6 +24,7 @@ mod models;
 mod monitoring;
 mod outcomes;
 mod past;
+mod policies;
 mod privacy;
 mod profiles;
 mod quarantine;

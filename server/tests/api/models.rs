@@ -261,7 +261,11 @@ async fn a_rule_on_a_segment_decides_and_decides_the_same_again() {
                 points = [\"cart_page\"]\nreason = \"REGULAR\"\n";
     let listed = "name = \"cart_page\"\nsegments = [\"value\"]\n";
     let policy_toml = format!("{}\n{rule}", policy.policy_toml.replacen("name = \"cart_page\"\n", listed, 1));
-    served.policies().activate_policy(v1::ActivatePolicyRequest { policy_toml }).await.unwrap();
+    served
+        .policies()
+        .activate_policy(v1::ActivatePolicyRequest { policy_toml, ..Default::default() })
+        .await
+        .unwrap();
     let is_forced = |answer: &v1::DecideResponse| format!("{:?}", answer.reasons).contains("REGULAR");
     let purchases = (0..5).map(|n| purchase(&format!("p{n}"), "ada", 10.0)).collect();
     served.ingest(purchases).await;

@@ -82,7 +82,11 @@ async fn every_record_decides_the_same_again() {
         promote(&served, &artifact(name, "revenue_30d", 0.01 * (round as f64 + 1.0))).await;
         let policy = served.policies().get_policy(v1::GetPolicyRequest {}).await.unwrap().into_inner();
         let policy_toml = format!("{}\n# round {round}\n", policy.policy_toml);
-        served.policies().activate_policy(v1::ActivatePolicyRequest { policy_toml }).await.unwrap();
+        served
+            .policies()
+            .activate_policy(v1::ActivatePolicyRequest { policy_toml, ..Default::default() })
+            .await
+            .unwrap();
     }
     assert_eq!(every_record_decides_again(&served), 36);
     served.stop().await;

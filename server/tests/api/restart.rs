@@ -5,7 +5,7 @@ use std::path::Path;
 
 use augur_proto::v1;
 use augur_proto::v1::{EventOutcome, FeatureStatus, Rung};
-use augur_server::{App, Config, FixedClock};
+use augur_server::{App, Config, FixedClock, Proposal, Remark};
 
 use crate::served::{NOW, Served, artifact, cart, config, event, promote, publish, purchase};
 
@@ -51,7 +51,7 @@ async fn an_activated_policy_stays_until_the_file_changes() {
     let served = Served::start().await;
     let shipped = served.policies().get_policy(v1::GetPolicyRequest {}).await.unwrap().into_inner();
     let changed = format!("{}\n# a second thought\n", shipped.policy_toml);
-    let request = v1::ActivatePolicyRequest { policy_toml: changed };
+    let request = v1::ActivatePolicyRequest { policy_toml: changed, ..Default::default() };
     let activated = served.policies().activate_policy(request).await.unwrap().into_inner();
     assert_eq!(activated.previous_policy_id, shipped.policy_id);
     assert_ne!(activated.policy_id, shipped.policy_id);
@@ -95,7 +95,7 @@ async fn an_activated_policy_outlives_changed_features_and_is_given_up_only_when
     let served = Served::start().await;
     let shipped = policy_of(&served).await;
     let text = format!("{}\n# a second thought\n", shipped.policy_toml);
-    let request = v1::ActivatePolicyRequest { policy_toml: text.clone() };
+    let request = v1::ActivatePolicyRequest { policy_toml: text.clone(), ..Default::default() };
     let activated = served.policies().activate_policy(request).await.unwrap().into_inner();
 
     let served = served.restart_with(add_feature).await;
@@ -160,7 +160,7 @@ async fn a_model_that_cannot_be_used_any_more_is_missing_and_nothing_else() {
     let decided = served.decide(cart("ada", 60.0)).await;
     assert_eq!(decided.rung(), Rung::RulesOnly);
     let policy_toml = policy_of(&served).await.policy_toml;
-    let request = v1::CheckPolicyRequest { policy_toml };
+    let request = v1::CheckPolicyRequest { policy_toml, ..Default::default() };
     let checked = served.policies().check_policy(request).await.unwrap().into_inner();
     assert!(checked.faults[0].message.contains("`spend_7d`"), "{checked:?}");
     // Another alias can still be moved, and a good version of this one ends the matter.
@@ -222,9 +222,10 @@ async fn a_policy_that_is_only_checked_leaves_no_series() {
     let dir = tempfile::tempdir().unwrap();
     let app = App::open(config(dir.path()), FixedClock::new(NOW)).unwrap();
     let text = app.active().source().text.replace("cart_page", "basket_page");
-    app.check_policy(text.clone()).unwrap();
+    let proposal = Proposal { text, tests: Vec::new() };
+    app.check_policy(&proposal).unwrap();
     assert!(!app.metrics().render().contains("basket_page"));
-    app.activate_policy(text).unwrap();
+    app.activate_policy(&proposal, Remark::default()).unwrap();
     assert!(app.metrics().render().contains("basket_page"));
     app.close().unwrap();
 }

@@ -13,6 +13,9 @@ use super::{Definitions, Fault};
 use crate::output::Output;
 use crate::{Error, Outcome};
 
+/// The file of tests beside a policy that names none.
+pub(super) use augur_server::USUAL_TESTS_FILE as USUAL_TESTS;
+
 /// Every test was run, and at least one failed.
 const FAILED: u8 = 4;
 
