@@ -1,4 +1,5 @@
-//! Frequency caps: how often a person may be given an action, or anything in its channel, within a rolling window.
+//! Frequency caps: how often a person may be given an action, or anything in its channel or category, within a rolling
+//! window or a calendar one.
 //!
 //! Not here: where exposures are kept, or the lock that makes read, decide and record one step per person.
 
@@ -7,6 +8,8 @@ use std::sync::Arc;
 use augur_domain::Timestamp;
 use augur_domain::decision::Exposure;
 use augur_domain::time::{format_duration_ms, parse_duration_ms};
+
+use crate::calendar::{Period, PersonClock};
 
 /// Exposures that one cap may allow; more than this in a window is no cap.
 pub(crate) const MAX_LIMIT: u32 = 1_000;
@@ -18,97 +21,198 @@ pub(crate) enum Scope {
     Action,
     /// Those of every action in the action's channel.
     Channel,
+    /// Those of every action in the action's category.
+    Category,
 }
 
-/// At most `limit` exposures within any `window_ms`.
+impl Scope {
+    /// The word in policies; empty for the action itself.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Action => "",
+            Self::Channel => "channel",
+            Self::Category => "category",
+        }
+    }
+}
+
+/// Over which time exposures count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Window {
+    /// The last so many milliseconds.
+    Rolling(i64),
+    /// The day, week or month that it is for the person.
+    Calendar(Period),
+}
+
+impl Window {
+    /// No exposure older than this counts, in milliseconds.
+    pub(crate) const fn longest_ms(self) -> i64 {
+        match self {
+            Self::Rolling(length_ms) => length_ms,
+            Self::Calendar(period) => period.longest_ms(),
+        }
+    }
+}
+
+/// What a cap belongs to: what an action is called, and what it is in. Empty names are in nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) action: &'a str,
+    pub(crate) channel: &'a str,
+    pub(crate) category: &'a str,
+}
+
+/// At most `limit` exposures within a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cap {
     pub(crate) limit: u32,
-    pub(crate) window_ms: i64,
+    pub(crate) window: Window,
     pub(crate) scope: Scope,
     /// The cap in words, for reasons.
     pub(crate) words: Arc<str>,
 }
 
+/// What a cap says of one more exposure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Open,
+    /// From this instant on one more is allowed.
+    UsedUpUntil(Timestamp),
+    /// It goes by a clock that is not known.
+    ZoneUnknown,
+}
+
 impl Cap {
-    /// Reads `2 per 7d` or `1 per 24h per channel`; the error says what is wrong with it.
+    /// Reads `2 per 7d`, `1 per 24h per channel` or `3 per week per category`; the error says what is wrong with it.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let (limit, window, scope) = match words.as_slice() {
-            [limit, "per", window] => (limit, window, Scope::Action),
-            [limit, "per", window, "per", "channel"] => (limit, window, Scope::Channel),
+            [limit, "per", window] => (limit, *window, Scope::Action),
+            [limit, "per", window, "per", "channel"] => (limit, *window, Scope::Channel),
+            [limit, "per", window, "per", "category"] => (limit, *window, Scope::Category),
             _ => return Err(format!("`{text}` is not a cap")),
         };
         let count = limit.parse().ok().filter(|count| (1..=MAX_LIMIT).contains(count));
         let count = count.ok_or_else(|| format!("`{limit}` in `{text}` is not a count"))?;
-        let window_ms = parse_duration_ms(window).map_err(|message| {
-            let problem = message.split("; expected").next().unwrap_or_default().to_owned();
-            format!("{problem} in `{text}`")
-        })?;
-        let per_channel = if scope == Scope::Channel { " per channel" } else { "" };
-        let words = format!("{count} per {}{per_channel}", format_duration_ms(window_ms)).into();
-        Ok(Self { limit: count, window_ms, scope, words })
+        let window = match Period::named(window) {
+            Some(period) => Window::Calendar(period),
+            None => Window::Rolling(parse_duration_ms(window).map_err(|message| {
+                let problem = message.split("; expected").next().unwrap_or_default().to_owned();
+                format!("{problem} in `{text}`")
+            })?),
+        };
+        let length = match window {
+            Window::Rolling(length_ms) => format_duration_ms(length_ms),
+            Window::Calendar(period) => period.as_str().to_owned(),
+        };
+        let per_scope = if scope == Scope::Action { "" } else { " per " };
+        let words = format!("{count} per {length}{per_scope}{}", scope.as_str()).into();
+        Ok(Self { limit: count, window, scope, words })
     }
 
-    /// When the cap is used up at `now`: the instant from which one more is allowed. Exposures are oldest first.
+    /// What the cap says at `now`. Exposures are oldest first.
     ///
-    /// An exposure counts while `at > now - window`, so also when it lies in the future (clocks step back). The
-    /// cap stays used up until only `limit - 1` counted exposures are left, which is when the `limit`-th newest
-    /// leaves the window.
-    pub(crate) fn used_up_until(
+    /// An exposure counts until it leaves the window, so also when it lies in the future (clocks step back), and not
+    /// after its hold has ended. The cap stays used up until only `limit - 1` counted exposures are left, which is when
+    /// the `limit`-th last of them leaves.
+    pub(crate) fn verdict(
         &self,
-        action: &str,
-        channel: &str,
+        subject: Subject<'_>,
         exposures: &[Exposure],
         now: Timestamp,
-    ) -> Option<Timestamp> {
-        let counts = |exposure: &&Exposure| self.counts(action, channel, exposure, now);
+        clock: &PersonClock<'_>,
+    ) -> Verdict {
+        let period = match self.window {
+            Window::Rolling(_) => None,
+            Window::Calendar(period) => match clock.period(period) {
+                None => return Verdict::ZoneUnknown,
+                around => around,
+            },
+        };
+        let counts = |exposure: &&Exposure| {
+            let is_within = match (self.window, period) {
+                (Window::Rolling(length_ms), _) => exposure.at > now.plus_millis(-length_ms),
+                (Window::Calendar(_), around) => around.is_some_and(|(start, _)| exposure.at >= start),
+            };
+            is_within && stands(exposure, now) && self.is_about(subject, exposure)
+        };
+        let counted = exposures.iter().rev().filter(counts);
         let nth_newest = self.limit.saturating_sub(1) as usize;
-        let last_to_leave = exposures.iter().rev().filter(counts).nth(nth_newest)?;
-        Some(last_to_leave.at.plus_millis(self.window_ms))
+        let Some(last_to_leave) = counted.clone().nth(nth_newest) else { return Verdict::Open };
+        if counted.clone().all(|exposure| exposure.holds_until.is_none()) {
+            return Verdict::UsedUpUntil(self.leaves(last_to_leave, period, clock));
+        }
+        // What is held may leave before what is older.
+        let mut leaving: Vec<_> = counted.map(|exposure| self.leaves(exposure, period, clock)).collect();
+        leaving.sort_unstable_by(|one, other| other.cmp(one));
+        leaving.get(nth_newest).map_or(Verdict::Open, |until| Verdict::UsedUpUntil(*until))
     }
 
-    fn counts(&self, action: &str, channel: &str, exposure: &Exposure, now: Timestamp) -> bool {
-        exposure.at > now.plus_millis(-self.window_ms)
-            && match self.scope {
-                Scope::Action => *exposure.action == *action,
-                Scope::Channel => *exposure.channel == *channel,
+    /// When a counted exposure counts no more.
+    fn leaves(
+        &self,
+        exposure: &Exposure,
+        around: Option<(Timestamp, Timestamp)>,
+        clock: &PersonClock<'_>,
+    ) -> Timestamp {
+        let end = match (self.window, around) {
+            (Window::Rolling(length_ms), _) => exposure.at.plus_millis(length_ms),
+            (Window::Calendar(_), Some((_, next))) if exposure.at < next => next,
+            (Window::Calendar(period), _) => {
+                clock.zone().map_or(exposure.at, |zone| period.around(zone, exposure.at).1)
             }
+        };
+        exposure.holds_until.map_or(end, |until| until.min(end))
+    }
+
+    /// Whether the cap counts the exposure, if it is new enough.
+    fn is_about(&self, subject: Subject<'_>, exposure: &Exposure) -> bool {
+        match self.scope {
+            Scope::Action => *exposure.action == *subject.action,
+            Scope::Channel => *exposure.channel == *subject.channel,
+            Scope::Category => *exposure.category == *subject.category,
+        }
     }
 }
 
-/// Those of `exposures`, oldest first, that [`Cap::used_up_until`] can tell apart from none: per cap of `actions`, the
-/// newest that it counts, up to its limit.
+/// Whether an exposure counts at all: for good, or still held.
+fn stands(exposure: &Exposure, now: Timestamp) -> bool {
+    exposure.holds_until.is_none_or(|until| now < until)
+}
+
+/// Those of `exposures`, oldest first, that [`Cap::verdict`] can tell apart from none: per cap of `actions`, all that are
+/// held and the newest of the rest that it may count, up to its limit.
 pub(crate) fn countable<'a>(
-    actions: impl Iterator<Item = (&'a str, &'a str, &'a [Cap])>,
+    actions: impl Iterator<Item = (Subject<'a>, &'a [Cap])>,
     exposures: &[Exposure],
     now: Timestamp,
 ) -> Vec<Exposure> {
     struct Open<'a> {
-        action: &'a str,
-        channel: &'a str,
+        subject: Subject<'a>,
         cap: &'a Cap,
         left: u32,
     }
-    let caps = actions.flat_map(|(action, channel, caps)| {
-        caps.iter().map(move |cap| Open { action, channel, cap, left: cap.limit })
-    });
+    let caps = actions
+        .flat_map(|(subject, caps)| caps.iter().map(move |cap| Open { subject, cap, left: cap.limit }));
     let mut open: Vec<Open<'_>> = caps.collect();
     let mut kept = Vec::new();
-    for exposure in exposures.iter().rev() {
-        if open.is_empty() {
-            break;
-        }
+    for exposure in exposures.iter().rev().filter(|exposure| stands(exposure, now)) {
         let mut counted = false;
         for one in &mut open {
-            if one.cap.counts(one.action, one.channel, exposure, now) {
-                one.left -= 1;
+            let is_within = exposure.at > now.plus_millis(-one.cap.window.longest_ms());
+            if one.left > 0 && is_within && one.cap.is_about(one.subject, exposure) {
                 counted = true;
+                // One that is held may leave before older ones, which then count in its place.
+                one.left -= u32::from(exposure.holds_until.is_none());
             }
         }
         open.retain(|one| one.left > 0);
         if counted {
             kept.push(exposure.clone());
+        }
+        if open.is_empty() {
+            break;
         }
     }
     kept.reverse();
@@ -116,55 +220,4 @@ pub(crate) fn countable<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn exposure(action: &str, channel: &str, at_ms: i64) -> Exposure {
-        Exposure::new(action, channel, Timestamp::from_unix_ms(at_ms))
-    }
-
-    #[test]
-    fn reads_both_forms_and_says_what_is_wrong() {
-        let cap = Cap::parse("2 per 168h").unwrap();
-        assert_eq!((cap.limit, cap.window_ms, cap.scope), (2, 7 * 86_400_000, Scope::Action));
-        assert_eq!(&*cap.words, "2 per 7d");
-        let cap = Cap::parse(" 1  per 24h per channel").unwrap();
-        assert_eq!((cap.limit, cap.scope, &*cap.words), (1, Scope::Channel, "1 per 1d per channel"));
-        for (bad, message) in [
-            ("", "`` is not a cap"),
-            ("2 in 7d", "`2 in 7d` is not a cap"),
-            ("0 per 7d", "`0` in `0 per 7d` is not a count"),
-            ("1001 per 7d", "`1001` in `1001 per 7d` is not a count"),
-            ("-1 per 7d", "`-1` in `-1 per 7d` is not a count"),
-            ("2 per week", "`week` is not a length of time in `2 per week`"),
-            ("2 per 401d", "`401d` is out of range in `2 per 401d`"),
-        ] {
-            assert_eq!(Cap::parse(bad).unwrap_err(), message);
-        }
-    }
-
-    #[test]
-    fn is_used_up_exactly_while_the_window_holds_enough() {
-        let cap = Cap::parse("2 per 10ms").unwrap();
-        let exposures =
-            [exposure("a", "", 100), exposure("b", "", 102), exposure("a", "", 104), exposure("a", "", 105)];
-        let until = |now_ms| cap.used_up_until("a", "", &exposures, Timestamp::from_unix_ms(now_ms));
-        let instant = |at_ms| Some(Timestamp::from_unix_ms(at_ms));
-        assert_eq!(until(106), instant(114), "three counted: two must leave before one more is allowed");
-        assert_eq!(until(113), instant(114));
-        assert_eq!(until(114), None, "an exposure leaves at exactly its age of one window");
-        assert_eq!(until(90), instant(114), "exposures later than now count");
-    }
-
-    #[test]
-    fn a_channel_cap_counts_every_action_of_the_channel() {
-        let cap = Cap::parse("2 per 1h per channel").unwrap();
-        let exposures = [exposure("a", "email", 1), exposure("b", "email", 2), exposure("a", "push", 3)];
-        let now = Timestamp::from_unix_ms(10);
-        assert_eq!(
-            cap.used_up_until("a", "email", &exposures, now),
-            Some(Timestamp::from_unix_ms(3_600_001))
-        );
-        assert_eq!(cap.used_up_until("a", "push", &exposures, now), None);
-    }
-}
+mod tests;

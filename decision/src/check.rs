@@ -1,10 +1,10 @@
-//! Whether the entries of a policy file fit together: names, defaults and caps.
+//! Whether the entries of a policy file fit together: names and defaults.
 //!
-//! Not here: the form of single values (`file`) or the meaning of expressions (`compile`).
+//! Not here: the form of single values (`file`) the meaning of expressions (`compile`), or caps and their like (`check_limits`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cap::Scope;
+use crate::check_limits::{bound_of, check_limits};
 use crate::file::{
     ActionEntry, Complaints, Located, MAX_PAYLOAD_BYTES, PointEntry, Policy, RuleEntry, suggestion,
 };
@@ -16,6 +16,7 @@ pub(crate) fn check(policy: &Policy, complaints: &mut Complaints<'_>) {
     unique(policy.models.iter().map(|model| &model.name), "model", complaints);
     unique(policy.segments.iter().map(|segment| &segment.name), "segment", complaints);
     unique(policy.actions.iter().map(|action| &action.name), "action", complaints);
+    unique(policy.channels.iter().map(|channel| &channel.name), "channel", complaints);
     unique(policy.rules.iter().map(|rule| &rule.id), "rule", complaints);
     if policy.points.is_empty() && complaints.is_empty() {
         complaints.add(0, "the policy has no decision point", "at least one `[[decision_point]]`", "");
@@ -44,6 +45,7 @@ pub(crate) fn check(policy: &Policy, complaints: &mut Complaints<'_>) {
         check_points(rule, policy, &names, complaints);
         check_effect(rule, policy, complaints);
     }
+    check_limits(policy, complaints);
     check_sets(policy, complaints);
 }
 
@@ -128,34 +130,13 @@ fn check_default(point: &PointEntry, policy: &Policy, complaints: &mut Complaint
     let Some(action) = policy.actions.iter().find(|action| action.name.value == default.value) else {
         return;
     };
-    let problem = if !action.caps.is_empty() {
-        "has caps"
-    } else if action.channel.as_ref().is_some_and(|channel| has_channel_cap(policy, &channel.value)) {
-        "is in a channel with caps"
-    } else if action.eligible_when.is_some() {
-        "has `eligible_when`"
-    } else {
-        return;
-    };
+    let conditional = action.eligible_when.as_ref().map(|_| "has `eligible_when`");
+    let Some(problem) = bound_of(action, policy).or(conditional) else { return };
     let message = format!("the default action `{}` {problem}, but a default is never refused", default.value);
     complaints.add(default.offset, message, "an action that may always be given", "");
 }
 
-/// Whether any action of `channel` has a cap that counts the whole channel.
-pub(crate) fn has_channel_cap(policy: &Policy, channel: &str) -> bool {
-    let in_channel = |action: &&ActionEntry| action.channel.as_ref().is_some_and(|own| own.value == channel);
-    let caps = policy.actions.iter().filter(in_channel).flat_map(|action| &action.caps);
-    caps.into_iter().any(|cap| cap.value.scope == Scope::Channel)
-}
-
 fn check_action(action: &ActionEntry, policy: &Policy, complaints: &mut Complaints<'_>) {
-    let per_channel = |cap: &&Located<crate::cap::Cap>| cap.value.scope == Scope::Channel;
-    if action.channel.is_none() {
-        for cap in action.caps.iter().filter(per_channel) {
-            let message = format!("`{}` counts a channel, but the action has none", cap.value.words);
-            complaints.add(cap.offset, message, "a `channel` in this action", "");
-        }
-    }
     let offered = policy.points.iter().any(|point| contains(&point.actions, &action.name.value));
     if !offered && !action.name.value.is_empty() {
         let message = format!("no decision point offers the action `{}`", action.name.value);

@@ -5,16 +5,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use augur_domain::{ContentHash, Diagnostic, FeatureSet, ValueType};
+use augur_domain::{ContentHash, Diagnostic, FeatureSet, ValueType, time_zone};
 use augur_expression::{CompileError, Names, Parsed};
 use augur_models::scorer::Kind;
 
-use crate::check::{applies, check, has_channel_cap};
+use crate::calendar::UnknownZone;
+use crate::check::{applies, check};
+use crate::check_limits::{channel_quiet, counts_against_caps, reads_time_zones};
 use crate::explain::{Directions, Words};
 use crate::file::{
-    Complaints, Located, ModelEntry, PointEntry, Policy, RuleEntry, Written, offset_in_file, parse,
-    suggestion,
+    ActionEntry, Complaints, Located, ModelEntry, PointEntry, Policy, RuleEntry, Written, offset_in_file,
+    parse, suggestion,
 };
+use crate::limits::Limits;
 use crate::names::{Inputs, PointNames};
 use crate::question::Question;
 use crate::rule::{Effect, Mode, Rule, RuleInfo};
@@ -54,7 +57,8 @@ pub(crate) fn compile(
     points.iter_mut().for_each(Point::settle);
     let by_name = points.iter().enumerate().map(|(index, point)| (Arc::clone(&point.name), index));
     Ok(PolicySnapshot {
-        id: policy_id(&source.text, &features),
+        id: policy_id(&source.text, &features, &policy),
+        unknown_zone: policy.unknown_zone.unwrap_or(UnknownZone::Hold),
         loaded: models.iter().filter_map(|m| Some((Arc::clone(&m.name), m.version()?.clone()))).collect(),
         points_by_name: by_name.collect::<BTreeMap<_, _>>(),
         longest_cap_window_ms: points.iter().map(|point| point.longest_cap_window_ms).max().unwrap_or(0),
@@ -81,8 +85,26 @@ fn parse_all(policy: &Policy) -> ParsedSources<'_> {
     sources.into_iter().zip(parsed).collect()
 }
 
-fn policy_id(text: &str, features: &FeatureSet) -> ContentHash {
-    ContentHash::of(&[&ENGINE_VERSION.to_le_bytes(), text.as_bytes(), features.hash().as_bytes()])
+/// A policy that reads time zones decides by the release of their tables, too, so another release gives it another id:
+/// a replay by other tables says that something else decided, and does not decide otherwise in silence.
+fn policy_id(text: &str, features: &FeatureSet, policy: &Policy) -> ContentHash {
+    let (engine, features) = (ENGINE_VERSION.to_le_bytes(), features.hash());
+    let mut parts: Vec<&[u8]> = vec![&engine, text.as_bytes(), features.as_bytes()];
+    if reads_time_zones(policy) {
+        parts.push(time_zone::database_version().as_bytes());
+    }
+    ContentHash::of(&parts)
+}
+
+/// What bounds an action, its channel's quiet hours included.
+fn limits(action: &ActionEntry, policy: &Policy) -> Limits {
+    let quiet = action.quiet.iter().chain(channel_quiet(action, policy));
+    Limits {
+        caps: action.caps.iter().map(|cap| cap.value.clone()).collect(),
+        quiet: quiet.map(|quiet| quiet.value.clone()).collect(),
+        budget: action.budget.as_ref().map(|budget| budget.value.clone()),
+        confirm_within_ms: action.confirm_within.as_ref().map(|within| within.value),
+    }
 }
 
 fn find_models(
@@ -202,6 +224,8 @@ impl Point {
             set: Vec::new(),
             shadow: Vec::new(),
             longest_cap_window_ms: 0,
+            goes_by_clock: false,
+            budgeted: Vec::new(),
         }
     }
 
@@ -212,8 +236,13 @@ impl Point {
             // Stable: rules of equal priority stay in file order.
             rules.sort_by_key(|rule| std::cmp::Reverse(rule.priority));
         }
-        let caps = self.candidates.iter().flat_map(|candidate| &candidate.action.caps);
-        self.longest_cap_window_ms = caps.map(|cap| cap.window_ms).max().unwrap_or(0);
+        let limits = || self.candidates.iter().map(|candidate| &candidate.action.limits);
+        self.longest_cap_window_ms = limits().map(Limits::longest_cap_window_ms).max().unwrap_or(0);
+        self.goes_by_clock = limits().any(Limits::goes_by_clock);
+        let budgeted = limits().enumerate().filter(|(_, limits)| limits.budget.is_some());
+        self.budgeted = budgeted.map(|(index, _)| index).collect();
+        let name = |index: &usize| self.candidates.get(*index).map(|candidate| &candidate.action.name);
+        self.budgeted.sort_by(|one, other| name(one).cmp(&name(other)));
     }
 }
 
@@ -240,8 +269,9 @@ impl Compiler<'_> {
                 payload: entry.payload.as_str().into(),
                 fields: boxed(entry.fields.as_deref().unwrap_or_default()).collect(),
                 value_fallback: entry.value_fallback,
-                caps: entry.caps.iter().map(|cap| cap.value.clone()).collect(),
-                counts_against_caps: !entry.caps.is_empty() || has_channel_cap(policy, channel),
+                category: entry.category.as_ref().map_or("", |category| &category.value).into(),
+                limits: limits(entry, policy),
+                counts_against_caps: counts_against_caps(entry, policy),
                 expires_after_ms: entry.expires_after_ms,
             };
             let value = self.questions(entry.value.as_ref(), "value", &place, &points, ValueType::Number);

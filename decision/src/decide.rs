@@ -8,6 +8,7 @@ use std::sync::Arc;
 use augur_domain::decision::{Availability, CandidateOutcome, DecisionInputs, Rung, Score, ScoreOutcome};
 use augur_domain::{Decision, FeatureStatus, FeatureVector, Reason, ReasonCode};
 
+use crate::calendar::PersonClock;
 use crate::explain::explain;
 use crate::row::{DecisionRow, SegmentOutcome};
 use crate::rule::Rule;
@@ -28,9 +29,10 @@ pub const MAX_REASONS: usize = 64;
 ///    are left. Deny beats allow, whatever their priorities.
 /// 5. **Values** of the actions left, then **boosts** in order of priority. A value that cannot be answered stands
 ///    at the declared fallback.
-/// 6. **Caps**: an action whose cap is used up is refused, with the instant at which that ends.
+/// 6. **Limits**: an action whose cap is used up or whose budget is spent is refused, as is any in quiet hours, with the
+///    instant at which all of that ends.
 /// 7. **Force rules** in order of priority: the first that names an action still left decides; among several it
-///    names, the highest value wins. Deny rules and caps beat force.
+///    names, the highest value wins. Deny rules and limits beat force.
 /// 8. **Arbitration** without force: the highest value wins, ties go to the action declared first. The default
 ///    action takes part with its own value.
 /// 9. **Set rules** in order of priority change keys of the chosen action's payload; the first to set a key wins.
@@ -62,7 +64,8 @@ pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
     round.allow();
     round.value();
     round.boost();
-    round.apply_caps();
+    let clock = PersonClock::new(&inputs.person, &policy.unknown_zone, inputs.now);
+    round.limit(&clock);
     let choice = round.force().unwrap_or_else(|| round.arbitrate());
     let setting = round.set(choice.candidate);
     let Round { candidates, unanswered, boosted, .. } = round;
@@ -77,6 +80,8 @@ pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
     let moved =
         if unavailable.is_none() { explain(policy, point, &inputs.features, &scores) } else { Vec::new() };
     let rung = reasons.add_unavailable(&row, unavailable);
+    let assumed = point.goes_by_clock.then(|| clock.assumed()).flatten();
+    reasons.extend(assumed.map(|zone| Reason::with(ReasonCode::TimeZoneUnknown, Arc::clone(zone))));
     reasons.extend(moved);
     reasons.extend(unanswered);
     let chosen = choice.candidate;
@@ -261,20 +266,13 @@ impl<'a> Round<'a> {
         self.boosted = firing;
     }
 
-    fn apply_caps(&mut self) {
+    fn limit(&mut self, clock: &PersonClock<'_>) {
         let inputs = self.row.inputs;
         for (_, candidate, outcome) in self.refusable() {
             let action = &candidate.action;
-            let used_up = action.caps.iter().filter_map(|cap| {
-                let until =
-                    cap.used_up_until(&action.name, &action.channel, &inputs.exposures, inputs.now)?;
-                Some((until, cap))
-            });
-            // The cap that holds longest is the one to name; the first declared among equals.
-            let longest = used_up.reduce(|longest, other| if other.0 > longest.0 { other } else { longest });
-            if let Some((until, cap)) = longest {
-                outcome.reason = Reason::with(ReasonCode::FrequencyCap, Arc::clone(&cap.words));
-                outcome.next_eligible_at = Some(until);
+            if let Some(refusal) = action.limits.refusal(action.subject(), inputs, clock) {
+                outcome.reason = refusal.reason;
+                outcome.next_eligible_at = refusal.until;
             }
         }
     }
@@ -399,8 +397,8 @@ fn answer(
         candidates,
         reasons: reasons.list,
         expires_at: action.expires_after_ms.map(|length_ms| inputs.now.plus_millis(length_ms)),
-        category: Arc::default(),
-        holds_until: None,
+        category: Arc::clone(&action.category),
+        holds_until: action.holds_until(inputs.now),
         assignments: Vec::new(),
         shadow: Vec::new(),
     }

@@ -14,15 +14,20 @@
     )
 )]
 
+mod budget;
+mod calendar;
 mod cap;
 mod check;
+mod check_limits;
 mod compile;
 mod decide;
 mod english;
 mod explain;
 mod file;
+mod limits;
 mod names;
 mod question;
+mod quiet;
 mod row;
 mod rule;
 mod set;
@@ -31,6 +36,7 @@ mod snapshot;
 mod source;
 mod test_file;
 
+pub use budget::Budget;
 pub use decide::{MAX_REASONS, decide, decide_default};
 pub use rule::{Effect, Mode, RuleInfo, Validity};
 pub use snapshot::{ENGINE_VERSION, PolicySnapshot, WhenFeaturesUnavailable};

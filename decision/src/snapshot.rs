@@ -12,8 +12,11 @@ use augur_domain::{ContentHash, Diagnostic, FeatureSet, ModelRef, Timestamp, Val
 use augur_models::Scorer;
 use augur_models::scorer::Kind;
 
-use crate::cap::Cap;
+use crate::budget::Budget;
+use crate::calendar::UnknownZone;
+use crate::cap::Subject;
 use crate::explain::Words;
+use crate::limits::Limits;
 use crate::names::Inputs;
 use crate::question::Question;
 use crate::rule::{Rule, RuleInfo};
@@ -36,6 +39,7 @@ pub struct PolicySnapshot {
     pub(crate) rules: Vec<RuleInfo>,
     pub(crate) longest_cap_window_ms: i64,
     pub(crate) test_files: Vec<String>,
+    pub(crate) unknown_zone: UnknownZone,
 }
 
 impl PolicySnapshot {
@@ -183,6 +187,10 @@ pub struct Point {
     /// Rules of any effect that are asked and do nothing.
     pub(crate) shadow: Vec<Rule>,
     pub(crate) longest_cap_window_ms: i64,
+    /// Whether any of its actions goes by the person's clock.
+    pub(crate) goes_by_clock: bool,
+    /// Candidates with a budget, ordered by name.
+    pub(crate) budgeted: Vec<usize>,
 }
 
 impl Point {
@@ -211,8 +219,21 @@ impl Point {
     /// left out of what is handed to [`decide`](crate::decide) without changing the decision.
     pub fn countable(&self, exposures: &[Exposure], now: Timestamp) -> Vec<Exposure> {
         let actions = self.candidates.iter().map(|candidate| &candidate.action);
-        let actions = actions.map(|action| (&*action.name, &*action.channel, action.caps.as_slice()));
+        let actions = actions.map(|action| (action.subject(), action.limits.caps.as_slice()));
         crate::cap::countable(actions, exposures, now)
+    }
+
+    /// The budgets of its actions, ordered by the actions' names: what is spent of each belongs into
+    /// [`DecisionInputs::budgets`](augur_domain::DecisionInputs), in this order.
+    pub fn budgets(&self) -> impl Iterator<Item = (&Arc<str>, &Budget)> {
+        let budgeted = self.budgeted.iter().filter_map(|index| self.candidates.get(*index));
+        budgeted
+            .filter_map(|candidate| Some((&candidate.action.name, candidate.action.limits.budget.as_ref()?)))
+    }
+
+    /// The budget of one of its actions, if it has one.
+    pub fn budget(&self, action: &str) -> Option<&Budget> {
+        self.budgets().find(|(name, _)| ***name == *action).map(|(_, budget)| budget)
     }
 
     /// What happens when the user's features cannot be read.
@@ -252,10 +273,26 @@ pub(crate) struct Action {
     /// The payload's keys with their JSON texts, in order; empty if it is no table.
     pub(crate) fields: Box<[(Box<str>, Box<str>)]>,
     pub(crate) value_fallback: f64,
-    pub(crate) caps: Vec<Cap>,
-    /// Whether giving it can use up a cap of its own or of its channel.
+    /// Empty if it has none.
+    pub(crate) category: Arc<str>,
+    pub(crate) limits: Limits,
+    /// Whether giving it can use up a cap of its own, of its channel or of its category.
     pub(crate) counts_against_caps: bool,
     pub(crate) expires_after_ms: Option<i64>,
+}
+
+impl Action {
+    /// What caps count it by.
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject { action: &self.name, channel: &self.channel, category: &self.category }
+    }
+
+    /// Until when an answer with it at `now` is held, if its delivery is to be confirmed.
+    pub(crate) fn holds_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let counts = self.counts_against_caps || self.limits.budget.is_some();
+        let within_ms = self.limits.confirm_within_ms.filter(|_| counts)?;
+        Some(now.plus_millis(within_ms))
+    }
 }
 
 /// An action as offered at one decision point.

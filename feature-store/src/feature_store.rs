@@ -263,9 +263,10 @@ impl FeatureStore {
 
     /// Remembers an exposure. Survives a killed process; a power cut may take the last moments.
     ///
-    /// Forgets only what no cap of any policy can count: exposures more than 400 days before this one, and those
-    /// with 1 000 newer ones of the same action and 1 000 newer ones in the same channel. So at most 1 000 are kept
-    /// per action and 1 000 per channel that the user met in those days.
+    /// Forgets only what no cap of any policy can count: exposures more than 400 days before this one, those whose hold
+    /// ended before it, and those with 1 000 newer ones of the same action and 1 000 newer ones in the same channel and
+    /// the same category. So at most 1 000 are kept per action, per channel and per category that the user met in those
+    /// days, and as many that are held.
     ///
     /// # Errors
     /// [`Error::Storage`] or [`Error::Corrupted`].

@@ -11,7 +11,7 @@ use augur_decision::{Point, decide, decide_default};
 use augur_decision_log::Durability;
 use augur_domain::decision::{Availability, DecisionInputs, DecisionRecord, Exposure, Observed, Person};
 use augur_domain::value::Value;
-use augur_domain::{Decision, FeatureVector, Reason, ReasonCode, Timestamp, UserKey};
+use augur_domain::{DecisionId, FeatureVector, Reason, ReasonCode, Timestamp, UserKey};
 use augur_proto::convert::value::{subject_from_wire, values_from_wire};
 use augur_proto::v1;
 use tokio::sync::oneshot;
@@ -263,7 +263,7 @@ impl App {
         // Before the guard goes, so that the next decision for this user sees it, and before the log has the record,
         // so that nothing is logged when this fails. Should the log refuse the record or fail, the exposure stands:
         // one message too few, never one too many.
-        self.record_exposure(question.user, &record.decision, now)?;
+        self.record_exposure(&record)?;
         let (told, logged) = oneshot::channel();
         let queued = self.log.append(&record, move |outcome| {
             // Nobody may be waiting any more; the record is written all the same.
@@ -323,12 +323,19 @@ impl App {
         self.clock.monotonic().saturating_sub(instant)
     }
 
-    fn record_exposure(&self, user: UserKey, decision: &Decision, at: Timestamp) -> Result<(), Error> {
+    fn record_exposure(&self, record: &DecisionRecord) -> Result<(), Error> {
+        let DecisionRecord { inputs, decision, .. } = record;
         if !decision.counts_against_caps {
             return Ok(());
         }
-        let exposure = Exposure::new(Arc::clone(&decision.action), Arc::clone(&decision.channel), at);
-        Ok(self.store.record_exposure(user, &exposure)?)
+        let exposure = Exposure {
+            category: Arc::clone(&decision.category),
+            // Only a report about a hold asks by the decision.
+            decision: decision.holds_until.map_or(DecisionId::NONE, |_| inputs.decision_id),
+            holds_until: decision.holds_until,
+            ..Exposure::new(Arc::clone(&decision.action), Arc::clone(&decision.channel), inputs.now)
+        };
+        Ok(self.store.record_exposure(inputs.user, &exposure)?)
     }
 
     fn observe(&self, started: Duration, read: Duration, decided: Duration) -> Observed {

@@ -8,15 +8,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::payload::{MAX_PAYLOAD_BYTES, fields, write_json};
-use super::rule;
 use super::section::{Section, is_name, shortened, text, wrong_type};
 use super::{
-    ActionEntry, Complaints, Located, MAX_ACTIONS, MAX_CAPS_PER_ACTION, MAX_CONTEXT_PER_POINT,
-    MAX_FILE_BYTES, MAX_MODELS, MAX_MODELS_PER_POINT, MAX_POINTS, MAX_RULES, MAX_SEGMENTS,
-    MAX_SEGMENTS_PER_POINT, MAX_TEST_FILES, MAX_WORDS, MAX_WORDS_PER_DECISION, ModelEntry, PointEntry,
-    Policy, SegmentEntry, WordEntry, suggestion,
+    ActionEntry, Complaints, Located, MAX_ACTIONS, MAX_CHANNELS, MAX_CONTEXT_PER_POINT, MAX_FILE_BYTES,
+    MAX_MODELS, MAX_MODELS_PER_POINT, MAX_POINTS, MAX_RULES, MAX_SEGMENTS, MAX_SEGMENTS_PER_POINT,
+    MAX_TEST_FILES, MAX_WORDS, MAX_WORDS_PER_DECISION, ModelEntry, PointEntry, Policy, SegmentEntry,
+    WordEntry, suggestion,
 };
-use crate::cap::{Cap, MAX_LIMIT};
+use super::{limits, rule};
 use crate::snapshot::WhenFeaturesUnavailable;
 
 /// The one version of the format.
@@ -26,8 +25,18 @@ const MAX_DEADLINE_MS: i64 = MINUTE_MS;
 /// Values, factors and addends beyond this are mistakes.
 const MAX_AMOUNT: f64 = 1e12;
 
-const POLICY_KEYS: &[&str] =
-    &["version", "decision_point", "model", "segment", "action", "rule", "explain", "tests"];
+const POLICY_KEYS: &[&str] = &[
+    "version",
+    "decision_point",
+    "model",
+    "segment",
+    "action",
+    "channel",
+    "time",
+    "rule",
+    "explain",
+    "tests",
+];
 const POINT_KEYS: &[&str] = &[
     "name",
     "actions",
@@ -41,8 +50,8 @@ const POINT_KEYS: &[&str] = &[
 const MODEL_KEYS: &[&str] = &["name", "model", "alias", "explain_most"];
 const SEGMENT_KEYS: &[&str] = &["name", "model", "alias"];
 const EXPLAIN_KEYS: &[&str] = &["model", "feature", "raises", "lowers"];
-const ACTION_KEYS: &[&str] =
-    &["name", "channel", "payload", "value", "value_fallback", "eligible_when", "caps", "expires_after"];
+const ACTION_KEYS: [&str; 7] =
+    ["name", "channel", "payload", "value", "value_fallback", "eligible_when", "expires_after"];
 
 /// Reads a whole file. A file that is not TOML yields an empty policy and its syntax errors.
 pub(crate) fn parse(text: &str, complaints: &mut Complaints<'_>) -> Policy {
@@ -66,6 +75,8 @@ pub(crate) fn parse(text: &str, complaints: &mut Complaints<'_>) -> Policy {
         models: tables(&root, "model", MAX_MODELS, complaints, model),
         segments: tables(&root, "segment", MAX_SEGMENTS, complaints, segment),
         actions: tables(&root, "action", MAX_ACTIONS, complaints, action),
+        channels: tables(&root, "channel", MAX_CHANNELS, complaints, limits::channel),
+        unknown_zone: limits::unknown_zone(&root, complaints),
         rules: tables(&root, "rule", MAX_RULES, complaints, rule::rule),
         words: tables(&root, "explain", MAX_WORDS, complaints, word),
         tests: test_files(&root, complaints),
@@ -251,8 +262,9 @@ fn word(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) -> 
 }
 
 fn action(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) -> ActionEntry {
-    let section = Section::new(table, offset, "action", ACTION_KEYS, complaints);
-    ActionEntry {
+    let keys = [ACTION_KEYS.as_slice(), limits::LIMIT_KEYS.as_slice()].concat();
+    let section = Section::new(table, offset, "action", &keys, complaints);
+    let mut action = ActionEntry {
         name: section.name("name", complaints),
         channel: section.optional_name("channel", complaints),
         payload: section.get("payload").map_or_else(String::new, |value| payload(value, complaints)),
@@ -260,9 +272,15 @@ fn action(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) -
         value: section.expression("value", complaints),
         value_fallback: amount(&section, "value_fallback", complaints).unwrap_or(0.0),
         eligible_when: section.expression("eligible_when", complaints),
-        caps: caps(&section, complaints),
         expires_after_ms: section.duration_ms("expires_after", complaints).map(|length| length.value),
-    }
+        category: None,
+        caps: Vec::new(),
+        quiet: None,
+        budget: None,
+        confirm_within: None,
+    };
+    limits::limits(&section, &mut action, complaints);
+    action
 }
 
 fn payload(value: &Spanned<DeValue<'_>>, complaints: &mut Complaints<'_>) -> String {
@@ -274,23 +292,6 @@ fn payload(value: &Spanned<DeValue<'_>>, complaints: &mut Complaints<'_>) -> Str
         complaints.add(value.span().start, message, format!("at most {MAX_PAYLOAD_BYTES}"), "");
     }
     json
-}
-
-fn caps(section: &Section<'_>, complaints: &mut Complaints<'_>) -> Vec<Located<Cap>> {
-    let expected = format!(
-        "`<count> per <window>` or `<count> per <window> per channel`, count 1 to {MAX_LIMIT}, window up to 400d"
-    );
-    let Some(value) = section.get("caps") else { return Vec::new() };
-    let list_expected = "a list of caps, like `[\"2 per 7d\"]`";
-    let mut caps = Vec::new();
-    for element in section.list("caps", value, list_expected, MAX_CAPS_PER_ACTION, complaints) {
-        let Some(written) = text("caps", element, &expected, complaints) else { continue };
-        match Cap::parse(&written.value) {
-            Ok(cap) => caps.push(Located { value: cap, offset: written.offset }),
-            Err(problem) => complaints.add(written.offset, problem, expected.as_str(), ""),
-        }
-    }
-    caps
 }
 
 /// A number of a size that can be meant.

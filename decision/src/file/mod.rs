@@ -3,6 +3,7 @@
 //! Not here: whether names refer to anything (`check`) or what expressions mean (`compile`).
 
 mod entries;
+mod limits;
 mod payload;
 mod rule;
 mod section;
@@ -12,11 +13,15 @@ use std::ops::Range;
 
 use augur_domain::{Diagnostic, ValueType};
 
+use crate::budget::Budget;
+use crate::calendar::UnknownZone;
 use crate::cap::Cap;
+use crate::quiet::Quiet;
 use crate::snapshot::WhenFeaturesUnavailable;
 use crate::source::SourceFile;
 
 pub(crate) use entries::parse;
+pub(crate) use limits::ChannelEntry;
 pub(crate) use payload::{MAX_PAYLOAD_BYTES, write_text as quoted_json};
 pub(crate) use rule::RuleEntry;
 
@@ -44,6 +49,8 @@ pub(crate) const MAX_WORDS_PER_DECISION: i64 = 8;
 pub(crate) const MAX_CAPS_PER_ACTION: usize = 8;
 /// Files of tests that a policy names.
 pub(crate) const MAX_TEST_FILES: usize = 16;
+/// Channels of which a policy says something.
+pub(crate) const MAX_CHANNELS: usize = 64;
 /// Request-time values that one decision point declares.
 pub(crate) const MAX_CONTEXT_PER_POINT: usize = 64;
 
@@ -69,6 +76,9 @@ pub(crate) struct Policy {
     pub(crate) models: Vec<ModelEntry>,
     pub(crate) segments: Vec<SegmentEntry>,
     pub(crate) actions: Vec<ActionEntry>,
+    pub(crate) channels: Vec<ChannelEntry>,
+    /// What is done about people whose time zone is not known, if the policy says so.
+    pub(crate) unknown_zone: Option<UnknownZone>,
     pub(crate) rules: Vec<RuleEntry>,
     pub(crate) words: Vec<WordEntry>,
     /// Files of tests beside the policy.
@@ -128,7 +138,11 @@ pub(crate) struct ActionEntry {
     pub(crate) value: Option<Written>,
     pub(crate) value_fallback: f64,
     pub(crate) eligible_when: Option<Written>,
+    pub(crate) category: Option<Located<String>>,
     pub(crate) caps: Vec<Located<Cap>>,
+    pub(crate) quiet: Option<Located<Quiet>>,
+    pub(crate) budget: Option<Located<Budget>>,
+    pub(crate) confirm_within: Option<Located<i64>>,
     pub(crate) expires_after_ms: Option<i64>,
 }
 

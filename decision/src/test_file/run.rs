@@ -10,7 +10,7 @@ use augur_models::Scorer;
 
 use super::{Expect, Given, Histories, Mismatch, PolicyTest, TestOutcome};
 use crate::decide::decide;
-use crate::snapshot::PolicySnapshot;
+use crate::snapshot::{Point, PolicySnapshot};
 
 /// Values agree within this share of the expected one, so that a test can give them rounded.
 const VALUE_TOLERANCE: f64 = 1e-6;
@@ -72,8 +72,18 @@ fn inputs(policy: &PolicySnapshot, test: &PolicyTest, histories: &dyn Histories)
         models: models.collect(),
         exposures: given.exposures.clone(),
         person: given.person.clone(),
-        budgets: given.budgets.clone(),
+        budgets: spent(policy, test, given),
     }
+}
+
+/// What is spent of every budget of the decision point; nothing of those that the test does not name.
+fn spent(policy: &PolicySnapshot, test: &PolicyTest, given: &Given) -> Vec<(Arc<str>, u64)> {
+    let point = policy.point(&test.point);
+    let budgets = point.into_iter().flat_map(Point::budgets).map(|(action, _)| {
+        let named = given.budgets.iter().find(|(known, _)| known == action);
+        (Arc::clone(action), named.map_or(0, |(_, spent)| *spent))
+    });
+    budgets.collect()
 }
 
 /// What the given events make, with the given values in their places. Whoever has a value is a known user.

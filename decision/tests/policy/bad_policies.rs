@@ -51,7 +51,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
         "version = 1\n",
         "version = 1\ndefault = \"none\"\n",
         &[
-            "policy.toml:2:1: `default` is not a key of the policy; expected one of `version`, `decision_point`, `model`, `segment`, `action`, `rule`, `explain`",
+            "policy.toml:2:1: `default` is not a key of the policy; expected one of `version`, `decision_point`, `model`, `segment`, `action`, `channel`, `time`, `rule`, `explain`, `tests`",
         ],
     ),
     (
@@ -154,10 +154,10 @@ const CASES: &[(&str, &str, &[&str])] = &[
     ),
     (
         "[\"2 per 7d\"]",
-        "[\"2 per week\", 3]",
+        "[\"2 per year\", 3]",
         &[
-            "policy.toml:21:9: `week` is not a length of time in `2 per week`; expected `<count> per <window>` or `<count> per <window> per channel`, count 1 to 1000, window up to 400d",
-            "policy.toml:21:23: `caps` is the number `3`; expected `<count> per <window>` or `<count> per <window> per channel`, count 1 to 1000, window up to 400d",
+            "policy.toml:21:9: `year` is not a length of time in `2 per year`; expected `<count> per <window>`, then nothing, `per channel` or `per category`; count 1 to 1000, window up to 400d, or `day`, `week`, `month`",
+            "policy.toml:21:23: `caps` is the number `3`; expected `<count> per <window>`, then nothing, `per channel` or `per category`; count 1 to 1000, window up to 400d, or `day`, `week`, `month`",
         ],
     ),
     (

@@ -11,10 +11,12 @@
     reason = "tests fail by panicking and compare bits on purpose"
 )]
 
+mod bad_limits;
 mod bad_policies;
 mod bad_rules;
 mod cases;
 mod explanations;
+mod limits;
 mod loading;
 mod properties;
 mod rule_objects;
