@@ -53,6 +53,8 @@ enum Command {
     Train(Box<commands::train::Args>),
     DecideAll(commands::decide_all::Args),
     Replay(commands::replay::Args),
+    #[command(subcommand)]
+    Log(commands::log::Command),
     Ope(commands::ope::Args),
     #[command(subcommand)]
     Events(commands::events::Command),
@@ -98,6 +100,7 @@ fn run(cli: Cli) -> Result<Outcome, Error> {
         Command::Experiment(command) => commands::experiment::run(&command, output),
         Command::Features(command) => commands::features::run(&command, output),
         Command::Replay(args) => commands::replay::run(&args, output),
+        Command::Log(command) => commands::log::run(&command, output),
         Command::Ope(args) => commands::ope::run(&args, output),
         Command::Models(command) => commands::models::run(&command, output),
         Command::Tasks(command) => commands::tasks::run(&command, output),

@@ -12,10 +12,15 @@ pub mod experiment;
 pub mod off_policy;
 mod report;
 mod source;
+mod survey;
 mod verify;
 
 pub use difference::{Difference, FieldDifference, MAX_FIELDS, Stage};
 pub use error::Error;
 pub use report::{EXIT_ERROR, Fault, MAX_LISTED, TruncatedTail, Unverifiable, Verdict, VerifyReport};
 pub use source::{DataDirectory, Missing, SnapshotSource};
+pub use survey::{SegmentSurvey, Survey, survey};
 pub use verify::{Options, verify};
+
+/// The log itself, for who reads it record by record.
+pub use augur_decision_log as decision_log;

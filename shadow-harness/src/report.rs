@@ -16,10 +16,10 @@ pub const MAX_LISTED: usize = 20;
 pub const EXIT_ERROR: u8 = 1;
 const EXIT_IDENTICAL: u8 = 0;
 const EXIT_DIFFERENT: u8 = 3;
-const EXIT_CORRUPT: u8 = 4;
+pub(crate) const EXIT_CORRUPT: u8 = 4;
 const EXIT_UNVERIFIABLE: u8 = 5;
-const EXIT_TRUNCATED: u8 = 6;
-const EXIT_EMPTY: u8 = 7;
+pub(crate) const EXIT_TRUNCATED: u8 = 6;
+pub(crate) const EXIT_EMPTY: u8 = 7;
 
 /// The worst of what was found, worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -104,6 +104,14 @@ impl DataDirectory {
         self.dir.join("outcomes")
     }
 
+    /// The features that `policy` was compiled against, which the records of its decisions hold in slot order.
+    ///
+    /// # Errors
+    /// When its files are gone or cannot be read.
+    pub fn feature_set(&self, policy: ContentHash) -> Result<Arc<FeatureSet>, Missing> {
+        Ok(self.files(policy)?.0)
+    }
+
     /// The feature definitions and the policy text of `policy`.
     fn files(&self, policy: ContentHash) -> Result<(Arc<FeatureSet>, SourceFile), Missing> {
         let dir = self.policy_dir(policy);

@@ -9,6 +9,7 @@ pub(crate) mod experiment;
 pub(crate) mod features;
 pub(crate) mod import;
 pub(crate) mod loadtest;
+pub(crate) mod log;
 pub(crate) mod models;
 pub(crate) mod ope;
 pub(crate) mod policy;
