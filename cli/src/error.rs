@@ -65,6 +65,14 @@ pub(crate) enum Error {
     /// Opening a data directory, or something done in it.
     #[error(transparent)]
     Server(#[from] augur_server::Error),
+    /// A data directory that a server is using, for a command that has another way.
+    #[error("{source}")]
+    InUse {
+        /// What the directory said.
+        source: augur_server::Error,
+        /// What to try.
+        next_step: &'static str,
+    },
     /// The registry, or a training.
     #[error(transparent)]
     Models(#[from] augur_models::Error),
@@ -107,6 +115,14 @@ impl Error {
         move |source| Self::File { action, path: path.to_owned(), source }
     }
 
+    /// A data directory that cannot be opened; when that is because a server is using it, with what to do about that.
+    pub(crate) fn opening(next_step: &'static str) -> impl FnOnce(augur_server::Error) -> Self {
+        move |source| match source.is_in_use() {
+            true => Self::InUse { source, next_step },
+            false => Self::Server(source),
+        }
+    }
+
     /// What to try next, if there is something.
     pub(crate) fn next_step(&self) -> Option<&'static str> {
         match self {
@@ -126,6 +142,10 @@ impl Error {
                 Some("run the same command again: what is stored already counts nothing twice")
             }
             Self::TooLittle { next_step, .. } => Some(*next_step),
+            Self::InUse { next_step, .. } => Some(*next_step),
+            Self::Server(error) if error.is_in_use() => Some(
+                "stop the server that uses it, if it is one; what has `--endpoint` asks a server that runs",
+            ),
             Self::Server(augur_server::Error::File { .. }) => Some(
                 "check that it exists and that you may use it; files of text are read as UTF-8, up to 16 MiB",
             ),

@@ -57,6 +57,18 @@ fn a_model_is_published_for_the_served_features_and_shown() {
         (&1.into(), &"lightgbm".into(), &20.into())
     );
     let data = dir.path().to_str().unwrap();
+    // No training told how good it is; a table does.
+    let table = dir.path().join("rows.csv");
+    let rows: String =
+        (0..40).map(|n| format!("{},{},{},{},3,{}\n", n, 40 - n, n * 2, n % 5, n % 2)).collect();
+    let header = "page_views_1h,page_views_1d,page_views_7d,purchases_7d,purchases_30d,bought\n";
+    std::fs::write(&table, format!("{header}{rows}")).unwrap();
+    let table = table.to_str().unwrap();
+    let line =
+        ["--json", "models", "assess", "guest@1", "--table", table, "--label", "bought", "--data", data];
+    let assessed = augur(&line);
+    let assessed: serde_json::Value = serde_json::from_slice(&assessed.stdout).unwrap();
+    assert_eq!(assessed["splits"]["all"]["rows"], 40, "{assessed}");
     let shown = augur(&["--json", "models", "show", "guest", "1", "--data", data]);
     let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
     assert_eq!(shown["positive_class"], "a purchase");

@@ -1,4 +1,5 @@
-//! What `augur models` asks of a process that serves: a version's trial from its first share to its end.
+//! What `augur models` asks of a process that serves: a version's trial from its first share to its end, and whether
+//! models drifted.
 //!
 //! Not here: what a trial does to decisions and records, and how it ends by itself (`augur-server`).
 
@@ -156,4 +157,32 @@ fn a_trial_begins_grows_stops_and_is_promoted() {
     assert_eq!((code, back.get("version")), (0, Some(&1.into())), "{back}");
     let (told, code) = server.models(&["rollback", "conversio", "--reason", "a test"]);
     assert!(code == 1 && told.to_string().contains("did you mean `conversion`?"), "{told}");
+}
+
+#[test]
+fn a_server_compares_its_models_with_their_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = trained(dir.path());
+    let directory = data.to_str().unwrap();
+    let server = Server::start(&data);
+    decide(&server.endpoint, 120);
+    let (served, code) = server.models(&["monitor"]);
+    assert!(code == 0 || code == 3, "{served}");
+    let told = |field: &str| served.pointer(&format!("/0/{field}")).cloned().unwrap();
+    assert_eq!((told("model"), told("version")), ("conversion".into(), 1.into()));
+    assert_eq!((told("decisions"), told("unscored_share")), (120.into(), 0.0.into()));
+    assert_eq!(server.models(&["monitor", "--since", "7d"]).0.pointer("/0/decisions"), Some(&120.into()));
+    let (unknown, code) = server.models(&["monitor", "--model", "conversio"]);
+    assert!(code == 1 && unknown.to_string().contains("did you mean `conversion`?"), "{unknown}");
+    let (unknown, _) = server.models(&["monitor", "--version", "shadow"]);
+    assert!(unknown.to_string().contains("no model that has a version `shadow`"), "{unknown}");
+
+    // The directory is the server's own; whoever wants it is told whom to ask.
+    let monitor = ["models", "monitor", "--data", directory];
+    let (held, code) = augur(&monitor);
+    assert!(code == 1 && held.to_string().contains("augur models monitor --endpoint URL"), "{held}");
+    let (held, code) = augur(&["train", "--task", "conversion", "--if-drifted", "--data", directory]);
+    assert!(code == 1 && held.to_string().contains("augur models monitor --endpoint URL"), "{held}");
+    drop(server);
+    assert_eq!(augur(&monitor).0, served);
 }

@@ -17,6 +17,15 @@ fn train(table: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_augur")).args(line).output().unwrap()
 }
 
+/// `augur models assess`: its exit code, and its JSON or what it complains of.
+fn assess(arguments: &[&str]) -> (i32, serde_json::Value) {
+    let line = [&["--json", "models", "assess", "--label", "bought"], arguments].concat();
+    let output = Command::new(env!("CARGO_BIN_EXE_augur")).args(line).output().unwrap();
+    let complaint = || String::from_utf8_lossy(&output.stderr).into_owned().into();
+    let answer = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| complaint());
+    (output.status.code().unwrap(), answer)
+}
+
 /// Visits of 400 people; those who look at few pages for long, or at many in a hurry, buy.
 fn visits() -> String {
     let mut rows = "visitor,pages,seconds,member,part,bought\n".to_owned();
@@ -53,6 +62,17 @@ fn a_table_of_ones_own_is_learned_and_measured_by_part() {
     let written: serde_json::Value =
         serde_json::from_slice(&std::fs::read(out.join("metrics.json")).unwrap()).unwrap();
     assert_eq!(written, answer);
+
+    // The same model on the same table has the same figures.
+    let (model, table_name) = (out.join("model.augurmdl"), table.to_str().unwrap());
+    let (code, assessed) = assess(&[model.to_str().unwrap(), "--table", table_name, "--split", "part"]);
+    assert_eq!((code, &assessed["splits"]), (0, &answer["splits"]));
+    assert_eq!(assessed["evaluation"]["part"], "all");
+    let narrow = dir.path().join("narrow.csv");
+    std::fs::write(&narrow, "pages,bought\n3,1\n30,0\n").unwrap();
+    let (code, told) = assess(&[model.to_str().unwrap(), "--table", narrow.to_str().unwrap()]);
+    let expected = "there is no column `seconds`, `member` that the model reads";
+    assert!(code == 1 && told.to_string().contains(expected), "{told}");
 
     let line = train(&table, &["--ignore", "part,visitor", "--family", "auto"]);
     let answer: serde_json::Value = serde_json::from_slice(&line.stdout).unwrap();

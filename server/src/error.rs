@@ -134,6 +134,11 @@ impl Error {
         matches!(self, Self::Store(augur_feature_store::Error::Corrupted { .. }))
     }
 
+    /// Whether the data directory is another process's.
+    pub const fn is_in_use(&self) -> bool {
+        matches!(self, Self::Store(augur_feature_store::Error::InUse { .. }))
+    }
+
     /// A field of a request that cannot be used.
     pub(crate) fn field(
         field: impl Into<String>,

@@ -31,6 +31,9 @@ use crate::{Error, Outcome, progress};
 const MINIMUM_ROWS: usize = 60;
 const MINIMUM_PER_CLASS: usize = 8;
 
+/// Training reads every event as of earlier instants, which only the process that holds the directory can.
+const IN_USE: &str = "stop the server for the training; whether that is worth it, it says itself: `augur models monitor --endpoint URL`";
+
 const EXAMPLES: &str = "\
 Examples:
   augur train --task conversion --data data
@@ -215,7 +218,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         promote: !args.no_promote,
         trigger: None,
     };
-    let app = App::open(config, SystemClock::new())?;
+    let app = App::open(config, SystemClock::new()).map_err(Error::opening(IN_USE))?;
     let trained = train_if(&app, order, args.if_drifted);
     app.close()?;
     match trained? {
@@ -355,7 +358,8 @@ impl Report {
     }
 }
 
-const METRICS_HEADER: [&str; 9] =
+/// Of [`metrics_row`].
+pub(crate) const METRICS_HEADER: [&str; 9] =
     ["", "rows", "positive", "ROC-AUC", "PR-AUC", "log loss", "Brier", "ECE", "lift"];
 
 /// What was tried, what was left out, and what to look at, a line each.
@@ -384,7 +388,8 @@ fn notes(report: &train::Report) -> String {
     text
 }
 
-fn metrics_row(name: &str, metrics: &Metrics) -> Vec<String> {
+/// A part's measures as cells of a table.
+pub(crate) fn metrics_row(name: &str, metrics: &Metrics) -> Vec<String> {
     let figure = |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{figure:.4}"));
     vec![
         name.to_owned(),

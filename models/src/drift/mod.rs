@@ -8,7 +8,7 @@
 mod bands;
 
 use augur_domain::math;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use bands::{chi_square_quantile, ks_band, normal_quantile, psi_band, share_band};
 
@@ -91,16 +91,23 @@ impl Observed {
     }
 }
 
+/// JSON has no infinity, and writes null.
+fn bound_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::INFINITY))
+}
+
 /// How far one distribution has shifted.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Shift {
     /// Population stability index over the reference's bins, missing values in a bin of their own.
     pub psi: f64,
-    /// What chance alone keeps it below.
+    /// What chance alone keeps it below; without rows there is no such bound, and null in JSON.
+    #[serde(deserialize_with = "bound_or_none")]
     pub psi_band: f64,
     /// Largest distance of the cumulative shares at the bins' borders, of values that are there.
     pub ks: f64,
-    /// What chance alone keeps it below.
+    /// What chance alone keeps it below, as above.
+    #[serde(deserialize_with = "bound_or_none")]
     pub ks_band: f64,
     /// Whether either is out of its band, and large enough to matter.
     pub drifted: bool,
@@ -117,7 +124,8 @@ pub struct InputDrift {
     pub missing_share: f64,
     /// The same in training.
     pub reference_missing_share: f64,
-    /// What chance alone keeps their difference below.
+    /// What chance alone keeps their difference below, as above.
+    #[serde(deserialize_with = "bound_or_none")]
     pub missing_band: f64,
     /// Whether the shift or the change of the missing share counts.
     pub drifted: bool,

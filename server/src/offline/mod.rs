@@ -14,5 +14,5 @@ pub use augur_feature_store::{
 };
 pub use bulk::Decided;
 pub use labels::{Span, check_tasks, label_readers, task_definition};
-pub use monitor::{Monitored, Outcomes, Watch};
+pub use monitor::{Monitored, Outcomes, Tell, Watch};
 pub use training::TrainingSet;

@@ -24,6 +24,8 @@ use crate::{App, Error, config};
 const MAX_PEOPLE: usize = 200_000;
 /// Most values kept for it: models with many inputs are compared on fewer people.
 const MAX_VALUES: usize = 64 << 20;
+/// Decisions and users between two tellings.
+const TOLD_EVERY: u64 = 5_000;
 /// The bin of what is missing.
 const MISSING: u8 = u8::MAX;
 
@@ -96,6 +98,21 @@ pub struct Outcomes {
     pub drifted: bool,
 }
 
+/// Is told how many decisions and users were looked at, now and then; an error ends the comparison.
+pub type Tell<'a> = dyn FnMut(u64) -> Result<(), Error> + 'a;
+
+struct Pace<'a, 'b> {
+    looked_at: u64,
+    tell: &'a mut Tell<'b>,
+}
+
+impl Pace<'_, '_> {
+    fn step(&mut self) -> Result<(), Error> {
+        self.looked_at += 1;
+        if self.looked_at.is_multiple_of(TOLD_EVERY) { (self.tell)(self.looked_at) } else { Ok(()) }
+    }
+}
+
 /// One decision, as far as it is compared.
 struct Kept {
     at: Timestamp,
@@ -104,59 +121,123 @@ struct Kept {
 }
 
 impl App {
-    /// Compares what was decided with a version with its training. Reads the decision log and the event log; blocks.
+    /// [`Self::monitor`] for `model`, or for every model that the active policy asks and that has such a version; over the
+    /// decisions of `since_ms` before now, or over all for 0.
     ///
     /// # Errors
-    /// [`Error::NotFound`] or [`Error::Models`] when there is no such version, [`Error::Log`], [`Error::Store`].
-    pub fn monitor(&self, watch: &Watch) -> Result<Monitored, Error> {
+    /// As [`Self::monitor`]; [`Error::NotNow`] when the policy asks no such model; what `tell` gives.
+    pub fn monitor_all(
+        &self,
+        model: Option<&str>,
+        selector: &str,
+        since_ms: i64,
+        tell: &mut Tell<'_>,
+    ) -> Result<Vec<Monitored>, Error> {
+        let names = model.map_or_else(|| self.asked_models(selector), |model| Ok(vec![model.to_owned()]))?;
+        let since = (since_ms > 0).then(|| self.clock.now().plus_millis(-since_ms));
+        let watch = |model| Watch { model, selector: selector.to_owned(), since };
+        names.into_iter().map(|model| self.monitor(&watch(model), tell)).collect()
+    }
+
+    fn asked_models(&self, selector: &str) -> Result<Vec<String>, Error> {
+        let active = self.active();
+        let asked = active.policy().declared_models().iter();
+        let mut names: Vec<String> = asked.map(|model| model.registered_name().to_string()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|name| self.registry.find(name, selector).is_ok());
+        if names.is_empty() {
+            return Err(Error::NotNow {
+                problem: format!("the policy asks no model that has a version `{selector}`"),
+                next_step: "train one with `augur train`, or name one".to_owned(),
+            });
+        }
+        Ok(names)
+    }
+
+    /// Compares what was decided with a version with its training. Reads the decision log and the event log, also while
+    /// they grow, and calls `tell` on the way; blocks.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] or [`Error::Models`] when there is no such version, [`Error::Log`], [`Error::Store`]; what
+    /// `tell` gives.
+    pub fn monitor(&self, watch: &Watch, tell: &mut Tell<'_>) -> Result<Monitored, Error> {
+        let mut pace = Pace { looked_at: 0, tell };
         if self.registry.versions(&watch.model)?.is_empty() {
             return Err(self.unknown_model(&watch.model)?);
         }
         let target = self.registry.find(&watch.model, &watch.selector)?;
         let artifact = self.registry.load(&target)?;
         let task = artifact.content().lineage.task();
-        // What came after the last event is unknown, whatever the clock says.
-        let known_until = self.span()?.map(|span| span.last.min(self.clock.now()));
-        let mature_before =
-            task.as_ref().zip(known_until).map(|(task, end)| end.plus_millis(-task.horizon_ms));
+        let mature_before = match &task {
+            Some(task) => self.known_until(&mut pace)?.map(|end| end.plus_millis(-task.horizon_ms)),
+            None => None,
+        };
         let mut tally = Tally::new(self, &target, &artifact, mature_before)?;
-        self.each_decision(watch.since, |record| tally.take(record))?;
+        self.each_decision(watch.since, |record| {
+            tally.take(record);
+            pace.step()
+        })?;
         if let Some(task) = &task {
             // Of labels that cannot be told here, anybody may be one that training would have taken.
             let recalled = task_of(task, &self.taxonomy);
             tally.keep_population(|user, at| {
+                pace.step()?;
                 let Some(task) = &recalled else { return Ok(true) };
                 let events = self.store.events_of(user)?;
                 Ok(task.label(at, events.iter().map(|stored| &stored.event)).is_some())
             })?;
         }
-        let outcomes = task.map(|task| self.outcomes(&tally, &task)).transpose()?.flatten();
+        let outcomes = task.map(|task| self.outcomes(&tally, &task, &mut pace)).transpose()?.flatten();
         Ok(tally.report(&artifact, outcomes, &self.config.monitor))
+    }
+
+    /// What came after the last event is unknown, whatever the clock says.
+    fn known_until(&self, pace: &mut Pace<'_, '_>) -> Result<Option<Timestamp>, Error> {
+        let mut last = None;
+        for user in self.store.users()? {
+            pace.step()?;
+            for stored in self.store.events_of(user?)? {
+                last = last.max(Some(stored.event.event_time));
+            }
+        }
+        Ok(last.map(|last| last.min(self.clock.now())))
     }
 
     fn each_decision(
         &self,
         since: Option<Timestamp>,
-        mut take: impl FnMut(&DecisionRecord),
+        mut take: impl FnMut(&DecisionRecord) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let dir = self.layout.decisions();
         let mut reader = match since {
             Some(since) => Reader::open_at(&dir, since)?,
             None => Reader::open(&dir)?,
         };
-        while let Some((_, record)) = reader.next_record()? {
-            if since.is_none_or(|since| record.inputs.now >= since) {
-                take(&record);
+        loop {
+            match reader.next_record() {
+                Ok(Some((_, record))) if since.is_none_or(|since| record.inputs.now >= since) => {
+                    take(&record)?
+                }
+                Ok(Some(_)) => {}
+                // What the writer is about to finish.
+                Ok(None) | Err(augur_decision_log::Error::TruncatedTail { .. }) => return Ok(()),
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
     }
 
     /// Labels what has matured; `None` when the labels' meaning is not one that events can tell here.
-    fn outcomes(&self, tally: &Tally<'_>, definition: &TaskDefinition) -> Result<Option<Outcomes>, Error> {
+    fn outcomes(
+        &self,
+        tally: &Tally<'_>,
+        definition: &TaskDefinition,
+        pace: &mut Pace<'_, '_>,
+    ) -> Result<Option<Outcomes>, Error> {
         let Some(task) = task_of(definition, &self.taxonomy) else { return Ok(None) };
         let mut pairs = Vec::with_capacity(tally.matured.len());
         for (user, kept) in &tally.matured {
+            pace.step()?;
             let events = self.store.events_of(*user)?;
             let events = events.iter().map(|stored| &stored.event);
             // Whoever was not of the population is no one that training would have labelled.

@@ -8,6 +8,7 @@ mod features;
 mod identity;
 mod log;
 mod models;
+mod monitoring;
 mod outcomes;
 mod policies;
 mod privacy;
@@ -55,7 +56,7 @@ pub(crate) const DECISIONS: &str = Decisions::NAME;
 /// The service that cannot serve when the log of outcomes has failed.
 pub(crate) const OUTCOMES: &str = Outcomes::NAME;
 /// Every method, for metrics.
-pub(crate) const METHODS: [&str; 41] = [
+pub(crate) const METHODS: [&str; 42] = [
     "/augur.v1.DecisionService/Decide",
     "/augur.v1.DecisionService/Explain",
     "/augur.v1.EventService/Ingest",
@@ -83,6 +84,7 @@ pub(crate) const METHODS: [&str; 41] = [
     "/augur.v1.ModelService/RollbackAlias",
     "/augur.v1.ModelService/SetCanary",
     "/augur.v1.ModelService/GetCanary",
+    "/augur.v1.ModelService/MonitorModels",
     "/augur.v1.ModelService/ReloadModels",
     "/augur.v1.OutcomeService/ReportOutcomes",
     "/augur.v1.PolicyService/GetPolicy",
@@ -100,9 +102,10 @@ pub(crate) const METHODS: [&str; 41] = [
     "other",
 ];
 /// Methods whose answers go on: a deadline for the whole call is the caller's to set.
-pub(crate) const STREAMING: [&str; 5] = [
+pub(crate) const STREAMING: [&str; 6] = [
     "/augur.v1.EventService/IngestStream",
     "/augur.v1.LogService/TailDecisions",
+    "/augur.v1.ModelService/MonitorModels",
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
@@ -126,7 +129,7 @@ pub(crate) async fn routes(
     routes.add_service(raw::RawDecide::new(decisions, generated, limit));
     let logs = Logs::new(log::Logs::new(Arc::clone(app), stopping.clone()));
     routes.add_service(logs.max_decoding_message_size(limit));
-    let models = Models::new(models::Models::new(Arc::clone(app)));
+    let models = Models::new(models::Models::new(Arc::clone(app), stopping.clone()));
     routes.add_service(models.max_decoding_message_size(limit));
     let outcomes = Outcomes::new(outcomes::Outcomes::new(Arc::clone(app)));
     routes.add_service(outcomes.max_decoding_message_size(limit));

@@ -6,20 +6,25 @@ use augur_models::registry::{CanaryChange, Gates, Promotion, PublishedCard};
 use augur_proto::convert::timestamp_to_wire;
 use augur_proto::v1;
 use augur_proto::v1::model_service_server::ModelService;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::blocking;
+use super::monitoring::{self, Comparisons};
 use crate::admin::ModelListing;
 use crate::{App, Error};
 
 #[derive(Debug)]
 pub(super) struct Models {
     app: Arc<App>,
+    comparisons: Comparisons,
 }
 
 impl Models {
-    pub(super) fn new(app: Arc<App>) -> Self {
-        Self { app }
+    pub(super) fn new(app: Arc<App>, stopping: CancellationToken) -> Self {
+        let comparisons = Comparisons::new(Arc::clone(&app), stopping);
+        Self { app, comparisons }
     }
 }
 
@@ -145,6 +150,18 @@ impl ModelService for Models {
         Ok(Response::new(v1::GetCanaryResponse { canary_json }))
     }
 
+    type MonitorModelsStream = ReceiverStream<monitoring::Answer>;
+
+    async fn monitor_models(
+        &self,
+        request: Request<v1::MonitorModelsRequest>,
+    ) -> Result<Response<Self::MonitorModelsStream>, Status> {
+        let v1::MonitorModelsRequest { model, version_or_alias, since_ms } = request.into_inner();
+        let model = Some(model).filter(|model| !model.is_empty());
+        let stream = self.comparisons.begin(model, or_champion(version_or_alias), since_ms)?;
+        Ok(Response::new(stream))
+    }
+
     async fn reload_models(
         &self,
         _request: Request<v1::ReloadModelsRequest>,
@@ -170,7 +187,7 @@ fn or_champion(named: String) -> String {
     if named.is_empty() { "champion".to_owned() } else { named }
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String, Status> {
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String, Status> {
     // Texts and numbers only: there is nothing that JSON could refuse.
     serde_json::to_string(value).map_err(|_| Error::Internal.into())
 }

@@ -57,7 +57,7 @@ async fn ingest(app: &App, events: Vec<v1::Event>) {
 
 fn watch(app: &App, since: Option<Timestamp>) -> Monitored {
     let watch = Watch { model: "conversion".to_owned(), selector: "champion".to_owned(), since };
-    app.monitor(&watch).unwrap()
+    app.monitor(&watch, &mut |_| Ok(())).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +118,7 @@ async fn a_model_is_held_to_its_training_and_to_what_came_of_it() {
     assert_eq!(changed.people, best.len() as u64);
     assert!(changed.notes.iter().any(|note| note.contains("`purchase_count_30d` drifted")));
     let unknown = Watch { model: "conversoin".to_owned(), selector: "champion".to_owned(), since: None };
-    let error = app.monitor(&unknown).unwrap_err().to_string();
+    let error = app.monitor(&unknown, &mut |_| Ok(())).unwrap_err().to_string();
     assert!(error.contains("did you mean `conversion`?"), "{error}");
     Arc::into_inner(app).unwrap().close().unwrap();
 }

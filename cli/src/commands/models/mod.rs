@@ -3,6 +3,7 @@
 //! Works on a data directory, also while a server uses it, or through a running server. Not here: training.
 
 mod aliases;
+mod assess;
 mod canary;
 pub(crate) mod card;
 mod compare;
@@ -84,6 +85,15 @@ Examples:
 Its columns are matched to the served features by name. Every row takes the same way through every tree as in its own
 library; docs/models.md says what is exact and what is refused.")]
     Import(import::Args),
+    /// Measure a model on a table of rows with labels: any version, also of other libraries, with the figures of a training.
+    #[command(after_help = "\
+Examples:
+  augur models assess churn --table held_back.csv --label churned --data data
+  augur models assess churn@3 --table held_back.parquet --label churned --split month --group user --data data --json
+  augur models assess model/model.augurmdl --table visits.csv.gz --label bought
+
+The table has a column for each input of the model (augur models show), by its name.")]
+    Assess(assess::Args),
     /// Put a version on trial for a share of users, look how it fares, end the trial.
     #[command(subcommand)]
     Canary(canary::Command),
@@ -92,11 +102,12 @@ library; docs/models.md says what is exact and what is refused.")]
 Examples:
   augur models monitor --data data
   augur models monitor --data data --model churn --since 7d --json
+  augur models monitor --endpoint http://127.0.0.1:7401 --since 7d
   augur models monitor --data data --model churn --version 3
 
 Counts of each person the latest decision. A measure that is out of what chance allows, and large enough to matter (section
 [monitor] of augur.toml), is drift: the exit code is 3 then. Outcomes are those that are certain: the horizon of the
-model's labels is past. No server may be using the directory.")]
+model's labels is past. A directory that a server is using is its own: ask the server then.")]
     Monitor(monitor::Args),
 }
 
@@ -191,6 +202,7 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
         Command::Rollback(args) => aliases::rollback(args, output),
         Command::Alias(args) => aliases::alias(args, output),
         Command::Import(args) => import::run(args, output),
+        Command::Assess(args) => assess::run(args, output),
         Command::Canary(command) => canary::run(command, output),
         Command::Monitor(args) => monitor::run(args, output),
     }

@@ -2,24 +2,24 @@
 //!
 //! Not here: the comparison itself (`augur_server::offline`).
 
-use std::path::PathBuf;
-
 use augur_loadtest::domain::time::parse_duration_ms;
-use augur_server::offline::{Monitored, Watch};
+use augur_loadtest::{Error as Refused, v1};
+use augur_server::offline::Monitored;
 use augur_server::{App, SystemClock};
+use indicatif::ProgressBar;
 
-use crate::data::Directory;
+use super::{Opened, Place};
 use crate::output::{Output, grouped, table};
-use crate::{Error, Outcome};
+use crate::{Error, Outcome, progress};
 
 /// Most inputs in the text, those that shifted most; `--json` has all.
 const MOST_INPUTS: usize = 20;
 
+/// What to do about a server in the way.
+const IN_USE: &str = "ask the server that uses it: `augur models monitor --endpoint URL`; or stop it";
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The data directory. No server may be using it.
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
     /// The model's name; every model that the policy asks unless given.
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
@@ -29,43 +29,47 @@ pub(crate) struct Args {
     /// Only decisions of this time before now; all unless given.
     #[arg(long, value_name = "TIME", value_parser = parse_duration_ms)]
     since: Option<i64>,
+    #[command(flatten)]
+    place: Place,
 }
 
 pub(super) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
-    let app = App::open(Directory::open(&args.data)?.config()?, SystemClock::new())?;
-    let monitored = watch(&app, args);
-    app.close()?;
-    let monitored = monitored?;
+    let looked_at = progress::counter("decisions and users");
+    let monitored = match args.place.open()? {
+        Opened::Directory { directory, .. } => {
+            let app = App::open(directory.config()?, SystemClock::new()).map_err(Error::opening(IN_USE))?;
+            let (model, since_ms) = (args.model.as_deref(), args.since.unwrap_or_default());
+            let monitored = app.monitor_all(model, &args.version, since_ms, &mut |count| {
+                looked_at.set_position(count);
+                Ok(())
+            });
+            app.close()?;
+            monitored?
+        }
+        Opened::Server(endpoint) => ask(&endpoint, args, &looked_at)?,
+    };
+    looked_at.finish_and_clear();
     output.report(&monitored, |monitored| monitored.iter().map(text).collect())?;
     Ok(if monitored.iter().any(|model| model.drifted) { Outcome::Refused } else { Outcome::Fine })
 }
 
-fn watch(app: &App, args: &Args) -> Result<Vec<Monitored>, Error> {
-    let names = match &args.model {
-        Some(name) => vec![name.clone()],
-        None => asked(app, &args.version)?,
+fn ask(endpoint: &str, args: &Args, looked_at: &ProgressBar) -> Result<Vec<Monitored>, Error> {
+    let request = v1::MonitorModelsRequest {
+        model: args.model.clone().unwrap_or_default(),
+        version_or_alias: args.version.clone(),
+        since_ms: args.since.unwrap_or_default(),
     };
-    let since = args.since.map(|length_ms| app.clock().now().plus_millis(-length_ms));
-    let watch = |model: String| app.monitor(&Watch { model, selector: args.version.clone(), since });
-    Ok(names.into_iter().map(watch).collect::<Result<_, _>>()?)
-}
-
-/// Models that the policy asks and that have such a version.
-fn asked(app: &App, selector: &str) -> Result<Vec<String>, Error> {
-    let active = app.active();
-    let mut names: Vec<String> =
-        active.policy().declared_models().iter().map(|model| model.registered_name().to_string()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names.retain(|name| app.registry().find(name, selector).is_ok());
-    if names.is_empty() {
-        return Err(Error::TooLittle {
-            problem: format!("the policy asks no model that has a version `{selector}`"),
-            expected: "a trained model".to_owned(),
-            next_step: "train one with `augur train`, or name one with `--model`",
-        });
-    }
-    Ok(names)
+    let reports = super::ask(endpoint, async |client| {
+        let refused = |status| Refused::call("ModelService/MonitorModels", 0, &status);
+        let mut answers = client.models().monitor_models(request).await.map_err(refused)?.into_inner();
+        let mut reports = Vec::new();
+        while let Some(answer) = answers.message().await.map_err(refused)? {
+            looked_at.set_position(answer.looked_at);
+            reports.extend(Some(answer.monitored_json).filter(|json| !json.is_empty()));
+        }
+        Ok(reports)
+    })?;
+    reports.iter().map(|json| super::read_json(json)).collect()
 }
 
 const fn word(drifted: bool, grows: bool) -> &'static str {

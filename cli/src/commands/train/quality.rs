@@ -119,7 +119,8 @@ fn calibration_line(report: &CalibrationReport) -> String {
     )
 }
 
-fn intervals(evaluation: &Evaluation) -> String {
+/// The intervals in a line, if some were drawn.
+pub(crate) fn intervals(evaluation: &Evaluation) -> String {
     let Some(found) = &evaluation.intervals else { return String::new() };
     let range = |name: &str, interval: Option<Interval>| {
         interval.map(|interval| format!("{name} {:.4} to {:.4}", interval.low, interval.high))

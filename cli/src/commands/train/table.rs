@@ -134,13 +134,14 @@ fn read(order: &Order<'_>) -> Result<Loaded, Error> {
     let mut held_back = Vec::new();
     let mut segments = order.segment.map(Segmentation::new);
     while let Some(row) = source.next_row()? {
-        let row =
-            row.map_err(|(number, fault)| at(order, number, &fault.column, &fault.found, &fault.expected))?;
+        let row = row.map_err(|(number, fault)| {
+            Place::new(order.path, number, &fault.column).fault(&fault.found, &fault.expected)
+        })?;
         let mut cells = row.cells.iter();
         let mut next = || cells.next().unwrap_or(&Cell::Missing);
-        let label = label(next(), order, row.number)?;
+        let label = label(next(), Place::new(order.path, row.number, order.label))?;
         let part = order.split.map(|_| next().to_text());
-        let group = order.group.map_or(row.number, |_| number_of(&next().to_text()));
+        let group = order.group.map_or(row.number, |_| group_of(&next().to_text()));
         let instant = order.time.map(|column| (column, next()));
         if let Some(segments) = &mut segments {
             segments.push(&next().to_text());
@@ -149,13 +150,8 @@ fn read(order: &Order<'_>) -> Result<Loaded, Error> {
             .iter()
             .map(|column| {
                 value(next()).map_err(|found| {
-                    at(
-                        order,
-                        row.number,
-                        column,
-                        &found,
-                        "a number, true, false or nothing; or name the column in `--ignore`",
-                    )
+                    Place::new(order.path, row.number, column)
+                        .fault(&found, "a number, true, false or nothing; or name the column in `--ignore`")
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -166,7 +162,8 @@ fn read(order: &Order<'_>) -> Result<Loaded, Error> {
         }
         let time = match instant {
             Some((column, cell)) => instant_of(cell).ok_or_else(|| {
-                at(order, row.number, column, &cell.to_text(), "a number that grows with time")
+                Place::new(order.path, row.number, column)
+                    .fault(&cell.to_text(), "a number that grows with time")
             })?,
             // Parts are the table's own business, so every row of one is as of one instant.
             _ => Timestamp::from_unix_ms(i64::from(split == Split::Test)),
@@ -176,19 +173,36 @@ fn read(order: &Order<'_>) -> Result<Loaded, Error> {
     Ok(Loaded { rows, segments, held_back })
 }
 
-fn at(order: &Order<'_>, row: u64, column: &str, found: &str, expected: &str) -> Error {
-    Error::Input {
-        path: order.path.to_owned(),
-        problem: format!("row {row}, column `{column}` holds `{found}`"),
-        expected: expected.to_owned(),
+/// A cell of a table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    path: &'a Path,
+    row: u64,
+    column: &'a str,
+}
+
+impl<'a> Place<'a> {
+    pub(crate) const fn new(path: &'a Path, row: u64, column: &'a str) -> Self {
+        Self { path, row, column }
+    }
+
+    /// What it holds cannot be used.
+    pub(crate) fn fault(self, found: &str, expected: &str) -> Error {
+        let Self { path, row, column } = self;
+        Error::Input {
+            path: path.to_owned(),
+            problem: format!("row {row}, column `{column}` holds `{found}`"),
+            expected: expected.to_owned(),
+        }
     }
 }
 
-fn label(cell: &Cell, order: &Order<'_>, row: u64) -> Result<bool, Error> {
+/// What came of a row.
+pub(crate) fn label(cell: &Cell, at: Place<'_>) -> Result<bool, Error> {
     match value(cell) {
         Ok(Some(1.0)) => Ok(true),
         Ok(Some(0.0)) => Ok(false),
-        _ => Err(at(order, row, order.label, &cell.to_text(), "1, 0, true or false")),
+        _ => Err(at.fault(&cell.to_text(), "1, 0, true or false")),
     }
 }
 
@@ -215,7 +229,7 @@ pub(crate) fn value(cell: &Cell) -> Result<Option<f64>, String> {
 }
 
 /// A number for a group's name, the same on every machine.
-fn number_of(name: &str) -> u64 {
+pub(crate) fn group_of(name: &str) -> u64 {
     let hash = ContentHash::of(&[name.as_bytes()]);
     hash.as_bytes().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

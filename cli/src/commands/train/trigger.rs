@@ -40,7 +40,7 @@ pub(super) fn trigger(app: &App, name: &str, since_ms: i64) -> Result<Trigger, E
     };
     let since = Some(app.clock().now().plus_millis(-since_ms));
     let watch = Watch { model: name.to_owned(), selector: champion.version.to_string(), since };
-    let monitored = app.monitor(&watch)?;
+    let monitored = app.monitor(&watch, &mut |_| Ok(()))?;
     if !monitored.drifted {
         return Ok(Trigger::Rest(Box::new(Rested { trained: false, monitored })));
     }
