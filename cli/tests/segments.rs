@@ -50,6 +50,22 @@ fn a_table_is_segmented_named_and_written() {
     let page = std::fs::read_to_string(out.join("card.html")).unwrap();
     assert!(page.contains("Segment of a user") && page.contains("high</th>"), "{page}");
 
+    let (model, assigned) = (out.join("model.augurmdl"), dir.path().join("assigned.csv"));
+    let line_of = |table, out: &std::path::Path| {
+        let of =
+            ["--json", "segments", "assign", model.to_str().unwrap(), "--id", "visitor", "--table", table];
+        augur(&[&of[..], &["--out", out.to_str().unwrap()]].concat())
+    };
+    let told: serde_json::Value = serde_json::from_slice(&line_of(table, &assigned).stdout).unwrap();
+    assert_eq!(told["segments"], serde_json::json!({ "low": 100, "mid": 50, "high": 20 }));
+    let written = std::fs::read_to_string(&assigned).unwrap();
+    assert!(written.starts_with("visitor,segment\ng0-0,low\n") && written.ends_with(",high\n"), "{written}");
+    assert_eq!(written.lines().filter(|line| line.starts_with("g1-") && line.ends_with(",mid")).count(), 50);
+    let narrow = dir.path().join("narrow.csv");
+    std::fs::write(&narrow, "visitor,visits\na,3\n").unwrap();
+    let refused = String::from_utf8(line_of(narrow.to_str().unwrap(), &assigned).stderr).unwrap();
+    assert!(refused.contains("no column `spend` that the model reads"), "{refused}");
+
     let chosen = augur(&[&line[..], &["--k", "auto"]].concat());
     let answer: serde_json::Value = serde_json::from_slice(&chosen.stdout).unwrap();
     assert_eq!(answer["report"]["clusters"][0]["name"], "s0");

@@ -11,30 +11,11 @@ mod tests;
 use std::sync::Arc;
 
 use augur_domain::time::format_duration_ms;
-use augur_domain::{Diagnostic, Event, FeatureSet, Timestamp};
+use augur_domain::{Diagnostic, Event, FeatureSet, TaskKind, Timestamp};
 
 use crate::schema::Filter;
 use crate::schema::complaints::{Complaints, did_you_mean};
 use crate::taxonomy::Taxonomy;
-
-/// What makes a label positive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TaskKind {
-    /// The event comes within the horizon.
-    Conversion,
-    /// It does not.
-    Churn,
-}
-
-impl TaskKind {
-    /// The word in declarations.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Conversion => "conversion",
-            Self::Churn => "churn",
-        }
-    }
-}
 
 /// Whom labels are made for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -37,4 +37,4 @@ pub use calibrate::Calibrator;
 pub use error::Error;
 pub use registry::Registry;
 pub use scorer::Scorer;
-pub use task::{TaskDefinition, TaskKind};
+pub use task::TaskDefinition;

@@ -3,6 +3,7 @@
 //! Kept in the lineage's parameters under the key `task`. Not here: how labels are made from events (the server's
 //! `offline`), or the file that tasks are declared in.
 
+use augur_domain::TaskKind;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::Lineage;
@@ -26,26 +27,6 @@ pub struct TaskDefinition {
     /// The whole declaration as canonical text, the people and cutoffs of the training too; empty if there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub declaration: String,
-}
-
-/// What makes a label positive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TaskKind {
-    /// The event comes within the horizon.
-    Conversion,
-    /// It does not.
-    Churn,
-}
-
-impl TaskKind {
-    /// The word used in declarations and parameters.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Conversion => "conversion",
-            Self::Churn => "churn",
-        }
-    }
 }
 
 impl Lineage {

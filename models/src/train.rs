@@ -280,18 +280,7 @@ fn each_vector(
     split: Split,
     mut take: impl FnMut(&Scorer, &FeatureVector, bool),
 ) -> Result<(), Error> {
-    let describe = |name: &String| FeatureInfo {
-        name: Arc::from(name.as_str()),
-        value_type: ValueType::Number,
-        description: Arc::from(""),
-        events: None,
-        definition: ContentHash::default(),
-        unit: "".into(),
-    };
-    let features = table.columns().iter().map(describe).collect();
-    let feature_set = FeatureSet::new(artifact.content().feature_set, features);
-    let scorer = Scorer::new(artifact, &feature_set)?;
-    let mut vector = FeatureVector::not_found(&feature_set);
+    let (scorer, mut vector) = scorer_over(artifact, table.columns())?;
     for row in table.part(split) {
         for ((slot, value), missing) in vector.values.iter_mut().zip(row.values).zip(row.missing) {
             slot.value = *value;
@@ -300,6 +289,24 @@ fn each_vector(
         take(&scorer, &vector, row.label);
     }
     Ok(())
+}
+
+/// What scores rows of `columns`, numbers by name, and a row of them to be filled.
+///
+/// # Errors
+/// [`Error::FeatureMismatch`] naming the inputs that no column is called like.
+pub fn scorer_over(artifact: &Artifact, columns: &[String]) -> Result<(Scorer, FeatureVector), Error> {
+    let describe = |name: &String| FeatureInfo {
+        name: Arc::from(name.as_str()),
+        value_type: ValueType::Number,
+        description: Arc::from(""),
+        events: None,
+        definition: ContentHash::default(),
+        unit: "".into(),
+    };
+    let features = columns.iter().map(describe).collect();
+    let feature_set = FeatureSet::new(artifact.content().feature_set, features);
+    Ok((Scorer::new(artifact, &feature_set)?, FeatureVector::not_found(&feature_set)))
 }
 
 impl Options {

@@ -2,6 +2,8 @@
 //!
 //! Not here: finding the segments (`augur_models::train`), or what rules make of them (`augur_decision`).
 
+mod assign;
+
 use std::path::{Path, PathBuf};
 
 use augur_loadtest::domain::time::parse_duration_ms;
@@ -44,6 +46,14 @@ first and is called s0, unless --order-by and --names say otherwise. A policy re
 with `segments = [\"value\"]` in the decision point and rules such as when = \"segments.value == 'high'\". No server may be
 using the directory.")]
     Train(Box<TrainArgs>),
+    /// Write the segment of every row of a table.
+    #[command(after_help = "\
+Examples:
+  augur segments assign value_segments --table customers.csv --id customer --out segments.csv --data data
+  augur segments assign segments/model.augurmdl --table visits.csv.gz --out segments.csv --json
+
+The table has a column for each input of the model (augur models show), by its name; an empty cell is taken for the mean.")]
+    Assign(assign::Args),
 }
 
 /// What is done to values first.
@@ -138,7 +148,10 @@ struct Report {
 
 /// Runs the command.
 pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
-    let Command::Train(args) = command;
+    let args = match command {
+        Command::Train(args) => args,
+        Command::Assign(args) => return assign::run(args, output),
+    };
     let report = match (&args.table, &args.data) {
         (Some(path), _) => of_table(args, path)?,
         (None, data) => of_users(args, data.as_deref().unwrap_or_else(|| Path::new(".")))?,

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use augur_domain::time::parse_duration_ms;
-use augur_domain::{Timestamp, ValueType, event_name};
+use augur_domain::{TaskKind, Timestamp, ValueType, event_name};
 use toml::de::DeTable;
 
-use super::{HeldBack, Population, Task, TaskContext, TaskKind};
+use super::{HeldBack, Population, Task, TaskContext};
 use crate::schema::Filter;
 use crate::schema::complaints::{Complaints, did_you_mean};
 use crate::taxonomy::fields::{Fields, refuse_unknown_keys};

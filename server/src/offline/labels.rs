@@ -7,7 +7,7 @@ use augur_domain::feature::FeatureInfo;
 use augur_domain::time::format_duration_ms;
 use augur_domain::{FeatureSet, Timestamp};
 use augur_feature_store::Label;
-use augur_feature_store::tasks::{Task, TaskContext, TaskKind};
+use augur_feature_store::tasks::{Task, TaskContext};
 use augur_feature_store::taxonomy::Taxonomy;
 use augur_models::TaskDefinition;
 
@@ -32,10 +32,7 @@ pub fn check_tasks(config: &Config, families: &[&str]) -> Result<Vec<Task>, Erro
 /// The task as a model's artifact tells it.
 pub fn task_definition(task: &Task) -> TaskDefinition {
     TaskDefinition {
-        kind: match task.kind {
-            TaskKind::Conversion => augur_models::TaskKind::Conversion,
-            TaskKind::Churn => augur_models::TaskKind::Churn,
-        },
+        kind: task.kind,
         event: task.event.as_deref().map(str::to_owned),
         condition: task.condition().map(str::to_owned),
         horizon_ms: task.horizon_ms,
@@ -60,10 +57,7 @@ pub(super) fn task_of(definition: &TaskDefinition, taxonomy: &Taxonomy) -> Optio
     if definition.condition.is_some() {
         return None;
     }
-    let mut task = Task::of_kind(match definition.kind {
-        augur_models::TaskKind::Conversion => TaskKind::Conversion,
-        augur_models::TaskKind::Churn => TaskKind::Churn,
-    });
+    let mut task = Task::of_kind(definition.kind);
     task.event = definition.event.as_deref().map(Into::into);
     task.horizon_ms = definition.horizon_ms;
     task.population.active_within_ms = definition.active_within_ms;
@@ -177,6 +171,8 @@ fn check_horizon(task: &Task, cutoffs: &[Timestamp], span: Option<Span>) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use augur_domain::TaskKind;
+
     use super::*;
 
     #[test]

@@ -7,7 +7,8 @@ mod labels;
 mod monitor;
 mod training;
 
-pub use augur_feature_store::tasks::{HeldBack, Population, Task, TaskKind, nearest as nearest_task};
+pub use augur_domain::TaskKind;
+pub use augur_feature_store::tasks::{HeldBack, Population, Task, nearest as nearest_task};
 pub use augur_feature_store::{
     DifferenceKind, Explanation, ExportOptions, FeatureSchema, Label, LabelSorter, SortedLabels,
     TrainingOptions, Verdict,

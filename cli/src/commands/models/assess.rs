@@ -73,8 +73,14 @@ struct Loaded {
 }
 
 pub(super) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
-    let artifact = artifact(args)?;
+    let artifact = artifact(&args.model, args.data.as_deref())?;
     let content = artifact.content();
+    if let Body::Clusters { .. } = content.body {
+        return Err(Error::Usage {
+            problem: format!("`{}` gives segments, and labels measure probabilities", args.model),
+            expected: "a model that gives a probability",
+        });
+    }
     let inputs: Vec<&str> = content.body.features().into_iter().map(|(name, _)| name).collect();
     let loaded = read(args, &inputs)?;
     let scored = train::predictions(&artifact, &loaded.rows, Split::Test)?;
@@ -100,57 +106,51 @@ pub(super) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
     Ok(Outcome::Fine)
 }
 
-fn artifact(args: &Args) -> Result<Artifact, Error> {
-    let path = Path::new(&args.model);
-    let artifact = if path.extension().is_some_and(|extension| extension == "augurmdl") {
-        Artifact::decode(&std::fs::read(path).map_err(Error::file("read", path))?)?
-    } else {
-        let Some(data) = &args.data else {
-            return Err(Error::Usage {
-                problem: format!("there is no registry to find `{}` in", args.model),
-                expected: "`--data DIR`, or a `.augurmdl` file",
-            });
-        };
-        let config = Directory::open(data)?.config()?;
-        let registry = Registry::open(Layout::new(&config.data.dir).models())?;
-        let (name, selector) = args.model.split_once('@').unwrap_or((&args.model, "champion"));
-        registry.load(&registry.find(name, selector)?)?
-    };
-    match artifact.content().body {
-        Body::Clusters { .. } => Err(Error::Usage {
-            problem: format!("`{}` gives segments, and labels measure probabilities", args.model),
-            expected: "a model that gives a probability",
-        }),
-        Body::Linear { .. } | Body::Trees { .. } => Ok(artifact),
+/// The artifact that NAME, NAME@VERSION or NAME@ALIAS of a data directory, or a `.augurmdl` file, names.
+pub(crate) fn artifact(model: &str, data: Option<&Path>) -> Result<Artifact, Error> {
+    let path = Path::new(model);
+    if path.extension().is_some_and(|extension| extension == "augurmdl") {
+        return Ok(Artifact::decode(&std::fs::read(path).map_err(Error::file("read", path))?)?);
     }
+    let data = data.ok_or_else(|| Error::Usage {
+        problem: format!("there is no registry to find `{model}` in"),
+        expected: "`--data DIR`, or a `.augurmdl` file",
+    })?;
+    let config = Directory::open(data)?.config()?;
+    let registry = Registry::open(Layout::new(&config.data.dir).models())?;
+    let (name, selector) = model.split_once('@').unwrap_or((model, "champion"));
+    Ok(registry.load(&registry.find(name, selector)?)?)
 }
 
-fn read(args: &Args, inputs: &[&str]) -> Result<Loaded, Error> {
-    let path = args.table.as_path();
+/// Refuses a table without a column for each of a model's `inputs`, all named at once, or one of the `others`.
+pub(crate) fn require_columns(path: &Path, inputs: &[&str], others: &[&str]) -> Result<(), Error> {
     let refused = |problem: String, expected: &str| Error::Input {
         path: path.to_owned(),
         problem,
         expected: expected.to_owned(),
     };
-    let format = Format::of(path)?;
-    let header = source::header(path, format)?.ok_or_else(|| {
+    let header = source::header(path, Format::of(path)?)?.ok_or_else(|| {
         refused("JSON lines have no header".to_owned(), "a table as `.csv`, `.csv.gz` or `.parquet`")
     })?;
-    let special: Vec<&str> = [Some(args.label.as_str()), args.split.as_deref(), args.group.as_deref()]
-        .into_iter()
-        .flatten()
-        .collect();
-    source::indices(path, &header, &special)?;
+    source::indices(path, &header, others)?;
     let absent = inputs.iter().filter(|input| !header.iter().any(|column| column == *input));
     let absent: Vec<String> = absent.map(|input| format!("`{input}`")).collect();
-    if !absent.is_empty() {
-        let problem = format!("there is no column {} that the model reads", absent.join(", "));
-        return Err(refused(problem, "a column for each input of the model, by its name"));
+    if absent.is_empty() {
+        return Ok(());
     }
+    let problem = format!("there is no column {} that the model reads", absent.join(", "));
+    Err(refused(problem, "a column for each input of the model, by its name"))
+}
+
+fn read(args: &Args, inputs: &[&str]) -> Result<Loaded, Error> {
+    let path = args.table.as_path();
+    let special = [Some(args.label.as_str()), args.split.as_deref(), args.group.as_deref()];
+    let special: Vec<&str> = special.into_iter().flatten().collect();
+    require_columns(path, inputs, &special)?;
     let wanted: Vec<&str> = special.iter().chain(inputs).copied().collect();
     let mut rows = TrainingTable::new(inputs.iter().map(|input| (*input).to_owned()).collect())?;
     let (mut parts, mut groups) = (Vec::new(), Vec::new());
-    let mut source = source::open(path, format, &wanted)?;
+    let mut source = source::open(path, Format::of(path)?, &wanted)?;
     while let Some(row) = source.next_row()? {
         let row = row.map_err(|(number, fault)| {
             Place::new(path, number, &fault.column).fault(&fault.found, &fault.expected)

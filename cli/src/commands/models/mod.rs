@@ -3,7 +3,7 @@
 //! Works on a data directory, also while a server uses it, or through a running server. Not here: training.
 
 mod aliases;
-mod assess;
+pub(crate) mod assess;
 mod canary;
 pub(crate) mod card;
 mod compare;
