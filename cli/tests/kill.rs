@@ -92,6 +92,7 @@ fn decide_request(event: &v1::Event) -> v1::DecideRequest {
         subject: Some(who(event)),
         decision_point: "cart_page".into(),
         context: BTreeMap::from([("cart_value".to_owned(), cart_value)]),
+        ..v1::DecideRequest::default()
     }
 }
 

@@ -60,6 +60,7 @@ fn record() -> DecisionRecord {
             exposures: Vec::new(),
             person: Person::default(),
             budgets: Vec::new(),
+            peek: false,
         },
         decision: Decision {
             action: Arc::from("free_shipping"),

@@ -69,6 +69,7 @@ pub(crate) fn record_without_texts() -> DecisionRecord {
             )],
             person: Person::default(),
             budgets: Vec::new(),
+            peek: false,
         },
         decision: full_decision(model, now),
         canary: None,
@@ -215,8 +216,8 @@ fn inputs() -> impl Strategy<Value = DecisionInputs> {
         prop::collection::vec(exposure(), 0..4),
     );
     let budgets = prop::collection::vec((text(), any::<u64>()), 0..2);
-    (who, what, person(), budgets).prop_map(
-        |((id, now, seed, decision_point, user), what, person, budgets)| {
+    (who, what, person(), budgets, any::<bool>()).prop_map(
+        |((id, now, seed, decision_point, user), what, person, budgets, peek)| {
             let (context, features_availability, features, models, exposures) = what;
             DecisionInputs {
                 decision_id: DecisionId::from_bytes(id),
@@ -231,6 +232,7 @@ fn inputs() -> impl Strategy<Value = DecisionInputs> {
                 exposures,
                 person,
                 budgets,
+                peek,
             }
         },
     )
@@ -316,6 +318,7 @@ pub(crate) fn record_of_today() -> DecisionRecord {
         suppressed: vec![Arc::from("sms")],
     };
     record.inputs.budgets = vec![(Arc::from("send_offer"), 9_999)];
+    record.inputs.peek = true;
     for exposure in &mut record.inputs.exposures {
         exposure.category = Arc::from("offers");
         exposure.decision = DecisionId::new(exposure.at, [0xa5; 10]);

@@ -156,6 +156,7 @@ fn person(features: &FeatureSet, rng: &mut Rng) -> DecisionInputs {
         exposures: [150, 90, 30, 3].into_iter().map(exposure).collect(),
         person: Person::default(),
         budgets: Vec::new(),
+        peek: false,
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::check_experiments::check_experiments;
 use crate::check_limits::{bound_of, check_limits};
 use crate::file::{
     ActionEntry, Complaints, Located, MAX_PAYLOAD_BYTES, PointEntry, Policy, RuleEntry, suggestion,
@@ -47,6 +48,7 @@ pub(crate) fn check(policy: &Policy, complaints: &mut Complaints<'_>) {
     }
     check_limits(policy, complaints);
     check_sets(policy, complaints);
+    check_experiments(policy, complaints);
 }
 
 /// Whether `rule` holds at `point`: the point offers one of its actions, and is named if the rule names points.
@@ -59,7 +61,11 @@ fn contains(names: &[Located<String>], wanted: &str) -> bool {
     names.iter().any(|name| name.value == wanted)
 }
 
-fn unique<'p>(names: impl Iterator<Item = &'p Located<String>>, kind: &str, complaints: &mut Complaints<'_>) {
+pub(crate) fn unique<'p>(
+    names: impl Iterator<Item = &'p Located<String>>,
+    kind: &str,
+    complaints: &mut Complaints<'_>,
+) {
     let mut seen = BTreeSet::new();
     for name in names.filter(|name| !name.value.is_empty()) {
         if !seen.insert(&name.value) {
@@ -100,7 +106,7 @@ impl<'p> Known<'p> {
     }
 }
 
-fn unknown<'k>(
+pub(crate) fn unknown<'k>(
     kind: &str,
     name: &Located<String>,
     known: impl Iterator<Item = &'k str>,

@@ -12,6 +12,8 @@ use augur_models::scorer::Kind;
 use crate::calendar::UnknownZone;
 use crate::check::{applies, check};
 use crate::check_limits::{channel_quiet, counts_against_caps, reads_time_zones};
+use crate::compile_experiments::{arm_names, experiments, holdouts_at, holds_at};
+use crate::experiment::LocalExperiment;
 use crate::explain::{Directions, Words};
 use crate::file::{
     ActionEntry, Complaints, Located, ModelEntry, PointEntry, Policy, RuleEntry, Written, offset_in_file,
@@ -39,6 +41,7 @@ pub(crate) fn compile(
         Arc::clone(&features),
         models.iter().map(|model| (Arc::clone(&model.name), model.kind)).collect(),
         policy.points.iter().flat_map(context),
+        arm_names(&policy),
     );
     let parsed = parse_all(&policy);
     let mut compiler = Compiler {
@@ -48,16 +51,21 @@ pub(crate) fn compile(
         points: policy.points.iter().map(|point| Point::bare(point, &models)).collect(),
         complaints,
     };
+    compiler.experiments(&policy);
     compiler.candidates(&policy);
     let rules = compiler.rules(&policy);
     let Compiler { mut points, complaints, .. } = compiler;
     if !complaints.is_empty() {
         return Err(complaints.into_diagnostics());
     }
-    points.iter_mut().for_each(Point::settle);
+    for point in &mut points {
+        point.settle();
+        point.settle_experiments(&policy, &inputs);
+    }
     let by_name = points.iter().enumerate().map(|(index, point)| (Arc::clone(&point.name), index));
     Ok(PolicySnapshot {
         id: policy_id(&source.text, &features, &policy),
+        experiments: experiments(&policy),
         unknown_zone: policy.unknown_zone.unwrap_or(UnknownZone::Hold),
         loaded: models.iter().filter_map(|m| Some((Arc::clone(&m.name), m.version()?.clone()))).collect(),
         points_by_name: by_name.collect::<BTreeMap<_, _>>(),
@@ -77,7 +85,9 @@ type ParsedSources<'a> = BTreeMap<&'a str, Result<Parsed<'a>, CompileError>>;
 /// Parses every expression once, all of them together: that is most of the work of loading a policy.
 fn parse_all(policy: &Policy) -> ParsedSources<'_> {
     let of_actions = policy.actions.iter().flat_map(|action| [&action.value, &action.eligible_when]);
-    let written = of_actions.chain(policy.rules.iter().map(|rule| &rule.when)).flatten();
+    let of_experiments = policy.experiments.iter().map(|experiment| &experiment.when);
+    let conditions = policy.rules.iter().map(|rule| &rule.when).chain(of_experiments);
+    let written = of_actions.chain(conditions).flatten();
     let mut sources: Vec<&str> = written.map(|written| &*written.source).collect();
     sources.sort_unstable();
     sources.dedup();
@@ -223,6 +233,8 @@ impl Point {
             force: Vec::new(),
             set: Vec::new(),
             shadow: Vec::new(),
+            holdouts: Vec::new(),
+            experiments: Vec::new(),
             longest_cap_window_ms: 0,
             goes_by_clock: false,
             budgeted: Vec::new(),
@@ -255,6 +267,28 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
+    /// Gives every decision point its holdouts and experiments. A condition is compiled before its point has any
+    /// experiment, so it can read none.
+    fn experiments(&mut self, policy: &Policy) {
+        let mut here: Vec<Vec<LocalExperiment>> = policy.points.iter().map(|_| Vec::new()).collect();
+        for (experiment, entry) in policy.experiments.iter().enumerate() {
+            let points = indices(policy, |point| holds_at(entry.points.as_deref(), &point.name.value));
+            let place = format!("experiment {}", entry.name.value);
+            let questions = self.questions(entry.when.as_ref(), "when", &place, &points, ValueType::Boolean);
+            for index in points {
+                let when = questions.get(&index).cloned();
+                let local = LocalExperiment { experiment, when, changes: Vec::new(), is_read: false };
+                if let Some(list) = here.get_mut(index) {
+                    list.push(local);
+                }
+            }
+        }
+        for ((entry, point), experiments) in policy.points.iter().zip(&mut self.points).zip(here) {
+            point.experiments = experiments;
+            point.holdouts = holdouts_at(policy, &entry.name.value);
+        }
+    }
+
     /// Gives every decision point its candidates, in the order in which the point lists them.
     fn candidates(&mut self, policy: &Policy) {
         let mut compiled: BTreeMap<&str, (Arc<Action>, Questions, Questions)> = BTreeMap::new();
@@ -337,6 +371,7 @@ impl Compiler<'_> {
                 models: &point.models,
                 segments: &point.segments,
                 context: &point.context,
+                experiments: &point.experiments,
             };
             let serves = |question: &&Arc<Question>| question.slots().iter().all(|slot| names.offers(*slot));
             if let Some(question) = compiled.iter().find(serves) {
@@ -459,6 +494,11 @@ fn how_to_declare(unknown_path: &str, points: &str) -> String {
         Some(("context", _)) => format!("declare it in `context` of {points}"),
         Some(("segments", name)) => {
             format!("name `{name}` in `segments` of {points} and declare it under `[[segment]]`")
+        }
+        Some(("experiments", name)) => {
+            format!(
+                "declare `{name}` under `[[experiment]]` for {points}; a condition of an experiment reads none"
+            )
         }
         Some(("scores", _)) => format!("name its model in `models` of {points}"),
         _ => String::new(),

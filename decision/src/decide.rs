@@ -9,6 +9,7 @@ use augur_domain::decision::{Availability, CandidateOutcome, DecisionInputs, Run
 use augur_domain::{Decision, FeatureStatus, FeatureVector, Reason, ReasonCode};
 
 use crate::calendar::PersonClock;
+use crate::experiment::{Sorted, sort};
 use crate::explain::explain;
 use crate::row::{DecisionRow, SegmentOutcome};
 use crate::rule::Rule;
@@ -24,21 +25,24 @@ pub const MAX_REASONS: usize = 64;
 /// 1. **Features**: if they cannot be read, the point's `on_features_unavailable` gives the default action at once,
 ///    or carries on with every feature and every score missing.
 /// 2. **Scores** of the point's models, and its **segments**, that may be used. A missing feature is the model's own affair.
-/// 3. **Eligibility**: an action whose `eligible_when` is not known to be true is refused.
-/// 4. **Deny rules**, then **allow rules**: once an allow rule fires, only actions that some firing allow rule names
+/// 3. **Holdouts and experiments**: a user who is held out is refused all but the default action and is in no
+///    experiment; everybody else is sorted into arms. A condition of an experiment may read scores and segments.
+/// 4. **Eligibility**: an action whose `eligible_when` is not known to be true is refused.
+/// 5. **Deny rules**, then **allow rules**: once an allow rule fires, only actions that some firing allow rule names
 ///    are left. Deny beats allow, whatever their priorities.
-/// 5. **Values** of the actions left, then **boosts** in order of priority. A value that cannot be answered stands
-///    at the declared fallback.
-/// 6. **Limits**: an action whose cap is used up or whose budget is spent is refused, as is any in quiet hours, with the
+/// 6. **Values** of the actions left, times the factors of the user's arms, then **boosts** in order of priority. A
+///    value that cannot be answered stands at the declared fallback.
+/// 7. **Limits**: an action whose cap is used up or whose budget is spent is refused, as is any in quiet hours, with the
 ///    instant at which all of that ends.
-/// 7. **Force rules** in order of priority: the first that names an action still left decides; among several it
+/// 8. **Force rules** in order of priority: the first that names an action still left decides; among several it
 ///    names, the highest value wins. Deny rules and limits beat force.
-/// 8. **Arbitration** without force: the highest value wins, ties go to the action declared first. The default
+/// 9. **Arbitration** without force: the highest value wins, ties go to the action declared first. The default
 ///    action takes part with its own value.
-/// 9. **Set rules** in order of priority change keys of the chosen action's payload; the first to set a key wins.
-/// 10. **Shadow rules** are asked, and what they would have done is recorded.
-/// 11. **Reasons**, most important first: the choice, boosts and sets of the chosen action, what was unavailable, what
-///     moved the scores, what could not be answered.
+/// 10. **Set rules** in order of priority change keys of the chosen action's payload; the first to set a key wins. An
+///     arm's payload stands in for the action's before.
+/// 11. **Shadow rules** are asked, and what they would have done is recorded.
+/// 12. **Reasons**, most important first: the choice, boosts, arms and sets of the chosen action, what was unavailable,
+///     what moved the scores, what could not be answered.
 ///
 /// The default action is never refused, so there always is an answer. A rule whose condition cannot be answered does
 /// not fire. A decision point that the policy does not know gets an empty action under the rung `DEFAULT_ACTION`.
@@ -50,6 +54,7 @@ pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
     }
     let scores = ask_models(policy, point, inputs, unavailable.is_none());
     let segments = assign_segments(policy, point, inputs, unavailable.is_none());
+    let unsorted = Sorted::default();
     let row = DecisionRow {
         policy,
         point,
@@ -57,12 +62,17 @@ pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
         features_usable: unavailable.is_none(),
         scores: &scores,
         segments: &segments,
+        sorted: &unsorted,
     };
+    let sorted = sort(&row);
+    let row = DecisionRow { sorted: &sorted, ..row };
     let mut round = Round::new(&row);
+    round.hold_out();
     round.refuse_ineligible();
     round.deny();
     round.allow();
     round.value();
+    round.scale();
     round.boost();
     let clock = PersonClock::new(&inputs.person, &policy.unknown_zone, inputs.now);
     round.limit(&clock);
@@ -76,6 +86,7 @@ pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
             .filter(|rule| rule.candidates.contains(&choice.candidate))
             .map(|rule| Reason::with(ReasonCode::RuleBoosted, Arc::clone(&rule.reason))),
     );
+    reasons.extend(sorted.reasons(&row, choice.candidate));
     reasons.extend(setting.iter().map(|rule| Reason::with(ReasonCode::RuleSet, Arc::clone(&rule.reason))));
     let moved =
         if unavailable.is_none() { explain(policy, point, &inputs.features, &scores) } else { Vec::new() };
@@ -83,12 +94,24 @@ pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
     let assumed = point.goes_by_clock.then(|| clock.assumed()).flatten();
     reasons.extend(assumed.map(|zone| Reason::with(ReasonCode::TimeZoneUnknown, Arc::clone(zone))));
     reasons.extend(moved);
+    reasons.extend(sorted.unanswered.iter().cloned());
     reasons.extend(unanswered);
     let chosen = choice.candidate;
-    let payload = point.candidates.get(chosen).map(|candidate| payload(candidate, chosen, &setting));
+    let payload = point
+        .candidates
+        .get(chosen)
+        .map(|candidate| payload(candidate, chosen, sorted.payload(&row, chosen), &setting));
     let shadow = shadow_reasons(&row, chosen);
+    let assignments = sorted.assignments;
     let decision = answer(point, inputs, choice, candidates, scores, rung, reasons);
-    Decision { payload: payload.unwrap_or_default(), shadow, ..decision }
+    Decision {
+        payload: payload.unwrap_or_default(),
+        counts_against_caps: decision.counts_against_caps && !inputs.peek,
+        holds_until: decision.holds_until.filter(|_| !inputs.peek),
+        assignments,
+        shadow,
+        ..decision
+    }
 }
 
 /// The default action of the decision point, for a caller that cannot ask for better: the log cannot be written, or
@@ -208,6 +231,14 @@ impl<'a> Round<'a> {
         })
     }
 
+    /// Whoever is held out is given the default action only.
+    fn hold_out(&mut self) {
+        let Some(holdout) = self.row.sorted.held_out else { return };
+        for (_, _, outcome) in self.refusable() {
+            outcome.reason = Reason::with(ReasonCode::HeldOut, Arc::clone(&holdout.name));
+        }
+    }
+
     fn refuse_ineligible(&mut self) {
         let row = self.row;
         for (_, candidate, outcome) in self.refusable() {
@@ -256,6 +287,18 @@ impl<'a> Round<'a> {
         self.unanswered.append(&mut unknown);
     }
 
+    /// What the user's arms multiply values by.
+    fn scale(&mut self) {
+        let row = self.row;
+        if row.sorted.arms.is_empty() {
+            return;
+        }
+        for (index, _, outcome) in self.standing() {
+            let scaled = outcome.value.map(|value| value * row.sorted.factor(row, index) + 0.0);
+            outcome.value = scaled.filter(|value| value.is_finite()).or(outcome.value);
+        }
+    }
+
     fn boost(&mut self) {
         let firing: Vec<&Rule> = self.firing(&self.row.point.boost).collect();
         for rule in &firing {
@@ -296,8 +339,13 @@ impl<'a> Round<'a> {
         let default = self.row.point.default;
         let all = 0..self.candidates.len();
         let alone = all.len() > 1 && all.clone().all(|index| index == default || !self.stands(index));
+        let chosen = self.best(all).unwrap_or(default);
+        if let Some(holdout) = self.row.sorted.held_out {
+            let reason = Reason::with(ReasonCode::HeldOut, Arc::clone(&holdout.name));
+            return Choice { candidate: chosen, reason };
+        }
         let code = if alone { ReasonCode::NoEligibleAction } else { ReasonCode::HighestValue };
-        Choice { candidate: self.best(all).unwrap_or(default), reason: Reason::new(code) }
+        Choice { candidate: chosen, reason: Reason::new(code) }
     }
 
     /// The standing candidate with the highest value, the first among equals.

@@ -62,6 +62,7 @@ impl PolicySnapshot {
             Some(Input::Score(_)) => format!("the score {name}"),
             Some(Input::Segment(_)) => format!("the segment {name}"),
             Some(Input::Context(..)) => format!("the request's {name}"),
+            Some(Input::Experiment(_)) => format!("the arm of {name}"),
             Some(Input::Now) | None => path,
         }
     }

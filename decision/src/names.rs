@@ -9,6 +9,8 @@ use augur_domain::{FeatureSet, ValueType};
 use augur_expression::{Names, Slot};
 use augur_models::scorer::Kind;
 
+use crate::experiment::LocalExperiment;
+
 /// Where a slot's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
@@ -20,6 +22,8 @@ pub(crate) enum Input {
     Segment(usize),
     /// The declared request-time value.
     Context(Arc<str>, ValueType),
+    /// The arm of the experiment with this index in the policy.
+    Experiment(usize),
     /// The instant of the decision.
     Now,
 }
@@ -30,6 +34,8 @@ pub(crate) struct Inputs {
     list: Vec<Input>,
     features: Arc<FeatureSet>,
     models: Vec<Arc<str>>,
+    /// Each experiment with what its arm can be.
+    experiments: Vec<(Arc<str>, Vec<String>)>,
 }
 
 impl Inputs {
@@ -37,6 +43,7 @@ impl Inputs {
         features: Arc<FeatureSet>,
         models: Vec<(Arc<str>, Kind)>,
         context: impl Iterator<Item = (Arc<str>, ValueType)>,
+        experiments: Vec<(Arc<str>, Vec<String>)>,
     ) -> Self {
         let known = features.features().iter().enumerate();
         let mut list: Vec<Input> =
@@ -51,7 +58,8 @@ impl Inputs {
         declared.sort_unstable_by(|a, b| (&a.0, a.1 as u8).cmp(&(&b.0, b.1 as u8)));
         declared.dedup();
         list.extend(declared.into_iter().map(|(name, value_type)| Input::Context(name, value_type)));
-        Self { list, features, models }
+        list.extend((0..experiments.len()).map(Input::Experiment));
+        Self { list, features, models, experiments }
     }
 
     #[inline]
@@ -72,6 +80,9 @@ impl Inputs {
             // Such a model bears the whole path as its name.
             Some(Input::Segment(index)) => self.models.get(*index).map_or("", |name| &**name).to_owned(),
             Some(Input::Context(name, _)) => format!("context.{name}"),
+            Some(Input::Experiment(index)) => {
+                format!("experiments.{}", self.experiments.get(*index).map_or("", |(name, _)| &**name))
+            }
             Some(Input::Now) => "now".to_owned(),
             None => "an unknown input".to_owned(),
         }
@@ -89,6 +100,7 @@ pub(crate) struct PointNames<'a> {
     pub(crate) models: &'a [usize],
     pub(crate) segments: &'a [usize],
     pub(crate) context: &'a [(Arc<str>, ValueType)],
+    pub(crate) experiments: &'a [LocalExperiment],
 }
 
 impl PointNames<'_> {
@@ -101,8 +113,20 @@ impl PointNames<'_> {
             Some(Input::Context(name, value_type)) => {
                 self.context.iter().any(|(known, known_type)| known == name && known_type == value_type)
             }
+            Some(Input::Experiment(index)) => self.takes_part_in(*index),
             None => false,
         }
+    }
+
+    fn takes_part_in(&self, experiment: usize) -> bool {
+        self.experiments.iter().any(|local| local.experiment == experiment)
+    }
+
+    /// The experiment of this name, if it holds here, with what its arm can be.
+    fn experiment(&self, name: &str) -> Option<(usize, &[String])> {
+        let index = self.inputs.experiments.iter().position(|(known, _)| **known == *name)?;
+        let (_, arms) = self.inputs.experiments.get(index)?;
+        self.takes_part_in(index).then_some((index, arms.as_slice()))
     }
 
     fn input(&self, path: &str) -> Option<(Input, ValueType)> {
@@ -123,6 +147,10 @@ impl PointNames<'_> {
             "segments" => {
                 let index = self.inputs.models.iter().position(|model| **model == *path)?;
                 self.segments.contains(&index).then_some((Input::Segment(index), ValueType::Text))
+            }
+            "experiments" => {
+                let (index, _) = self.experiment(name)?;
+                Some((Input::Experiment(index), ValueType::Text))
             }
             "context" => {
                 let (known, value_type) = self.context.iter().find(|(known, _)| **known == *name)?;
@@ -153,7 +181,15 @@ impl Names for PointNames<'_> {
         let segments = self.segments.iter().filter_map(|index| self.inputs.models.get(*index));
         names.extend(segments.map(ToString::to_string));
         names.extend(self.context.iter().map(|(name, _)| format!("context.{name}")));
+        let experiments =
+            self.experiments.iter().filter_map(|local| self.inputs.experiments.get(local.experiment));
+        names.extend(experiments.map(|(name, _)| format!("experiments.{name}")));
         names.push("now".to_owned());
         names
+    }
+
+    fn allowed_texts(&self, path: &str) -> Option<Vec<String>> {
+        let (_, arms) = self.experiment(path.strip_prefix("experiments.")?)?;
+        Some(arms.to_vec())
     }
 }

@@ -8,10 +8,12 @@ use augur_domain::decision::{DecisionInputs, ScoreOutcome};
 use augur_domain::{Value, ValueType};
 use augur_expression::{Operand, Row, Slot};
 
+use crate::experiment::{NO_ARM, Sorted};
 use crate::names::Input;
 use crate::snapshot::{Model, Point, PolicySnapshot};
 
 /// One decision's inputs and scores. Whatever is not finite or not of the declared type reads as missing.
+#[derive(Clone, Copy)]
 pub(crate) struct DecisionRow<'a> {
     pub(crate) policy: &'a PolicySnapshot,
     pub(crate) point: &'a Point,
@@ -22,6 +24,8 @@ pub(crate) struct DecisionRow<'a> {
     pub(crate) scores: &'a [ScoreOutcome],
     /// In the order of the point's segments.
     pub(crate) segments: &'a [SegmentOutcome<'a>],
+    /// How the user is sorted.
+    pub(crate) sorted: &'a Sorted<'a>,
 }
 
 /// What a model of segments says of the user.
@@ -59,6 +63,15 @@ impl DecisionRow<'_> {
         self.segments.get(position)?.name.map(|name| Operand::Text(name))
     }
 
+    /// Whoever is in no arm has a value too, so that a rule about an arm is false of them and not without an answer.
+    fn arm(&self, experiment: usize) -> Operand<'_> {
+        let position = self.point.experiments.iter().position(|local| local.experiment == experiment);
+        let index = position.and_then(|position| *self.sorted.arms.get(position)?);
+        let experiment = self.policy.experiments.experiments.get(experiment);
+        let arm = experiment.zip(index).and_then(|(experiment, index)| experiment.arms.get(index));
+        Operand::Text(arm.map_or(NO_ARM, |arm| &arm.name))
+    }
+
     fn context(&self, name: &str, value_type: ValueType) -> Option<Operand<'_>> {
         let context = &self.inputs.context;
         let place = context.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
@@ -80,6 +93,7 @@ impl Row for DecisionRow<'_> {
             Input::Score(model) => self.score(*model),
             Input::Segment(model) => self.segment(*model),
             Input::Context(name, value_type) => self.context(name, *value_type),
+            Input::Experiment(index) => Some(self.arm(*index)),
             Input::Now => Some(Operand::Timestamp(self.inputs.now.unix_ms())),
         }
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::experiment::ArmPayload;
 use crate::file::quoted_json;
 use crate::rule::Rule;
 use crate::snapshot::Candidate;
@@ -36,18 +37,25 @@ impl Changes {
 }
 
 /// The payload of `candidate`, which has the place `index`, after `rules` fired, the most important first: where two
-/// set one key, the first wins.
-pub(crate) fn payload(candidate: &Candidate, index: usize, rules: &[&Rule]) -> Arc<str> {
+/// set one key, the first wins. They change what an arm gives `instead` of the action's own payload, if one does.
+pub(crate) fn payload(
+    candidate: &Candidate,
+    index: usize,
+    instead: Option<&ArmPayload>,
+    rules: &[&Rule],
+) -> Arc<str> {
     let mut changes = rules.iter().filter_map(|rule| rule.changes.as_ref());
     let (Some(first), another) = (changes.next(), changes.next()) else {
-        return Arc::clone(&candidate.action.payload);
+        return Arc::clone(instead.map_or(&candidate.action.payload, |instead| &instead.json));
     };
-    let alone = first.alone.iter().find(|(known, _)| *known == index).filter(|_| another.is_none());
+    let alone = first.alone.iter().find(|(known, _)| *known == index);
+    let alone = alone.filter(|_| another.is_none() && instead.is_none());
     if let Some((_, prepared)) = alone {
         return Arc::clone(prepared);
     }
     let all = rules.iter().filter_map(|rule| rule.changes.as_ref());
-    json(&merged(&candidate.action.fields, all.rev().map(|changes| &*changes.fields))).into()
+    let base = instead.map_or(&candidate.action.fields, |instead| &instead.fields);
+    json(&merged(base, all.rev().map(|changes| &*changes.fields))).into()
 }
 
 /// `payload` with the fields of `changes` in their place, the later over the earlier.

@@ -15,6 +15,7 @@ use augur_models::scorer::Kind;
 use crate::budget::Budget;
 use crate::calendar::UnknownZone;
 use crate::cap::Subject;
+use crate::experiment::{Experiments, LocalExperiment};
 use crate::explain::Words;
 use crate::limits::Limits;
 use crate::names::Inputs;
@@ -37,6 +38,7 @@ pub struct PolicySnapshot {
     pub(crate) points: Vec<Point>,
     pub(crate) points_by_name: BTreeMap<Arc<str>, usize>,
     pub(crate) rules: Vec<RuleInfo>,
+    pub(crate) experiments: Experiments,
     pub(crate) longest_cap_window_ms: i64,
     pub(crate) test_files: Vec<String>,
     pub(crate) unknown_zone: UnknownZone,
@@ -186,6 +188,10 @@ pub struct Point {
     pub(crate) set: Vec<Rule>,
     /// Rules of any effect that are asked and do nothing.
     pub(crate) shadow: Vec<Rule>,
+    /// Indices into the policy's holdouts.
+    pub(crate) holdouts: Vec<usize>,
+    /// In declaration order.
+    pub(crate) experiments: Vec<LocalExperiment>,
     pub(crate) longest_cap_window_ms: i64,
     /// Whether any of its actions goes by the person's clock.
     pub(crate) goes_by_clock: bool,

@@ -40,6 +40,8 @@ pub struct DecisionInputs {
     pub person: Person,
     /// Per action with a budget, ordered by name: how much of it is spent within its window, as of `now`.
     pub budgets: Vec<(Arc<str>, u64)>,
+    /// Only a look at what would be decided: it counts against nothing and enrols nobody.
+    pub peek: bool,
 }
 
 /// What is known of a person beside features: said by the person, not computed from behaviour. Lists are ordered by

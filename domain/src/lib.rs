@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::float_cmp))]
 
+pub mod assignment;
 pub mod canary;
 pub mod decision;
 pub mod diagnostic;

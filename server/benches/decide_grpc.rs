@@ -104,6 +104,7 @@ fn request(user: usize) -> v1::DecideRequest {
         subject: Some(v1::Subject { id: Some(v1::subject::Id::UserId(format!("user-{user}"))) }),
         decision_point: "cart_page".to_owned(),
         context: BTreeMap::from([("cart_value".to_owned(), number), ("country".to_owned(), country)]),
+        ..v1::DecideRequest::default()
     }
 }
 

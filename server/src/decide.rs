@@ -47,6 +47,8 @@ pub struct Question {
     pub context: Vec<(Arc<str>, Value)>,
     /// The request as received; empty when there was none.
     pub bytes: Vec<u8>,
+    /// Only a look: nothing is counted, nobody is enrolled.
+    pub peek: bool,
     /// Instant on the app's monotonic clock after which features are no longer read.
     pub read_until: Option<Duration>,
 }
@@ -133,6 +135,7 @@ impl App {
             decision_point: Arc::clone(point.name()),
             context,
             bytes: call.bytes,
+            peek: call.request.peek,
             read_until: Some(call.arrived + allowed),
         })
     }
@@ -243,6 +246,7 @@ impl App {
             exposures,
             person: Person::default(),
             budgets: Vec::new(),
+            peek: question.peek,
         };
         let decision = decide(policy, &inputs);
         if reach == Reach::Nowhere && decision.counts_against_caps {

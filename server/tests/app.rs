@@ -75,6 +75,7 @@ async fn features_are_not_read_after_the_deadline() {
         subject: Some(v1::Subject { id: Some(v1::subject::Id::UserId("ada".to_owned())) }),
         decision_point: "home_page".to_owned(),
         context: BTreeMap::new(),
+        ..v1::DecideRequest::default()
     };
     let call = |allowed| DecideCall {
         bytes: vec![1, 2, 3],
@@ -107,6 +108,7 @@ async fn a_record_that_could_not_be_written_is_answered_by_default_if_so_declare
             subject: Some(v1::Subject { id: Some(v1::subject::Id::UserId(user)) }),
             decision_point: "weekly_email".to_owned(),
             context: BTreeMap::new(),
+            ..v1::DecideRequest::default()
         },
         arrived: app.clock().monotonic(),
         allowed: None,

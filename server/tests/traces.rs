@@ -123,6 +123,7 @@ async fn a_decision_is_traced_to_the_collector_and_shutdown_does_not_hang() {
         subject: Some(v1::Subject { id: Some(v1::subject::Id::UserId("ada".to_owned())) }),
         decision_point: "home_page".to_owned(),
         context: BTreeMap::new(),
+        ..v1::DecideRequest::default()
     };
     client.decide(request).await.unwrap();
     drop(client);

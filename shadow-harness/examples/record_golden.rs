@@ -222,6 +222,7 @@ fn random_inputs(features: &FeatureSet, number: u64, rng: &mut Rng) -> DecisionI
         exposures: random_exposures(now, rng),
         person: Person::default(),
         budgets: Vec::new(),
+        peek: false,
     }
 }
 

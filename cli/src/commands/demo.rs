@@ -219,5 +219,10 @@ fn decide_request(shop: &Shop, index: usize) -> v1::DecideRequest {
     } else {
         ("weekly_email", BTreeMap::new())
     };
-    v1::DecideRequest { subject: shop.subject(index), decision_point: point.to_owned(), context }
+    v1::DecideRequest {
+        subject: shop.subject(index),
+        decision_point: point.to_owned(),
+        context,
+        ..v1::DecideRequest::default()
+    }
 }

@@ -135,6 +135,7 @@ async fn decide(args: &Decide, output: Output) -> Result<Outcome, Error> {
             subject: Some(v1::Subject { id: Some(id) }),
             decision_point: point.clone(),
             context: context.clone(),
+            ..v1::DecideRequest::default()
         };
         let mut decisions = client.decisions();
         async move { decisions.decide(request).await }

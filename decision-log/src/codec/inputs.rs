@@ -14,7 +14,7 @@
 //! text features.
 //!
 //! From version 5 on may follow, unless all of it is empty: `time_zone optional text | traits | consents | suppressed |
-//! budgets | exposures_more`, where
+//! budgets | peek u8 | exposures_more`, where
 //! - `traits` is a list as `context` is;
 //! - `consents` is a list of (purpose text, granted u8), `suppressed` a list of texts;
 //! - `budgets` is a list of (action text, spent u64);
@@ -80,6 +80,7 @@ pub(super) fn has_more(inputs: &DecisionInputs) -> bool {
     !inputs.person.is_unknown()
         || !inputs.budgets.is_empty()
         || inputs.exposures.iter().any(|exposure| !exposure.is_plain())
+        || inputs.peek
 }
 
 fn encode_more(inputs: &DecisionInputs, out: &mut Vec<u8>) {
@@ -104,12 +105,17 @@ fn encode_more(inputs: &DecisionInputs, out: &mut Vec<u8>) {
         out.put_text(action);
         out.put_u64(*spent);
     }
-    if inputs.exposures.iter().all(Exposure::is_plain) {
+    out.put_u8(u8::from(inputs.peek));
+    encode_exposures_more(&inputs.exposures, out);
+}
+
+fn encode_exposures_more(exposures: &[Exposure], out: &mut Vec<u8>) {
+    if exposures.iter().all(Exposure::is_plain) {
         out.put_count(0);
         return;
     }
-    out.put_count(inputs.exposures.len());
-    for exposure in &inputs.exposures {
+    out.put_count(exposures.len());
+    for exposure in exposures {
         out.put_text(&exposure.category);
         out.put_bytes(exposure.decision.as_bytes());
         out.put_option(exposure.holds_until, |out, until| out.put_i64(until.unix_ms()));
@@ -186,6 +192,7 @@ fn decode_more(cursor: &mut Cursor<'_>, inputs: &mut DecisionInputs) -> Result<(
         let action = cursor.text("inputs.budgets.action")?;
         Ok((action, cursor.u64("inputs.budgets.spent")?))
     })?;
+    inputs.peek = cursor.boolean("inputs.peek")?;
     decode_exposures_more(cursor, &mut inputs.exposures)
 }
 
@@ -236,6 +243,7 @@ fn decode_without_texts(cursor: &mut Cursor<'_>) -> Result<DecisionInputs, Error
         })?,
         person: Person::default(),
         budgets: Vec::new(),
+        peek: false,
     })
 }
 

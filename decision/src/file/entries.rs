@@ -10,12 +10,12 @@ use toml::de::{DeTable, DeValue};
 use super::payload::{MAX_PAYLOAD_BYTES, fields, write_json};
 use super::section::{Section, is_name, shortened, text, wrong_type};
 use super::{
-    ActionEntry, Complaints, Located, MAX_ACTIONS, MAX_CHANNELS, MAX_CONTEXT_PER_POINT, MAX_FILE_BYTES,
-    MAX_MODELS, MAX_MODELS_PER_POINT, MAX_POINTS, MAX_RULES, MAX_SEGMENTS, MAX_SEGMENTS_PER_POINT,
-    MAX_TEST_FILES, MAX_WORDS, MAX_WORDS_PER_DECISION, ModelEntry, PointEntry, Policy, SegmentEntry,
-    WordEntry, suggestion,
+    ActionEntry, Complaints, Located, MAX_ACTIONS, MAX_CHANNELS, MAX_CONTEXT_PER_POINT, MAX_EXPERIMENTS,
+    MAX_FILE_BYTES, MAX_HOLDOUTS, MAX_LAYERS, MAX_MODELS, MAX_MODELS_PER_POINT, MAX_POINTS, MAX_RULES,
+    MAX_SEGMENTS, MAX_SEGMENTS_PER_POINT, MAX_TEST_FILES, MAX_WORDS, MAX_WORDS_PER_DECISION, ModelEntry,
+    PointEntry, Policy, SegmentEntry, WordEntry, suggestion,
 };
-use super::{limits, rule};
+use super::{experiment, limits, rule};
 use crate::snapshot::WhenFeaturesUnavailable;
 
 /// The one version of the format.
@@ -36,6 +36,9 @@ const POLICY_KEYS: &[&str] = &[
     "rule",
     "explain",
     "tests",
+    "holdout",
+    "layer",
+    "experiment",
 ];
 const POINT_KEYS: &[&str] = &[
     "name",
@@ -80,6 +83,9 @@ pub(crate) fn parse(text: &str, complaints: &mut Complaints<'_>) -> Policy {
         rules: tables(&root, "rule", MAX_RULES, complaints, rule::rule),
         words: tables(&root, "explain", MAX_WORDS, complaints, word),
         tests: test_files(&root, complaints),
+        holdouts: tables(&root, "holdout", MAX_HOLDOUTS, complaints, experiment::holdout),
+        layers: tables(&root, "layer", MAX_LAYERS, complaints, experiment::layer),
+        experiments: tables(&root, "experiment", MAX_EXPERIMENTS, complaints, experiment::experiment),
     }
 }
 
@@ -283,7 +289,7 @@ fn action(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) -
     action
 }
 
-fn payload(value: &Spanned<DeValue<'_>>, complaints: &mut Complaints<'_>) -> String {
+pub(super) fn payload(value: &Spanned<DeValue<'_>>, complaints: &mut Complaints<'_>) -> String {
     let mut json = String::new();
     if let Err(unwritable) = write_json(value, &mut json) {
         complaints.add(unwritable.offset, unwritable.message, unwritable.expected, "");

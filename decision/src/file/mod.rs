@@ -3,6 +3,7 @@
 //! Not here: whether names refer to anything (`check`) or what expressions mean (`compile`).
 
 mod entries;
+mod experiment;
 mod limits;
 mod payload;
 mod rule;
@@ -21,6 +22,7 @@ use crate::snapshot::WhenFeaturesUnavailable;
 use crate::source::SourceFile;
 
 pub(crate) use entries::parse;
+pub(crate) use experiment::{ArmEntry, ExperimentEntry, HoldoutEntry, LayerEntry};
 pub(crate) use limits::ChannelEntry;
 pub(crate) use payload::{MAX_PAYLOAD_BYTES, write_text as quoted_json};
 pub(crate) use rule::RuleEntry;
@@ -33,6 +35,12 @@ pub(crate) const MAX_POINTS: usize = 64;
 pub(crate) const MAX_ACTIONS: usize = 256;
 /// Rules of a policy.
 pub(crate) const MAX_RULES: usize = 1_000;
+/// Holdouts of a policy.
+pub(crate) const MAX_HOLDOUTS: usize = 16;
+/// Layers of a policy.
+pub(crate) const MAX_LAYERS: usize = 64;
+/// Experiments of a policy.
+pub(crate) const MAX_EXPERIMENTS: usize = 64;
 /// Model aliases of a policy.
 pub(crate) const MAX_MODELS: usize = 64;
 /// Models that one decision point asks.
@@ -83,6 +91,9 @@ pub(crate) struct Policy {
     pub(crate) words: Vec<WordEntry>,
     /// Files of tests beside the policy.
     pub(crate) tests: Vec<String>,
+    pub(crate) holdouts: Vec<HoldoutEntry>,
+    pub(crate) layers: Vec<LayerEntry>,
+    pub(crate) experiments: Vec<ExperimentEntry>,
 }
 
 /// `[[decision_point]]`

@@ -141,7 +141,7 @@ pub(super) fn checked_priority(priority: Located<i64>, complaints: &mut Complain
     priority.value
 }
 
-fn validity(section: &Section<'_>, complaints: &mut Complaints<'_>) -> Validity {
+pub(super) fn validity(section: &Section<'_>, complaints: &mut Complaints<'_>) -> Validity {
     let mut instant = |key: &str| {
         let value = section.get(key)?;
         let written = match value.get_ref() {
@@ -173,7 +173,7 @@ pub(super) fn checked_validity(
     Validity { from: from.map(|from| from.value), until: until.map(|until| until.value) }
 }
 
-const INSTANT_FORM: &str = "a date like `2026-11-30`, which means its first instant in UTC, or an instant like \
+pub(super) const INSTANT_FORM: &str = "a date like `2026-11-30`, which means its first instant in UTC, or an instant like \
                             `2026-11-30T18:00:00+01:00`";
 
 /// An instant as RFC 3339 spells it, or the first one of a date in UTC.
@@ -194,7 +194,7 @@ pub(super) fn instant(
     instant
 }
 
-fn owner(value: &Spanned<DeValue<'_>>, complaints: &mut Complaints<'_>) -> Option<String> {
+pub(super) fn owner(value: &Spanned<DeValue<'_>>, complaints: &mut Complaints<'_>) -> Option<String> {
     checked_owner(text("owner", value, OWNER_FORM, complaints)?, complaints)
 }
 

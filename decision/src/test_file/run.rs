@@ -73,6 +73,7 @@ fn inputs(policy: &PolicySnapshot, test: &PolicyTest, histories: &dyn Histories)
         exposures: given.exposures.clone(),
         person: given.person.clone(),
         budgets: spent(policy, test, given),
+        peek: false,
     }
 }
 

@@ -165,6 +165,7 @@ pub(crate) fn inputs(point: &str) -> DecisionInputs {
         exposures: Vec::new(),
         person: Person::default(),
         budgets: Vec::new(),
+        peek: false,
     };
     set_context(&mut inputs, "cart_value", number(50.0));
     set_context(&mut inputs, "country", Value::Text("DE".into()));

@@ -75,6 +75,7 @@ fn inputs(favourite: Option<&str>, status: FeatureStatus, is_member: f64) -> Dec
         exposures: Vec::new(),
         person: Person::default(),
         budgets: Vec::new(),
+        peek: false,
     }
 }
 

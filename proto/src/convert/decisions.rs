@@ -76,6 +76,7 @@ pub fn record_to_wire(record: &DecisionRecord, feature_set: Option<&FeatureSet>)
         }),
         person: Some(person_to_wire(&inputs.person)),
         budgets: inputs.budgets.iter().map(|(action, spent)| (action.to_string(), *spent)).collect(),
+        peek: inputs.peek,
     }
 }
 

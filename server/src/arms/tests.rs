@@ -96,6 +96,7 @@ fn record(canary: &Canary, n: u64, scored: impl Fn(Arm) -> bool) -> DecisionReco
             exposures: Vec::new(),
             person: Person::default(),
             budgets: Vec::new(),
+            peek: false,
         },
         canary: Some(CanaryArm { challenger: challenger.clone(), salt: *salt, share_ppm: *share_ppm, arm }),
         decision: Decision {

@@ -41,6 +41,7 @@ impl App {
         let active = self.active();
         let point = crate::decide::point_of(&active, decision_point)?;
         let question = |user| Question {
+            peek: false,
             user,
             decision_point: Arc::clone(point.name()),
             context: context.to_vec(),

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use augur_decision::UserStanding;
 use augur_domain::DecisionRecord;
 use augur_proto::convert::FieldError;
 use augur_proto::convert::decisions::{decision_to_wire, record_to_wire};
+use augur_proto::convert::value::subject_from_wire;
 use augur_proto::v1;
 use augur_proto::v1::decision_service_server::DecisionService;
 use prost::Message as _;
@@ -88,5 +90,34 @@ impl DecisionService for Decisions {
             record: Some(record_to_wire(&explanation.record, Some(&self.app.feature_set()))),
             contributions: contributions.collect(),
         }))
+    }
+
+    async fn get_assignments(
+        &self,
+        request: Request<v1::GetAssignmentsRequest>,
+    ) -> Result<Response<v1::GetAssignmentsResponse>, Status> {
+        let subject =
+            subject_from_wire(request.get_ref().subject.as_ref(), "subject").map_err(Error::from)?;
+        let user = self.app.user_key(subject);
+        let active = self.app.active();
+        let policy = active.policy();
+        let standings = policy.standings(user, self.app.clock().now());
+        Ok(Response::new(v1::GetAssignmentsResponse {
+            user_key: user.to_string(),
+            policy_id: policy.id().to_string(),
+            standings: standings.into_iter().map(standing_to_wire).collect(),
+        }))
+    }
+}
+
+fn standing_to_wire(standing: UserStanding) -> v1::UserStanding {
+    v1::UserStanding {
+        name: standing.name.to_string(),
+        is_holdout: standing.is_holdout,
+        standing: standing.standing.as_str().to_owned(),
+        arm: standing.arm.to_string(),
+        bucket: standing.bucket,
+        has_condition: standing.has_condition,
+        owner: standing.owner.as_deref().unwrap_or_default().to_owned(),
     }
 }

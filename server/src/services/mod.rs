@@ -59,6 +59,7 @@ pub(crate) const OUTCOMES: &str = Outcomes::NAME;
 pub(crate) const METHODS: [&str; 42] = [
     "/augur.v1.DecisionService/Decide",
     "/augur.v1.DecisionService/Explain",
+    "/augur.v1.DecisionService/GetAssignments",
     "/augur.v1.EventService/Ingest",
     "/augur.v1.EventService/IngestStream",
     "/augur.v1.EventService/ListQuarantine",

@@ -34,7 +34,12 @@ name = "none"
 "#;
 
 fn here(user: &str) -> v1::DecideRequest {
-    v1::DecideRequest { subject: subject(user), decision_point: "here".to_owned(), context: BTreeMap::new() }
+    v1::DecideRequest {
+        subject: subject(user),
+        decision_point: "here".to_owned(),
+        context: BTreeMap::new(),
+        ..v1::DecideRequest::default()
+    }
 }
 
 async fn served() -> Served {

@@ -18,6 +18,7 @@ mod administration;
 mod bad_input;
 mod canaries;
 mod caps;
+mod experiments;
 mod identity;
 mod main_path;
 mod models;

@@ -39,6 +39,7 @@ fn bought(user: &str, at: Timestamp, n: usize) -> v1::Event {
 
 async fn decide_for(app: &App, user: &str) {
     let question = Question {
+        peek: false,
         user: app.user_key(Subject::User(user)),
         decision_point: "cart_page".into(),
         context: Vec::new(),

@@ -73,7 +73,12 @@ async fn every_record_decides_the_same_again() {
                 cart(&user, 20.0 * f64::from(n))
             } else {
                 let decision_point = point.to_owned();
-                v1::DecideRequest { subject: subject(&user), decision_point, context: BTreeMap::new() }
+                v1::DecideRequest {
+                    subject: subject(&user),
+                    decision_point,
+                    context: BTreeMap::new(),
+                    ..v1::DecideRequest::default()
+                }
             };
             served.decide(request).await;
         }

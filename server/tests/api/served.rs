@@ -224,6 +224,7 @@ pub(crate) fn cart(user: &str, cart_value: f64) -> v1::DecideRequest {
             ("cart_value".to_owned(), number(cart_value)),
             ("country".to_owned(), text("DE")),
         ]),
+        ..v1::DecideRequest::default()
     }
 }
 

@@ -67,6 +67,7 @@ fn weekly_email(app: &App, user: &str, allowed: Option<Duration>) -> DecideCall 
             subject: Some(v1::Subject { id: Some(v1::subject::Id::UserId(user.to_owned())) }),
             decision_point: "weekly_email".to_owned(),
             context: BTreeMap::new(),
+            ..v1::DecideRequest::default()
         },
         arrived: app.clock().monotonic(),
         allowed,

@@ -50,6 +50,7 @@ fn decision(n: u8, user: u8, arm: &str, enrolled: bool) -> DecisionRecord {
             exposures: Vec::new(),
             person: Default::default(),
             budgets: Vec::new(),
+            peek: false,
         },
         canary: None,
         decision: Decision {
