@@ -56,7 +56,7 @@ pub(crate) const DECISIONS: &str = Decisions::NAME;
 /// The service that cannot serve when the log of outcomes has failed.
 pub(crate) const OUTCOMES: &str = Outcomes::NAME;
 /// Every method, for metrics.
-pub(crate) const METHODS: [&str; 42] = [
+pub(crate) const METHODS: [&str; 43] = [
     "/augur.v1.DecisionService/Decide",
     "/augur.v1.DecisionService/Explain",
     "/augur.v1.DecisionService/GetAssignments",
