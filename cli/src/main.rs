@@ -51,11 +51,14 @@ enum Command {
     Serve(commands::serve::Args),
     Import(commands::import::Args),
     Train(Box<commands::train::Args>),
+    Decide(commands::decide::Args),
     DecideAll(commands::decide_all::Args),
     Replay(commands::replay::Args),
     #[command(subcommand)]
     Log(commands::log::Command),
     Ope(commands::ope::Args),
+    #[command(subcommand)]
+    Decisions(commands::decisions::Command),
     #[command(subcommand)]
     Events(commands::events::Command),
     #[command(subcommand)]
@@ -95,7 +98,9 @@ fn run(cli: Cli) -> Result<Outcome, Error> {
         Command::Demo(args) => commands::demo::run(&args, output),
         Command::Train(args) => commands::train::run(&args, output),
         Command::Serve(args) => commands::serve::run(&args, output),
+        Command::Decide(args) => commands::decide::run(&args, output),
         Command::DecideAll(args) => commands::decide_all::run(&args, output),
+        Command::Decisions(command) => commands::decisions::run(&command, output),
         Command::Events(command) => commands::events::run(&command, output),
         Command::Experiment(command) => commands::experiment::run(&command, output),
         Command::Features(command) => commands::features::run(&command, output),

@@ -6,12 +6,12 @@ use std::fmt;
 use std::sync::Arc;
 
 macro_rules! reason_codes {
-    ($($(#[$doc:meta])* $variant:ident = $number:literal, $word:literal;)*) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $word:literal;)*) => {
         /// Why something was decided. Numbers are stored and on the wire: never renumber.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
         pub enum ReasonCode {
-            $($(#[$doc])* $variant = $number,)*
+            $($(#[doc = $doc])+ $variant = $number,)*
         }
 
         impl ReasonCode {
@@ -22,6 +22,13 @@ macro_rules! reason_codes {
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)*
+                }
+            }
+
+            /// What it says to people, and what its detail names where it has one, as the documentation of the code.
+            const fn documentation(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($doc),+),)*
                 }
             }
 
@@ -97,6 +104,17 @@ reason_codes! {
     Diversity = 29, "DIVERSITY";
 }
 
+impl ReasonCode {
+    /// What it says to people, in whole sentences.
+    pub fn sentence(self) -> &'static str {
+        let documentation = self.documentation();
+        documentation.split_once(DETAIL).map_or(documentation, |(sentence, _)| sentence).trim()
+    }
+}
+
+/// Begins what the documentation of a code says about its detail.
+const DETAIL: &str = " Detail:";
+
 impl fmt::Display for ReasonCode {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
@@ -127,6 +145,20 @@ impl Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_code_says_something_to_people() {
+        let mut sentences: Vec<_> = ReasonCode::ALL.iter().map(|code| code.sentence()).collect();
+        for sentence in &sentences {
+            let whole = sentence.ends_with('.') && sentence.starts_with(char::is_uppercase);
+            assert!(whole && !sentence.contains("Detail") && !sentence.contains("  "), "{sentence}");
+        }
+        assert_eq!(ReasonCode::NotEligible.sentence(), "The action's `eligible_when` was false.");
+        assert_eq!(ReasonCode::FrequencyCap.sentence(), "A frequency cap of the action is used up.");
+        sentences.sort_unstable();
+        sentences.dedup();
+        assert_eq!(sentences.len(), ReasonCode::ALL.len());
+    }
 
     #[test]
     fn numbers_and_words_are_unique_and_reversible() {

@@ -9,6 +9,7 @@ pub mod convert;
 #[expect(
     missing_docs,
     clippy::allow_attributes,
+    clippy::large_enum_variant,
     reason = "generated from the proto files, which carry the documentation"
 )]
 pub mod v1 {

@@ -45,7 +45,7 @@ pub struct Question {
     pub decision_point: Arc<str>,
     /// Request-time values, ordered by name, each name once.
     pub context: Vec<(Arc<str>, Value)>,
-    /// The request as received; empty when there was none.
+    /// The request as received. Where there was none, empty, or by what whoever asks knows the record again.
     pub bytes: Vec<u8>,
     /// Only a look: nothing is counted, nobody is enrolled.
     pub peek: bool,

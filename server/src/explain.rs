@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use augur_decision_log::{Error as LogError, Reader};
 use augur_domain::time::HOUR_MS;
-use augur_domain::{DecisionId, DecisionRecord};
+use augur_domain::{DecisionId, DecisionRecord, FeatureSet};
 use augur_models::Scorer;
+use augur_proto::convert::decisions::record_to_wire;
+use augur_proto::v1;
 
 use crate::recent::{Made, Memory, made_at};
 use crate::{App, Error};
@@ -35,6 +37,21 @@ pub struct Explanation {
     pub record: DecisionRecord,
     /// Per model and feature, largest first; empty when the features have been redefined since.
     pub contributions: Vec<Contribution>,
+}
+
+impl Explanation {
+    /// As `Explain` answers; features are named if `features` are those that the decision was made with.
+    pub fn to_wire(&self, features: &FeatureSet) -> v1::ExplainResponse {
+        let contributions = self.contributions.iter().map(|contribution| v1::Contribution {
+            alias: contribution.alias.to_string(),
+            feature: contribution.feature.to_string(),
+            margin: contribution.margin,
+        });
+        v1::ExplainResponse {
+            record: Some(record_to_wire(&self.record, Some(features))),
+            contributions: contributions.collect(),
+        }
+    }
 }
 
 impl App {

@@ -205,6 +205,22 @@ class ForeignClient(unittest.TestCase):
                 fields += [violation.field for violation in violations.field_violations]
         return caught.exception.details(), fields
 
+    # Many decisions in one call
+
+    def test_a_batch_and_a_stream_answer_in_order(self):
+        def request(user, point="cart_page"):
+            return decisions_pb2.DecideRequest(subject=subject(user), decision_point=point)
+
+        asked = [request("bo"), request("bea", point="nowhere"), request("bix")]
+        batch = decisions_pb2.BatchDecideRequest(requests=asked)
+        results = self.server.decisions.BatchDecide(batch, timeout=CALL_WITHIN_S).results
+        self.assertEqual([result.WhichOneof("answer") for result in results], ["decision", "failure", "decision"])
+        self.assertEqual(results[1].failure.code, grpc.StatusCode.NOT_FOUND.value[0])
+        stream = (decisions_pb2.DecideStreamRequest(request=one) for one in asked)
+        answers = list(self.server.decisions.DecideStream(stream, timeout=CALL_WITHIN_S))
+        told = [answer.result.WhichOneof("answer") for answer in answers]
+        self.assertEqual(told, ["decision", "failure", "decision"])
+
     # Outcomes
 
     def test_outcomes_are_kept_once_each(self):

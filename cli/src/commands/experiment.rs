@@ -164,7 +164,6 @@ fn read_data(args: &Args) -> Result<(Units, Joined), Error> {
     let name = args.holdout.as_ref().or(args.experiment.as_ref());
     let query = LogQuery {
         name: name.cloned().unwrap_or_default(),
-        holdout: args.holdout.is_some(),
         kind: kind(&args.kind)?,
         from: instant("--from", args.from.as_deref())?.unwrap_or(Timestamp::MIN),
         until: instant("--until", args.until.as_deref())?.unwrap_or(Timestamp::MAX),

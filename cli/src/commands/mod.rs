@@ -2,7 +2,9 @@
 //!
 //! Not here: what is shared beyond two small helpers below: `data`, `import`, `output`, `progress`.
 
+pub(crate) mod decide;
 pub(crate) mod decide_all;
+pub(crate) mod decisions;
 pub(crate) mod demo;
 pub(crate) mod events;
 pub(crate) mod experiment;

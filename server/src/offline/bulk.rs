@@ -1,12 +1,14 @@
-//! One decision for everybody: the weekly run of a campaign.
+//! One decision for everybody, or for everybody in a list: the weekly run of a campaign.
 //!
 //! Every decision goes the way that a call goes: caps, record and all. Not here: sending what was decided.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use augur_decision_log::codec::RecordView;
+use augur_decision_log::{Reader, unreadable};
 use augur_domain::value::Value;
-use augur_domain::{DecisionRecord, UserKey};
+use augur_domain::{DecisionRecord, UserKey, ValueType};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -80,6 +82,59 @@ impl App {
                 return failure.map_or(Ok(decided), Err);
             }
         }
+    }
+
+    /// Decides for each question and hands each answer to `each`, in order. One that fails does not end the others.
+    pub async fn decide_for_each(
+        self: &Arc<Self>,
+        questions: Vec<Question>,
+        mut each: impl FnMut(Result<DecisionRecord, Error>),
+    ) {
+        let mut under_way: VecDeque<JoinHandle<Result<DecisionRecord, Error>>> = VecDeque::new();
+        for question in questions {
+            let app = Arc::clone(self);
+            under_way.push_back(tokio::spawn(async move { app.decide_for(question).await }));
+            if under_way.len() >= UNDER_WAY
+                && let Some(oldest) = under_way.pop_front()
+            {
+                each(oldest.await.map_err(|_| Error::Internal).flatten());
+            }
+        }
+        for oldest in under_way {
+            each(oldest.await.map_err(|_| Error::Internal).flatten());
+        }
+    }
+
+    /// Hands each decision from record `sequence` on whose request begins with `mark` to `each`, with what follows the
+    /// mark. Blocks; other records are not decoded.
+    ///
+    /// # Errors
+    /// [`Error::Log`].
+    pub fn decisions_marked(
+        &self,
+        sequence: u64,
+        mark: &[u8],
+        mut each: impl FnMut(&[u8], DecisionRecord),
+    ) -> Result<(), Error> {
+        let dir = self.decisions_dir();
+        let mut reader = Reader::open_from(&dir, sequence)?;
+        while let Some((position, bytes)) = reader.next_bytes()? {
+            let refused = |error| unreadable(&dir, position, error);
+            let record = RecordView::parse(bytes).map_err(refused)?;
+            if let Some(rest) = record.request().strip_prefix(mark) {
+                each(rest, record.decode().map_err(refused)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The request-time values that a decision point declares, by name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], with what there is.
+    pub fn context_of(&self, decision_point: &str) -> Result<Vec<(Arc<str>, ValueType)>, Error> {
+        let active = self.active();
+        Ok(crate::decide::point_of(&active, decision_point)?.context_schema().to_vec())
     }
 
     /// Every user, read on a thread that may block.

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use augur_decision::UserStanding;
 use augur_domain::DecisionRecord;
 use augur_proto::convert::FieldError;
-use augur_proto::convert::decisions::{decision_to_wire, record_to_wire};
+use augur_proto::convert::decisions::decision_to_wire;
 use augur_proto::convert::value::subject_from_wire;
 use augur_proto::v1;
 use augur_proto::v1::decision_service_server::DecisionService;
 use prost::Message as _;
-use tonic::{Request, Response, Status};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
 
 use super::blocking;
+use super::bulk::{Answers, Bulk};
 use super::raw::Received;
 use crate::decide::DecideCall;
 use crate::layers::Arrival;
@@ -21,11 +23,12 @@ use crate::{App, Error};
 #[derive(Debug)]
 pub(super) struct Decisions {
     app: Arc<App>,
+    bulk: Bulk,
 }
 
 impl Decisions {
-    pub(super) fn new(app: Arc<App>) -> Self {
-        Self { app }
+    pub(super) fn new(app: Arc<App>, stopping: CancellationToken) -> Self {
+        Self { bulk: Bulk::new(Arc::clone(&app), stopping), app }
     }
 
     /// `Decide`, with the request's bytes as they came over the wire.
@@ -68,6 +71,24 @@ impl DecisionService for Decisions {
         self.answer(request.encode_to_vec(), request, arrival).await
     }
 
+    async fn batch_decide(
+        &self,
+        request: Request<v1::BatchDecideRequest>,
+    ) -> Result<Response<v1::BatchDecideResponse>, Status> {
+        let arrival = self.arrival(request.extensions());
+        let results = self.bulk.batch(request.into_inner().requests, arrival).await?;
+        Ok(Response::new(v1::BatchDecideResponse { results }))
+    }
+
+    type DecideStreamStream = Answers;
+
+    async fn decide_stream(
+        &self,
+        request: Request<Streaming<v1::DecideStreamRequest>>,
+    ) -> Result<Response<Answers>, Status> {
+        Ok(Response::new(self.bulk.stream(request.into_inner())?))
+    }
+
     async fn explain(
         &self,
         request: Request<v1::ExplainRequest>,
@@ -81,15 +102,7 @@ impl DecisionService for Decisions {
                 ))
             })?;
         let explanation = blocking(&self.app, move |app| app.explain(id)).await?;
-        let contributions = explanation.contributions.iter().map(|contribution| v1::Contribution {
-            alias: contribution.alias.to_string(),
-            feature: contribution.feature.to_string(),
-            margin: contribution.margin,
-        });
-        Ok(Response::new(v1::ExplainResponse {
-            record: Some(record_to_wire(&explanation.record, Some(&self.app.feature_set()))),
-            contributions: contributions.collect(),
-        }))
+        Ok(Response::new(explanation.to_wire(&self.app.feature_set())))
     }
 
     async fn get_assignments(

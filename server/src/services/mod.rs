@@ -2,6 +2,7 @@
 //!
 //! Not here: listeners and layers (`serve`), or which error becomes which status (`error`).
 
+mod bulk;
 mod decisions;
 mod events;
 mod features;
@@ -56,8 +57,10 @@ pub(crate) const DECISIONS: &str = Decisions::NAME;
 /// The service that cannot serve when the log of outcomes has failed.
 pub(crate) const OUTCOMES: &str = Outcomes::NAME;
 /// Every method, for metrics.
-pub(crate) const METHODS: [&str; 43] = [
+pub(crate) const METHODS: [&str; 45] = [
     "/augur.v1.DecisionService/Decide",
+    "/augur.v1.DecisionService/BatchDecide",
+    "/augur.v1.DecisionService/DecideStream",
     "/augur.v1.DecisionService/Explain",
     "/augur.v1.DecisionService/GetAssignments",
     "/augur.v1.EventService/Ingest",
@@ -103,7 +106,8 @@ pub(crate) const METHODS: [&str; 43] = [
     "other",
 ];
 /// Methods whose answers go on: a deadline for the whole call is the caller's to set.
-pub(crate) const STREAMING: [&str; 6] = [
+pub(crate) const STREAMING: [&str; 7] = [
+    "/augur.v1.DecisionService/DecideStream",
     "/augur.v1.EventService/IngestStream",
     "/augur.v1.LogService/TailDecisions",
     "/augur.v1.ModelService/MonitorModels",
@@ -125,8 +129,9 @@ pub(crate) async fn routes(
     let features = Features::new(features::Features::new(Arc::clone(app)));
     // Definitions and policies have limits of their own, which are larger.
     routes.add_service(features.max_decoding_message_size(ingest_limit));
-    let decisions = Arc::new(decisions::Decisions::new(Arc::clone(app)));
-    let generated = Decisions::from_arc(Arc::clone(&decisions)).max_decoding_message_size(limit);
+    let decisions = Arc::new(decisions::Decisions::new(Arc::clone(app), stopping.clone()));
+    // A batch may be as large as one of events; each request in it is held to the smaller limit.
+    let generated = Decisions::from_arc(Arc::clone(&decisions)).max_decoding_message_size(ingest_limit);
     routes.add_service(raw::RawDecide::new(decisions, generated, limit));
     let logs = Logs::new(log::Logs::new(Arc::clone(app), stopping.clone()));
     routes.add_service(logs.max_decoding_message_size(limit));

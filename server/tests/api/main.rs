@@ -16,6 +16,7 @@
 
 mod administration;
 mod bad_input;
+mod bulk;
 mod canaries;
 mod caps;
 mod experiments;

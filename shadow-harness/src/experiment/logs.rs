@@ -9,7 +9,7 @@ use std::sync::Arc;
 use augur_decision_log::codec::RecordView;
 use augur_decision_log::{Error as LogError, OutcomeReader, Reader, unreadable};
 use augur_domain::ids::OutcomeKey;
-use augur_domain::{DecisionId, OutcomeKind, ReasonCode, Timestamp};
+use augur_domain::{DecisionId, OutcomeKind, Timestamp};
 
 use super::{Problem, Units};
 use crate::Error;
@@ -22,10 +22,8 @@ const MAX_NAMES: usize = 20;
 /// What to look for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogQuery {
-    /// The experiment, or the holdout.
+    /// The experiment, or the holdout: its arms are `held_out` and `reached`.
     pub name: String,
-    /// Whether `name` is a holdout: its arms are then `held_out`, by the reason of the decision, and `reached`.
-    pub holdout: bool,
     /// What counts as a conversion.
     pub kind: OutcomeKind,
     /// Decisions from here on.
@@ -48,11 +46,6 @@ pub struct Joined {
     /// Of the outcomes those that belong to a decision that enrolled somebody, in time.
     pub joined: u64,
 }
-
-/// The arm of a holdout's people.
-const HELD_OUT: &str = "held_out";
-/// The arm of everybody else.
-const REACHED: &str = "reached";
 
 /// An outcome while it waits for its decision.
 #[derive(Debug, Clone, Copy)]
@@ -168,20 +161,14 @@ fn enrolment(
     others: &mut Vec<Arc<str>>,
 ) -> Result<Option<Enrolled>, LogError> {
     let decision = record.decision()?;
-    let arm = if query.holdout {
-        let held = |code, detail: Option<&str>| code == ReasonCode::HeldOut && detail == Some(&*query.name);
-        let held_out = decision.reasons.iter().any(|reason| held(reason.code, reason.detail.as_deref()));
-        Some(Arc::from(if held_out { HELD_OUT } else { REACHED }))
-    } else {
-        let enrolled = || decision.assignments.iter().filter(|assignment| assignment.enrolled);
-        for assignment in enrolled() {
-            if others.len() < MAX_NAMES && !others.contains(&assignment.experiment) {
-                others.push(Arc::clone(&assignment.experiment));
-            }
+    let enrolled = || decision.assignments.iter().filter(|assignment| assignment.enrolled);
+    for assignment in enrolled() {
+        if others.len() < MAX_NAMES && !others.contains(&assignment.experiment) {
+            others.push(Arc::clone(&assignment.experiment));
         }
-        let ours = enrolled().find(|assignment| *assignment.experiment == *query.name);
-        ours.map(|assignment| Arc::clone(&assignment.arm))
-    };
+    }
+    let ours = enrolled().find(|assignment| *assignment.experiment == *query.name);
+    let arm = ours.map(|assignment| Arc::clone(&assignment.arm));
     let Some(arm) = arm else { return Ok(None) };
     let inputs = record.inputs()?;
     if inputs.now < query.from || inputs.now >= query.until {

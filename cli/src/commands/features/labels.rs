@@ -214,7 +214,7 @@ impl Columns {
 }
 
 /// A value of the declared type; empty cells tell nothing.
-fn value(cell: &Cell, value_type: ValueType) -> Result<Option<Value>, String> {
+pub(crate) fn value(cell: &Cell, value_type: ValueType) -> Result<Option<Value>, String> {
     let text = cell.to_text();
     if text.is_empty() {
         return Ok(None);

@@ -7,7 +7,7 @@ use augur_decision_log::{Config, Durability, Log, OutcomeLog, Record, SegmentedL
 use augur_domain::decision::{Assignment, Availability, Observed, Rung};
 use augur_domain::value::Finite;
 use augur_domain::{
-    ContentHash, Decision, DecisionInputs, DecisionRecord, FeatureVector, OutcomeRecord, Reason, UserKey,
+    ContentHash, Decision, DecisionInputs, DecisionRecord, FeatureVector, OutcomeRecord, UserKey,
 };
 
 use super::*;
@@ -25,8 +25,6 @@ fn id(n: u8) -> DecisionId {
 
 /// Decision `n` for `user`, made `n` hours after the start.
 fn decision(n: u8, user: u8, arm: &str, enrolled: bool) -> DecisionRecord {
-    let reasons =
-        if arm == "held" { vec![Reason::with(ReasonCode::HeldOut, Arc::from("global"))] } else { Vec::new() };
     DecisionRecord {
         sequence: 0,
         policy: ContentHash::default(),
@@ -63,7 +61,7 @@ fn decision(n: u8, user: u8, arm: &str, enrolled: bool) -> DecisionRecord {
             rung: Rung::Champion,
             scores: Vec::new(),
             candidates: Vec::new(),
-            reasons,
+            reasons: Vec::new(),
             expires_at: None,
             category: Arc::default(),
             holds_until: None,
@@ -106,7 +104,6 @@ fn write<R: Record>(dir: PathBuf, records: &[R]) {
 fn query() -> LogQuery {
     LogQuery {
         name: "tone".to_owned(),
-        holdout: false,
         kind: OutcomeKind::Converted,
         from: Timestamp::MIN,
         until: Timestamp::MAX,
@@ -114,7 +111,7 @@ fn query() -> LogQuery {
     }
 }
 
-/// Four people: ada in `a`, bob in `b` and later `a`, cyd only looked at, dee held out.
+/// Four people: ada in `a`, bob in `b` and later `a`, cyd only looked at, dee in `c`.
 fn written() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let decisions = [
@@ -122,7 +119,7 @@ fn written() -> tempfile::TempDir {
         decision(2, 2, "b", true),
         decision(3, 3, "a", false),
         decision(4, 2, "a", true),
-        decision(5, 4, "held", true),
+        decision(5, 4, "c", true),
     ];
     write(dir.path().join("decisions"), &decisions);
     let outcomes = [
@@ -149,7 +146,7 @@ fn each_outcome_counts_once_and_only_with_its_decision() {
     let dir = written();
     let (units, joined) = read(&dir, &query()).unwrap();
     assert_eq!(joined, Joined { decisions: 4, outcomes: 6, repeated: 2, joined: 3 });
-    assert_eq!(units.arms(), ["a", "b", "held"]);
+    assert_eq!(units.arms(), ["a", "b", "c"]);
     assert_eq!((units.len(), units.of_several_arms()), (3, 1));
     let told: Vec<_> = units.units.iter().map(|unit| (unit.arm, unit.converted, unit.value)).collect();
     assert_eq!(told, [(0, true, 0.0), (1, false, 7.5), (2, false, 0.0)]);
@@ -160,16 +157,6 @@ fn each_outcome_counts_once_and_only_with_its_decision() {
     assert!(read(&dir, &clicks).unwrap().0.units[1].converted);
     let from = LogQuery { from: at(2), until: at(4), ..query() };
     assert_eq!(read(&dir, &from).unwrap().0.len(), 1);
-}
-
-#[test]
-fn a_holdout_is_reported_by_its_reason() {
-    let dir = written();
-    let query = LogQuery { name: "global".to_owned(), holdout: true, ..query() };
-    let (units, _) = read(&dir, &query).unwrap();
-    assert_eq!(units.arms(), [REACHED, HELD_OUT]);
-    let held: Vec<_> = units.units.iter().map(|unit| unit.arm).collect();
-    assert_eq!(held, [0, 0, 0, 1]);
 }
 
 #[test]
