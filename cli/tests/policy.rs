@@ -83,3 +83,22 @@ fn faulty_tests_and_missing_tests_are_told_apart() {
     assert_eq!(none.status.code(), Some(1));
     assert!(String::from_utf8(none.stderr).unwrap().contains("has no tests"));
 }
+
+#[test]
+fn a_table_beside_the_policy_is_checked_with_it() {
+    let table = "[[table]]\nname = \"ships\"\nfile = \"ships.csv\"\nhit = \"first\"\nthen = \"deny\"\n\
+                 actions = [\"free_shipping\"]\npoints = [\"cart_page\"]\n";
+    let (dir, policy) = changed(|text| format!("{text}\n{table}"));
+    let check = || augur(&["--json", "policy", "check", &policy]);
+    let missing = check();
+    assert_eq!(answer(&missing)["faults"][0]["message"], "there is no file `ships.csv` beside the policy");
+    let file = dir.path().join("ships.csv");
+    std::fs::write(&file, "context.country,reason\nDE,SHIPS\n> 5,SHIPS\n").unwrap();
+    let faulty = check();
+    assert_eq!(faulty.status.code(), Some(3));
+    let fault = &answer(&faulty)["faults"][0];
+    assert_eq!((&fault["line"], &fault["column"]), (&Value::from(3), &Value::from(1)));
+    assert!(fault["file"].as_str().unwrap().ends_with("ships.csv"), "{fault}");
+    std::fs::write(&file, "context.country,reason\nDE,SHIPS\n").unwrap();
+    assert!(check().status.success(), "{}", said(&check()));
+}

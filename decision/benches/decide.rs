@@ -1,4 +1,5 @@
-//! The decision core alone: 20 rules, 2 models of 20 inputs, 40 features, 5 actions, reasons and verdicts on.
+//! The decision core alone: 20 rules, 2 models of 20 inputs, 40 features, 5 actions, reasons and verdicts on; and what
+//! loading a policy costs, up to its most rules.
 //!
 //! Not here: reading features, the log, the network. Inputs differ from call to call so that branches and caches
 //! see something like traffic; they are built before the clock starts.
@@ -28,6 +29,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 const FEATURES: usize = 40;
 const INPUTS_PER_MODEL: usize = 20;
 const RULES: usize = 20;
+/// As many as a policy may have.
+const MOST_RULES: usize = 1_000;
 const ACTIONS: usize = 5;
 const PEOPLE: usize = 256;
 const NOW: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
@@ -92,7 +95,7 @@ impl ModelSource for Published {
     }
 }
 
-fn policy_text() -> String {
+fn policy_text(rules: usize) -> String {
     let mut text = String::from(
         "version = 1\n[[decision_point]]\nname = \"cart\"\nactions = [\"a0\", \"a1\", \"a2\", \"a3\", \"none\"]\n\
          default_action = \"none\"\ndeadline = \"50ms\"\nmodels = [\"conversion\", \"churn\"]\n\
@@ -109,7 +112,7 @@ fn policy_text() -> String {
             8 - action
         );
     }
-    for rule in 0..RULES {
+    for rule in 0..rules {
         let then = match rule % 4 {
             0 => "then = \"boost\"\nfactor = 1.1",
             1 | 2 => "then = \"deny\"",
@@ -117,11 +120,13 @@ fn policy_text() -> String {
         };
         let _ = write!(
             text,
-            "[[rule]]\nid = \"r{rule}\"\nwhen = \"features.f{} > 7.5 && scores.churn >= 0.2 && \
+            "[[rule]]\nid = \"r{rule}\"\nwhen = \"features.f{} > {}.5 && scores.churn >= 0.2 && \
              !(context.country in ['DE', 'FR']) && features.f{} < 5.0\"\n{then}\nactions = [\"a{}\"]\n\
              reason = \"R{rule}\"\npriority = {rule}\n",
-            rule,
-            rule + 20,
+            rule % FEATURES,
+            // No two conditions alike: each is parsed on its own.
+            7 + rule / FEATURES,
+            (rule + 20) % FEATURES,
             rule % (ACTIONS - 1)
         );
     }
@@ -161,7 +166,7 @@ fn person(features: &FeatureSet, rng: &mut Rng) -> DecisionInputs {
 }
 
 fn bench_decide(criterion: &mut Criterion) {
-    let source = SourceFile { name: "policy.toml".to_owned(), text: policy_text() };
+    let source = SourceFile { name: "policy.toml".to_owned(), text: policy_text(RULES) };
     let features = features();
     let policy = PolicySnapshot::load(&source, Arc::clone(&features), &Published).unwrap();
     let mut rng = Rng::new(42, Purpose::Simulation);
@@ -173,9 +178,14 @@ fn bench_decide(criterion: &mut Criterion) {
             decide(black_box(&policy), black_box(&people[next]))
         });
     });
-    criterion.bench_function("load/20_rules", |bencher| {
-        bencher.iter(|| PolicySnapshot::load(black_box(&source), Arc::clone(&features), &Published));
-    });
+    for rules in [RULES, MOST_RULES] {
+        let source = SourceFile { name: "policy.toml".to_owned(), text: policy_text(rules) };
+        criterion.bench_function(&format!("load/{rules}_rules"), |bencher| {
+            bencher.iter(|| {
+                PolicySnapshot::load(black_box(&source), Arc::clone(&features), &Published).unwrap()
+            });
+        });
+    }
 }
 
 criterion_group!(benches, bench_decide);

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::check_experiments::check_experiments;
 use crate::check_limits::{bound_of, check_limits};
 use crate::file::{
-    ActionEntry, Complaints, Located, MAX_PAYLOAD_BYTES, PointEntry, Policy, RuleEntry, suggestion,
+    ActionEntry, Complaints, Located, MAX_PAYLOAD_BYTES, MAX_PLACED_RULES, MAX_TABLE_FAULTS, PointEntry,
+    Policy, RuleEntry, suggestion,
 };
 use crate::rule::Effect;
 
@@ -19,6 +20,7 @@ pub(crate) fn check(policy: &Policy, complaints: &mut Complaints<'_>) {
     unique(policy.actions.iter().map(|action| &action.name), "action", complaints);
     unique(policy.channels.iter().map(|channel| &channel.name), "channel", complaints);
     unique(policy.rules.iter().map(|rule| &rule.id), "rule", complaints);
+    unique(policy.tables.iter().map(|table| &table.name), "table", complaints);
     if policy.points.is_empty() && complaints.is_empty() {
         complaints.add(0, "the policy has no decision point", "at least one `[[decision_point]]`", "");
     }
@@ -41,12 +43,20 @@ pub(crate) fn check(policy: &Policy, complaints: &mut Complaints<'_>) {
             complaints.add(word.feature.offset, message, "one `[[explain]]` for each feature of a model", "");
         }
     }
-    for rule in &policy.rules {
+    let mut faults_of_table = (None, 0);
+    for (rule, table) in policy.every_rule() {
+        if table != faults_of_table.0 {
+            faults_of_table = (table, complaints.len());
+        }
+        if table.is_some() && complaints.len() - faults_of_table.1 >= MAX_TABLE_FAULTS {
+            continue;
+        }
         names.all(&names.actions, "action", &rule.actions, complaints);
         check_points(rule, policy, &names, complaints);
         check_effect(rule, policy, complaints);
     }
     check_limits(policy, complaints);
+    check_placed(policy, complaints);
     check_sets(policy, complaints);
     check_experiments(policy, complaints);
 }
@@ -178,10 +188,26 @@ fn check_effect(rule: &RuleEntry, policy: &Policy, complaints: &mut Complaints<'
         let Some(default) = &point.default_action else { continue };
         if let Some(denied) = rule.actions.iter().find(|action| action.value == default.value) {
             let message = format!(
-                "rule `{}` denies `{}`, the default action of `{}`, which is never refused",
-                rule.id.value, denied.value, point.name.value
+                "{} denies `{}`, the default action of `{}`, which is never refused",
+                rule.title(),
+                denied.value,
+                point.name.value
             );
             complaints.add(denied.offset, message, "other actions, or `points` without that one", "");
+        }
+    }
+}
+
+/// Bounds what the rules take at all decision points together.
+fn check_placed(policy: &Policy, complaints: &mut Complaints<'_>) {
+    let mut placed = 0;
+    for (rule, _) in policy.every_rule() {
+        placed += policy.points.iter().filter(|point| applies(rule, point)).count();
+        if placed > MAX_PLACED_RULES {
+            let message =
+                format!("rules hold at more than {MAX_PLACED_RULES} places, counting each decision point");
+            complaints.add(rule.id.offset, message, "fewer rules, or `points` that name fewer", "");
+            return;
         }
     }
 }
@@ -190,7 +216,7 @@ fn check_effect(rule: &RuleEntry, policy: &Policy, complaints: &mut Complaints<'
 fn check_sets(policy: &Policy, complaints: &mut Complaints<'_>) {
     let mut bytes: BTreeMap<&str, usize> =
         policy.actions.iter().map(|action| (&*action.name.value, action.payload.len())).collect();
-    for rule in policy.rules.iter().filter(|rule| rule.then == Some(Effect::Set)) {
+    for (rule, _) in policy.every_rule().filter(|(rule, _)| rule.then == Some(Effect::Set)) {
         let own: usize = rule.set.value.iter().map(|(key, value)| key.len() + value.len() + 4).sum();
         for name in &rule.actions {
             let Some(action) = policy.actions.iter().find(|action| action.name.value == name.value) else {

@@ -2,7 +2,9 @@
 //!
 //! Not here: the file's form (`file`), or whether its entries fit together (`check`).
 
-use std::collections::BTreeMap;
+mod rules;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use augur_domain::{ContentHash, Diagnostic, FeatureSet, ValueType, time_zone};
@@ -10,43 +12,47 @@ use augur_expression::{CompileError, Names, Parsed};
 use augur_models::scorer::Kind;
 
 use crate::calendar::UnknownZone;
-use crate::check::{applies, check};
+use crate::check::check;
 use crate::check_limits::{channel_quiet, counts_against_caps, reads_time_zones};
 use crate::compile_experiments::{arm_names, experiments, holdouts_at, holds_at};
+use crate::declared::Declared;
 use crate::experiment::LocalExperiment;
 use crate::explain::{Directions, Words};
 use crate::file::{
-    ActionEntry, Complaints, Located, ModelEntry, PointEntry, Policy, RuleEntry, Written, offset_in_file,
+    ActionEntry, Complaints, DeclaredEntry, Located, ModelEntry, PointEntry, Policy, Written, offset_in_file,
     parse, suggestion,
 };
 use crate::limits::Limits;
 use crate::names::{Inputs, PointNames};
 use crate::question::Question;
-use crate::rule::{Effect, Mode, Rule, RuleInfo};
-use crate::set::Changes;
 use crate::snapshot::{Action, Candidate, ENGINE_VERSION, Model, Point, PolicySnapshot};
-use crate::source::{ModelSource, SourceFile};
+use crate::source::{ModelSource, Sources};
+use crate::table::Table;
 
 /// Reads, checks and compiles a whole policy, or says everything that is wrong with it.
 pub(crate) fn compile(
-    source: &SourceFile,
+    source: Sources<'_>,
     features: Arc<FeatureSet>,
     models: &dyn ModelSource,
 ) -> Result<PolicySnapshot, Vec<Diagnostic>> {
     let mut complaints = Complaints::new(source);
-    let policy = parse(&source.text, &mut complaints);
+    let policy = parse(source, &mut complaints);
     check(&policy, &mut complaints);
     let models = find_models(&policy, &features, models, &mut complaints);
+    let traits = declared(&policy.traits);
     let inputs = Inputs::new(
         Arc::clone(&features),
         models.iter().map(|model| (Arc::clone(&model.name), model.kind)).collect(),
-        policy.points.iter().flat_map(context),
+        &traits,
+        policy.points.iter().flat_map(|point| declared(&point.context)),
         arm_names(&policy),
     );
     let parsed = parse_all(&policy);
     let mut compiler = Compiler {
-        text: &source.text,
+        text: &source.policy.text,
         parsed: &parsed,
+        traits: &traits,
+        asks_local_times: false,
         inputs: &inputs,
         points: policy.points.iter().map(|point| Point::bare(point, &models)).collect(),
         complaints,
@@ -54,7 +60,7 @@ pub(crate) fn compile(
     compiler.experiments(&policy);
     compiler.candidates(&policy);
     let rules = compiler.rules(&policy);
-    let Compiler { mut points, complaints, .. } = compiler;
+    let Compiler { mut points, complaints, asks_local_times, .. } = compiler;
     if !complaints.is_empty() {
         return Err(complaints.into_diagnostics());
     }
@@ -64,7 +70,7 @@ pub(crate) fn compile(
     }
     let by_name = points.iter().enumerate().map(|(index, point)| (Arc::clone(&point.name), index));
     Ok(PolicySnapshot {
-        id: policy_id(&source.text, &features, &policy),
+        id: policy_id(source, &policy, &features, asks_local_times),
         experiments: experiments(&policy),
         unknown_zone: policy.unknown_zone.unwrap_or(UnknownZone::Hold),
         loaded: models.iter().filter_map(|m| Some((Arc::clone(&m.name), m.version()?.clone()))).collect(),
@@ -72,6 +78,7 @@ pub(crate) fn compile(
         longest_cap_window_ms: points.iter().map(|point| point.longest_cap_window_ms).max().unwrap_or(0),
         rules,
         test_files: policy.tests.clone(),
+        traits,
         features,
         models,
         inputs,
@@ -86,21 +93,33 @@ type ParsedSources<'a> = BTreeMap<&'a str, Result<Parsed<'a>, CompileError>>;
 fn parse_all(policy: &Policy) -> ParsedSources<'_> {
     let of_actions = policy.actions.iter().flat_map(|action| [&action.value, &action.eligible_when]);
     let of_experiments = policy.experiments.iter().map(|experiment| &experiment.when);
-    let conditions = policy.rules.iter().map(|rule| &rule.when).chain(of_experiments);
-    let written = of_actions.chain(conditions).flatten();
-    let mut sources: Vec<&str> = written.map(|written| &*written.source).collect();
+    let written = of_actions.chain(of_experiments).flatten();
+    let of_rules = policy.every_rule().filter_map(|(rule, _)| rule.when.as_ref()).flatten();
+    let mut sources: Vec<&str> = written.chain(of_rules).map(|written| &*written.source).collect();
     sources.sort_unstable();
     sources.dedup();
     let parsed = Parsed::all(&sources);
     sources.into_iter().zip(parsed).collect()
 }
 
-/// A policy that reads time zones decides by the release of their tables, too, so another release gives it another id:
-/// a replay by other tables says that something else decided, and does not decide otherwise in silence.
-fn policy_id(text: &str, features: &FeatureSet, policy: &Policy) -> ContentHash {
-    let (engine, features) = (ENGINE_VERSION.to_le_bytes(), features.hash());
-    let mut parts: Vec<&[u8]> = vec![&engine, text.as_bytes(), features.as_bytes()];
-    if reads_time_zones(policy) {
+/// A policy that names no file has the id that it had before policies could. One that reads time zones decides by the
+/// release of their tables, too, so another release gives it another id: a replay by other tables says that something
+/// else decided, and does not decide otherwise in silence.
+fn policy_id(
+    source: Sources<'_>,
+    policy: &Policy,
+    features: &FeatureSet,
+    asks_local_times: bool,
+) -> ContentHash {
+    let text = &source.policy.text;
+    let (version, hash) = (ENGINE_VERSION.to_le_bytes(), features.hash());
+    let mut parts: Vec<&[u8]> = vec![&version, text.as_bytes(), hash.as_bytes()];
+    let names: BTreeSet<&String> = policy.tables.iter().filter_map(|table| table.file.as_ref()).collect();
+    for name in names {
+        let file = source.file(name).map_or("", |file| &file.text);
+        parts.extend([name.as_bytes(), file.as_bytes()]);
+    }
+    if asks_local_times || reads_time_zones(policy) {
         parts.push(time_zone::database_version().as_bytes());
     }
     ContentHash::of(&parts)
@@ -204,13 +223,22 @@ fn words(
     (!words.by_slot.is_empty()).then_some(words)
 }
 
-fn context(point: &PointEntry) -> impl Iterator<Item = (Arc<str>, ValueType)> {
-    point.context.iter().map(|(name, value_type)| (name.value.as_str().into(), *value_type))
+fn declared(entries: &[DeclaredEntry]) -> Vec<Declared> {
+    let declared = entries.iter().map(|entry| Declared {
+        name: entry.name.value.as_str().into(),
+        value_type: entry.value_type,
+        values: entry
+            .values
+            .as_ref()
+            .map(|values| values.iter().map(|value| value.as_str().into()).collect()),
+    });
+    declared.collect()
 }
 
 impl Point {
     /// The point without its candidates and rules.
     fn bare(entry: &PointEntry, models: &[Model]) -> Self {
+        let declared = declared(&entry.context);
         let index = |name: &str| models.iter().position(|model| *model.name == *name);
         let is_default =
             |name: &str| entry.default_action.as_ref().is_some_and(|default| default.value == name);
@@ -218,7 +246,8 @@ impl Point {
             name: entry.name.value.as_str().into(),
             deadline_ms: entry.deadline_ms,
             when_features_unavailable: entry.when_features_unavailable,
-            context: context(entry).collect(),
+            context: declared.iter().map(|one| (Arc::clone(&one.name), one.carried_as())).collect(),
+            declared,
             models: entry.models.iter().filter_map(|model| index(&model.value)).collect(),
             segments: entry
                 .segments
@@ -232,6 +261,7 @@ impl Point {
             boost: Vec::new(),
             force: Vec::new(),
             set: Vec::new(),
+            tables: Vec::new(),
             shadow: Vec::new(),
             holdouts: Vec::new(),
             experiments: Vec::new(),
@@ -243,7 +273,8 @@ impl Point {
 
     /// Puts the rules in order once all are there.
     fn settle(&mut self) {
-        let Self { deny, allow, boost, force, set, shadow, .. } = self;
+        let Self { deny, allow, boost, force, set, shadow, tables, .. } = self;
+        tables.iter_mut().for_each(Table::settle);
         for rules in [deny, allow, boost, force, set, shadow] {
             // Stable: rules of equal priority stay in file order.
             rules.sort_by_key(|rule| std::cmp::Reverse(rule.priority));
@@ -261,6 +292,9 @@ impl Point {
 struct Compiler<'a> {
     text: &'a str,
     parsed: &'a ParsedSources<'a>,
+    traits: &'a [Declared],
+    /// Whether any expression asks what time it is somewhere.
+    asks_local_times: bool,
     inputs: &'a Inputs,
     points: Vec<Point>,
     complaints: Complaints<'a>,
@@ -324,33 +358,6 @@ impl Compiler<'_> {
         }
     }
 
-    /// Gives every decision point the rules that hold there.
-    fn rules(&mut self, policy: &Policy) -> Vec<RuleInfo> {
-        let mut told = Vec::with_capacity(policy.rules.len());
-        for entry in &policy.rules {
-            let points = indices(policy, |point| applies(entry, point));
-            let place = format!("rule {}", entry.id.value);
-            let questions = self.questions(entry.when.as_ref(), "when", &place, &points, ValueType::Boolean);
-            let Some(then) = entry.then else { continue };
-            let info = rule_info(entry, then, questions.values().next().cloned());
-            for (index, when) in questions {
-                let Some(point) = self.points.get_mut(index) else { continue };
-                let rule = rule_at(&info, point, when);
-                match (info.mode, then) {
-                    (Mode::Off, _) => {}
-                    (Mode::Shadow, _) => point.shadow.push(rule),
-                    (Mode::On, Effect::Allow) => point.allow.push(rule),
-                    (Mode::On, Effect::Deny) => point.deny.push(rule),
-                    (Mode::On, Effect::Force) => point.force.push(rule),
-                    (Mode::On, Effect::Boost) => point.boost.push(rule),
-                    (Mode::On, Effect::Set) => point.set.push(rule),
-                }
-            }
-            told.push(info);
-        }
-        told
-    }
-
     /// Compiles one expression for each of `points`, once for all points that offer the names it reads.
     fn questions(
         &mut self,
@@ -360,45 +367,28 @@ impl Compiler<'_> {
         points: &[usize],
         expected: ValueType,
     ) -> Questions {
-        let mut questions = Questions::new();
-        let Some(written) = written else { return questions };
-        let mut failures: Vec<Failure<'_>> = Vec::new();
-        let mut compiled: Vec<Arc<Question>> = Vec::new();
-        let Some(parsed) = self.parsed.get(&*written.source) else { return questions };
-        for (index, point) in points.iter().filter_map(|index| Some((*index, self.points.get(*index)?))) {
-            let names = PointNames {
-                inputs: self.inputs,
-                models: &point.models,
-                segments: &point.segments,
-                context: &point.context,
-                experiments: &point.experiments,
-            };
-            let serves = |question: &&Arc<Question>| question.slots().iter().all(|slot| names.offers(*slot));
-            if let Some(question) = compiled.iter().find(serves) {
-                questions.insert(index, Arc::clone(question));
-                continue;
+        let Some(written) = written else { return Questions::new() };
+        let all_parsed = self.parsed;
+        let own;
+        let parsed = match all_parsed.get(&*written.source) {
+            Some(parsed) => parsed,
+            None => {
+                own = Parsed::new(&written.source);
+                &own
             }
-            let expression = match parsed {
-                Ok(parsed) => parsed.compile(&names, expected),
-                Err(error) => Err(error.clone()),
-            };
-            match expression {
-                Ok(expression) => {
-                    let question = Question::new(expression, place.into(), |slot| self.inputs.path(slot));
-                    let question = Arc::new(question);
-                    compiled.push(Arc::clone(&question));
-                    questions.insert(index, question);
-                }
-                Err(error) => {
-                    let path = path_at(&written.source, error.offset);
-                    let unknown_path = if names.lookup(path).is_none() { path } else { "" };
-                    match failures.iter_mut().find(|known| known.is_like(&error)) {
-                        Some(known) => known.points.push(&point.name),
-                        None => failures.push(Failure { error, unknown_path, points: vec![&point.name] }),
-                    }
-                }
+        };
+        let (questions, failures) = match parsed {
+            Ok(parsed) => self.compiled(parsed, place, points, expected),
+            Err(error) => {
+                let points =
+                    points.iter().filter_map(|index| Some(Arc::clone(&self.points.get(*index)?.name)));
+                let failure = Failure { error: error.clone(), unknown_path: "", points: points.collect() };
+                (
+                    Questions::new(),
+                    Some(failure).filter(|failure| !failure.points.is_empty()).into_iter().collect(),
+                )
             }
-        }
+        };
         for Failure { error, unknown_path, points } in failures {
             let offset = offset_in_file(self.text, written, error.offset);
             let points = listed(&points);
@@ -409,6 +399,59 @@ impl Compiler<'_> {
         }
         questions
     }
+
+    /// Compiles `parsed` for each of `points`, once for all that offer the names it reads.
+    fn compiled<'p>(
+        &mut self,
+        parsed: &'p Parsed<'_>,
+        place: &str,
+        points: &[usize],
+        expected: ValueType,
+    ) -> (Questions, Vec<Failure<'p>>) {
+        let (mut questions, mut failures) = (Questions::new(), Vec::<Failure<'p>>::new());
+        let mut asks_local_times = false;
+        let mut compiled: Vec<Arc<Question>> = Vec::new();
+        for (index, point) in points.iter().filter_map(|index| Some((*index, self.points.get(*index)?))) {
+            let names = PointNames {
+                inputs: self.inputs,
+                models: &point.models,
+                segments: &point.segments,
+                context: &point.declared,
+                traits: self.traits,
+                experiments: &point.experiments,
+            };
+            let serves = |question: &&Arc<Question>| question.slots().iter().all(|slot| names.offers(*slot));
+            if let Some(question) = compiled.iter().find(serves) {
+                questions.insert(index, Arc::clone(question));
+                continue;
+            }
+            match parsed.compile(&names, expected) {
+                Ok(expression) => {
+                    asks_local_times |= expression.reads_time_zones();
+                    let question = Question::new(expression, place.into(), |slot| self.inputs.path(slot));
+                    let question = Arc::new(question);
+                    compiled.push(Arc::clone(&question));
+                    questions.insert(index, question);
+                }
+                Err(error) => {
+                    let path = path_at(parsed.source(), error.offset);
+                    let unknown_path = if names.lookup(path).is_none() { path } else { "" };
+                    match failures.iter_mut().find(|known| known.is_like(&error)) {
+                        Some(known) => known.points.push(Arc::clone(&point.name)),
+                        None => {
+                            failures.push(Failure {
+                                error,
+                                unknown_path,
+                                points: vec![Arc::clone(&point.name)],
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        self.asks_local_times |= asks_local_times;
+        (questions, failures)
+    }
 }
 
 /// One complaint about an expression, and the decision points that raise it.
@@ -416,7 +459,7 @@ struct Failure<'a> {
     error: CompileError,
     /// The name complained about, if the points do not know it.
     unknown_path: &'a str,
-    points: Vec<&'a str>,
+    points: Vec<Arc<str>>,
 }
 
 impl Failure<'_> {
@@ -433,48 +476,14 @@ fn indices(policy: &Policy, wanted: impl Fn(&PointEntry) -> bool) -> Vec<usize> 
     points.filter(|(_, point)| wanted(point)).map(|(index, _)| index).collect()
 }
 
-fn rule_info(entry: &RuleEntry, effect: Effect, when: Option<Arc<Question>>) -> RuleInfo {
-    let shared = |names: &[Located<String>]| names.iter().map(|name| name.value.as_str().into()).collect();
-    RuleInfo {
-        id: entry.id.value.as_str().into(),
-        effect,
-        mode: entry.mode,
-        validity: entry.validity,
-        owner: entry.owner.as_deref().map(Into::into),
-        reason: entry.reason.as_str().into(),
-        priority: entry.priority,
-        actions: shared(&entry.actions),
-        points: entry.points.as_deref().map(shared),
-        boost: entry.boost,
-        set: boxed(&entry.set.value).collect(),
-        when,
-    }
-}
-
-fn rule_at(info: &RuleInfo, point: &Point, when: Arc<Question>) -> Rule {
-    let named = |candidate: &Candidate| info.actions.contains(&candidate.action.name);
-    let candidates = point.candidates.iter().enumerate().filter(|(_, candidate)| named(candidate));
-    let sets = info.effect == Effect::Set && info.mode == Mode::On;
-    Rule {
-        when,
-        effect: info.effect,
-        validity: info.validity,
-        reason: Arc::clone(&info.reason),
-        priority: info.priority,
-        candidates: candidates.clone().map(|(index, _)| index).collect(),
-        boost: info.boost,
-        changes: sets.then(|| Changes::new(Arc::clone(&info.set), candidates)),
-    }
-}
-
 fn boxed(fields: &[(String, String)]) -> impl Iterator<Item = (Box<str>, Box<str>)> {
     fields.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into()))
 }
 
 /// `cart_page, checkout, home and 3 more`
-fn listed(names: &[&str]) -> String {
+fn listed(names: &[Arc<str>]) -> String {
     const MOST: usize = 3;
-    let named: Vec<&str> = names.iter().copied().take(MOST).collect();
+    let named: Vec<&str> = names.iter().map(|name| &**name).take(MOST).collect();
     let more = names.len().saturating_sub(MOST);
     let tail = if more == 0 { String::new() } else { format!(" and {more} more") };
     format!("{}{tail}", named.join(", "))
@@ -492,6 +501,7 @@ fn path_at(source: &str, offset: usize) -> &str {
 fn how_to_declare(unknown_path: &str, points: &str) -> String {
     match unknown_path.split_once('.') {
         Some(("context", _)) => format!("declare it in `context` of {points}"),
+        Some(("user", _)) => "declare it in `[user]`".to_owned(),
         Some(("segments", name)) => {
             format!("name `{name}` in `segments` of {points} and declare it under `[[segment]]`")
         }

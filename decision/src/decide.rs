@@ -12,10 +12,11 @@ use crate::calendar::PersonClock;
 use crate::experiment::{Sorted, sort};
 use crate::explain::explain;
 use crate::row::{DecisionRow, SegmentOutcome};
-use crate::rule::Rule;
+use crate::rule::{Origin, Rule};
 use crate::set::payload;
 use crate::shadow::shadow_reasons;
 use crate::snapshot::{Candidate, Point, PolicySnapshot, WhenFeaturesUnavailable};
+use crate::table::{acting_rows, push_once};
 
 /// Reasons of one decision. Should more arise, the last one says so.
 pub const MAX_REASONS: usize = 64;
@@ -28,6 +29,7 @@ pub const MAX_REASONS: usize = 64;
 /// 3. **Holdouts and experiments**: a user who is held out is refused all but the default action and is in no
 ///    experiment; everybody else is sorted into arms. A condition of an experiment may read scores and segments.
 /// 4. **Eligibility**: an action whose `eligible_when` is not known to be true is refused.
+///    Then, in tables of which one row acts, the first row or the one of highest priority that holds; rows are rules.
 /// 5. **Deny rules**, then **allow rules**: once an allow rule fires, only actions that some firing allow rule names
 ///    are left. Deny beats allow, whatever their priorities.
 /// 6. **Values** of the actions left, times the factors of the user's arms, then **boosts** in order of priority. A
@@ -78,7 +80,7 @@ pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
     round.limit(&clock);
     let choice = round.force().unwrap_or_else(|| round.arbitrate());
     let setting = round.set(choice.candidate);
-    let Round { candidates, unanswered, boosted, .. } = round;
+    let Round { candidates, unanswered, boosted, acting, .. } = round;
     let mut reasons = Reasons::new(choice.reason.clone());
     reasons.extend(
         boosted
@@ -101,7 +103,7 @@ pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
         .candidates
         .get(chosen)
         .map(|candidate| payload(candidate, chosen, sorted.payload(&row, chosen), &setting));
-    let shadow = shadow_reasons(&row, chosen);
+    let shadow = shadow_reasons(&row, &acting, chosen);
     let assignments = sorted.assignments;
     let decision = answer(point, inputs, choice, candidates, scores, rung, reasons);
     Decision {
@@ -183,6 +185,8 @@ struct Round<'a> {
     candidates: Vec<CandidateOutcome>,
     /// Questions without an answer, in the order in which they were asked; of rules no more than can be told.
     unanswered: Vec<Reason>,
+    /// The acting row of each table of which one acts.
+    acting: Vec<Option<usize>>,
     boosted: Vec<&'a Rule>,
 }
 
@@ -195,7 +199,9 @@ impl<'a> Round<'a> {
             reason: Reason::new(ReasonCode::Outranked),
             next_eligible_at: None,
         });
-        Self { row, candidates: candidates.collect(), unanswered: Vec::new(), boosted: Vec::new() }
+        let mut unanswered = Vec::new();
+        let acting = acting_rows(row, &mut unanswered);
+        Self { row, candidates: candidates.collect(), unanswered, acting, boosted: Vec::new() }
     }
 
     fn stands(&self, candidate: usize) -> bool {
@@ -219,11 +225,20 @@ impl<'a> Round<'a> {
 
     /// The rules among `rules` that hold now and fire, in order.
     fn firing(&mut self, rules: impl IntoIterator<Item = &'a Rule>) -> impl Iterator<Item = &'a Rule> {
-        let (row, unanswered) = (self.row, &mut self.unanswered);
-        rules.into_iter().filter(move |rule| rule.validity.holds_at(row.inputs.now)).filter(move |rule| {
+        let Self { row, unanswered, acting, .. } = self;
+        let row = *row;
+        rules.into_iter().filter(move |rule| {
+            if let Origin::Hit { table, row } = rule.origin {
+                return acting.get(table) == Some(&Some(row));
+            }
+            if !rule.validity.holds_at(row.inputs.now) {
+                return false;
+            }
             let evaluated = rule.when.expression().evaluate(row);
             evaluated.as_boolean().unwrap_or_else(|| {
-                if unanswered.len() < MAX_REASONS {
+                if rule.origin == Origin::Row {
+                    push_once(unanswered, rule.when.unanswered(ReasonCode::MissingInput, &evaluated));
+                } else if unanswered.len() < MAX_REASONS {
                     unanswered.push(rule.when.unanswered(ReasonCode::MissingInput, &evaluated));
                 }
                 false

@@ -6,7 +6,7 @@ use augur_domain::ValueType;
 use augur_expression::{Expression, Slot};
 
 use crate::names::Input;
-use crate::rule::{Effect, Mode, RuleInfo};
+use crate::rule::{Effect, Hit, Mode, RuleInfo, TableRow};
 use crate::snapshot::{Candidate, PolicySnapshot};
 
 impl PolicySnapshot {
@@ -16,6 +16,17 @@ impl PolicySnapshot {
         let place = rule.points.as_ref().map_or_else(String::new, |points| {
             format!("at {}: ", listed(points.iter().map(|point| &**point), "and"))
         });
+        let place = match &rule.row {
+            None => place,
+            Some(TableRow { table, hit, row }) => {
+                let which = match hit {
+                    Hit::First => ", of which the first that holds acts",
+                    Hit::Priority => ", of which the one of highest priority acts",
+                    Hit::Collect => "",
+                };
+                format!("row {row} of table {table}{which}: {place}")
+            }
+        };
         let condition = match &rule.when {
             Some(when) => self.in_english(when.expression()),
             None => "never".to_owned(),
@@ -61,8 +72,10 @@ impl PolicySnapshot {
             }
             Some(Input::Score(_)) => format!("the score {name}"),
             Some(Input::Segment(_)) => format!("the segment {name}"),
-            Some(Input::Context(..)) => format!("the request's {name}"),
+            Some(Input::Context(_)) => format!("the request's {name}"),
             Some(Input::Experiment(_)) => format!("the arm of {name}"),
+            Some(Input::Trait(_)) => format!("the user's {name}"),
+            Some(Input::TimeZone) => "the user's time zone".to_owned(),
             Some(Input::Now) | None => path,
         }
     }

@@ -9,7 +9,11 @@ use augur_domain::{FeatureSet, ValueType};
 use augur_expression::{Names, Slot};
 use augur_models::scorer::Kind;
 
+use crate::declared::Declared;
 use crate::experiment::LocalExperiment;
+
+/// The one value of the user that needs no declaration: `user.time_zone`.
+pub(crate) const TIME_ZONE: &str = "time_zone";
 
 /// Where a slot's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +25,11 @@ pub(crate) enum Input {
     /// The segment that the model with this index in the policy gives.
     Segment(usize),
     /// The declared request-time value.
-    Context(Arc<str>, ValueType),
+    Context(Declared),
+    /// The declared trait of the user.
+    Trait(Declared),
+    /// The name of the user's time zone.
+    TimeZone,
     /// The arm of the experiment with this index in the policy.
     Experiment(usize),
     /// The instant of the decision.
@@ -42,7 +50,8 @@ impl Inputs {
     pub(crate) fn new(
         features: Arc<FeatureSet>,
         models: Vec<(Arc<str>, Kind)>,
-        context: impl Iterator<Item = (Arc<str>, ValueType)>,
+        traits: &[Declared],
+        context: impl Iterator<Item = Declared>,
         experiments: Vec<(Arc<str>, Vec<String>)>,
     ) -> Self {
         let known = features.features().iter().enumerate();
@@ -55,9 +64,13 @@ impl Inputs {
         let models = models.into_iter().map(|(name, _)| name).collect();
         list.push(Input::Now);
         let mut declared: Vec<_> = context.collect();
-        declared.sort_unstable_by(|a, b| (&a.0, a.1 as u8).cmp(&(&b.0, b.1 as u8)));
+        declared.sort_unstable_by(|a, b| {
+            (&a.name, a.value_type as u8, &a.values).cmp(&(&b.name, b.value_type as u8, &b.values))
+        });
         declared.dedup();
-        list.extend(declared.into_iter().map(|(name, value_type)| Input::Context(name, value_type)));
+        list.extend(declared.into_iter().map(Input::Context));
+        list.push(Input::TimeZone);
+        list.extend(traits.iter().cloned().map(Input::Trait));
         list.extend((0..experiments.len()).map(Input::Experiment));
         Self { list, features, models, experiments }
     }
@@ -79,7 +92,9 @@ impl Inputs {
             }
             // Such a model bears the whole path as its name.
             Some(Input::Segment(index)) => self.models.get(*index).map_or("", |name| &**name).to_owned(),
-            Some(Input::Context(name, _)) => format!("context.{name}"),
+            Some(Input::Context(declared)) => format!("context.{}", declared.name),
+            Some(Input::Trait(declared)) => format!("user.{}", declared.name),
+            Some(Input::TimeZone) => format!("user.{TIME_ZONE}"),
             Some(Input::Experiment(index)) => {
                 format!("experiments.{}", self.experiments.get(*index).map_or("", |(name, _)| &**name))
             }
@@ -99,7 +114,8 @@ pub(crate) struct PointNames<'a> {
     pub(crate) inputs: &'a Inputs,
     pub(crate) models: &'a [usize],
     pub(crate) segments: &'a [usize],
-    pub(crate) context: &'a [(Arc<str>, ValueType)],
+    pub(crate) context: &'a [Declared],
+    pub(crate) traits: &'a [Declared],
     pub(crate) experiments: &'a [LocalExperiment],
 }
 
@@ -107,12 +123,10 @@ impl PointNames<'_> {
     /// Whether the point offers the input in `slot`.
     pub(crate) fn offers(&self, slot: Slot) -> bool {
         match self.inputs.get(slot) {
-            Some(Input::Feature(..) | Input::Now) => true,
+            Some(Input::Feature(..) | Input::Now | Input::Trait(_) | Input::TimeZone) => true,
             Some(Input::Score(index)) => self.models.contains(index),
             Some(Input::Segment(index)) => self.segments.contains(index),
-            Some(Input::Context(name, value_type)) => {
-                self.context.iter().any(|(known, known_type)| known == name && known_type == value_type)
-            }
+            Some(Input::Context(declared)) => self.context.contains(declared),
             Some(Input::Experiment(index)) => self.takes_part_in(*index),
             None => false,
         }
@@ -153,12 +167,21 @@ impl PointNames<'_> {
                 Some((Input::Experiment(index), ValueType::Text))
             }
             "context" => {
-                let (known, value_type) = self.context.iter().find(|(known, _)| **known == *name)?;
-                Some((Input::Context(Arc::clone(known), *value_type), *value_type))
+                let declared = declared_as(self.context, name)?;
+                Some((Input::Context(declared.clone()), declared.value_type))
+            }
+            "user" if name == TIME_ZONE => Some((Input::TimeZone, ValueType::Text)),
+            "user" => {
+                let declared = declared_as(self.traits, name)?;
+                Some((Input::Trait(declared.clone()), declared.value_type))
             }
             _ => None,
         }
     }
+}
+
+fn declared_as<'d>(declared: &'d [Declared], name: &str) -> Option<&'d Declared> {
+    declared.iter().find(|known| *known.name == *name)
 }
 
 /// Feature vectors carry no instants.
@@ -180,7 +203,9 @@ impl Names for PointNames<'_> {
         names.extend(models.map(|name| format!("scores.{name}")));
         let segments = self.segments.iter().filter_map(|index| self.inputs.models.get(*index));
         names.extend(segments.map(ToString::to_string));
-        names.extend(self.context.iter().map(|(name, _)| format!("context.{name}")));
+        names.extend(self.context.iter().map(|declared| format!("context.{}", declared.name)));
+        names.extend(self.traits.iter().map(|declared| format!("user.{}", declared.name)));
+        names.push(format!("user.{TIME_ZONE}"));
         let experiments =
             self.experiments.iter().filter_map(|local| self.inputs.experiments.get(local.experiment));
         names.extend(experiments.map(|(name, _)| format!("experiments.{name}")));
@@ -189,7 +214,13 @@ impl Names for PointNames<'_> {
     }
 
     fn allowed_texts(&self, path: &str) -> Option<Vec<String>> {
-        let (_, arms) = self.experiment(path.strip_prefix("experiments.")?)?;
-        Some(arms.to_vec())
+        let declared = match path.split_once('.')? {
+            ("context", name) => declared_as(self.context, name)?,
+            ("user", name) => declared_as(self.traits, name)?,
+            ("experiments", name) => return Some(self.experiment(name)?.1.to_vec()),
+            _ => return None,
+        };
+        let values = declared.values.as_ref()?;
+        Some(values.iter().map(ToString::to_string).collect())
     }
 }

@@ -8,6 +8,7 @@ use augur_domain::decision::{DecisionInputs, ScoreOutcome};
 use augur_domain::{Value, ValueType};
 use augur_expression::{Operand, Row, Slot};
 
+use crate::declared::Declared;
 use crate::experiment::{NO_ARM, Sorted};
 use crate::names::Input;
 use crate::snapshot::{Model, Point, PolicySnapshot};
@@ -35,7 +36,7 @@ pub(crate) struct SegmentOutcome<'a> {
     pub(crate) name: Option<&'a Arc<str>>,
 }
 
-impl DecisionRow<'_> {
+impl<'a> DecisionRow<'a> {
     #[inline]
     fn feature(&self, slot: usize, value_type: ValueType) -> Option<Operand<'_>> {
         if !self.features_usable {
@@ -72,16 +73,9 @@ impl DecisionRow<'_> {
         Operand::Text(arm.map_or(NO_ARM, |arm| &arm.name))
     }
 
-    fn context(&self, name: &str, value_type: ValueType) -> Option<Operand<'_>> {
-        let context = &self.inputs.context;
-        let place = context.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
-        let (_, value) = context.get(place)?;
-        match (value, value_type) {
-            (Value::Number(number), ValueType::Number) => Some(Operand::Number(number.get())),
-            (Value::Boolean(boolean), ValueType::Boolean) => Some(Operand::Boolean(*boolean)),
-            (Value::Text(text), ValueType::Text) => Some(Operand::Text(text)),
-            _ => None,
-        }
+    fn declared(&self, declared: &Declared, carried: &'a [(Arc<str>, Value)]) -> Option<Operand<'a>> {
+        let place = carried.binary_search_by(|(known, _)| (**known).cmp(&declared.name)).ok()?;
+        declared.operand(&carried.get(place)?.1)
     }
 }
 
@@ -92,7 +86,9 @@ impl Row for DecisionRow<'_> {
             Input::Feature(index, value_type) => self.feature(*index, *value_type),
             Input::Score(model) => self.score(*model),
             Input::Segment(model) => self.segment(*model),
-            Input::Context(name, value_type) => self.context(name, *value_type),
+            Input::Context(declared) => self.declared(declared, &self.inputs.context),
+            Input::Trait(declared) => self.declared(declared, &self.inputs.person.traits),
+            Input::TimeZone => self.inputs.person.time_zone.as_deref().map(Operand::Text),
             Input::Experiment(index) => Some(self.arm(*index)),
             Input::Now => Some(Operand::Timestamp(self.inputs.now.unix_ms())),
         }

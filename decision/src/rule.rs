@@ -74,6 +74,39 @@ impl Mode {
     }
 }
 
+/// Which rows of a table act when several hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hit {
+    /// The first.
+    First,
+    /// The one of highest priority, the first among equals.
+    Priority,
+    /// All of them, like so many rules.
+    Collect,
+}
+
+impl Hit {
+    /// Every way with the word that policies use.
+    pub(crate) const WORDS: [(&str, Self); 3] =
+        [("first", Self::First), ("priority", Self::Priority), ("collect", Self::Collect)];
+
+    /// The word that policies use.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, hit)| *hit == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// A row of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableRow {
+    /// The table.
+    pub table: Arc<str>,
+    /// Which rows of it act.
+    pub hit: Hit,
+    /// Counted from 1, without the titles.
+    pub row: usize,
+}
+
 /// When a rule holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Validity {
@@ -95,6 +128,8 @@ impl Validity {
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) when: Arc<Question>,
+    /// Where it stands.
+    pub(crate) origin: Origin,
     pub(crate) effect: Effect,
     pub(crate) validity: Validity,
     pub(crate) reason: Arc<str>,
@@ -104,6 +139,18 @@ pub(crate) struct Rule {
     pub(crate) boost: Boost,
     /// What a rule that sets does to the payload of each candidate.
     pub(crate) changes: Option<Changes>,
+}
+
+/// What decides whether a rule fires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A rule: its condition.
+    Rule,
+    /// A row of a table all of whose rows act: its condition.
+    Row,
+    /// A row of a table of which one row acts: whether that is the one. Indices into the tables of the point and their
+    /// rows.
+    Hit { table: usize, row: usize },
 }
 
 /// `value * factor + add`; does nothing to rules that do not boost.
@@ -138,6 +185,7 @@ pub struct RuleInfo {
     pub(crate) set: Arc<[(Box<str>, Box<str>)]>,
     /// Its condition as compiled for the first decision point where it holds; `None` if it holds at none.
     pub(crate) when: Option<Arc<Question>>,
+    pub(crate) row: Option<TableRow>,
 }
 
 impl RuleInfo {
@@ -174,6 +222,11 @@ impl RuleInfo {
     /// Highest first.
     pub fn priority(&self) -> i64 {
         self.priority
+    }
+
+    /// Where it stands, if it is a row of a table.
+    pub fn row(&self) -> Option<&TableRow> {
+        self.row.as_ref()
     }
 
     /// The actions it is about.

@@ -8,20 +8,22 @@ use std::fmt;
 use std::sync::Arc;
 
 use augur_domain::decision::Exposure;
-use augur_domain::{ContentHash, Diagnostic, FeatureSet, ModelRef, Timestamp, ValueType};
+use augur_domain::{ContentHash, Diagnostic, FeatureSet, ModelRef, Timestamp, Value, ValueType};
 use augur_models::Scorer;
 use augur_models::scorer::Kind;
 
 use crate::budget::Budget;
 use crate::calendar::UnknownZone;
 use crate::cap::Subject;
+use crate::declared::Declared;
 use crate::experiment::{Experiments, LocalExperiment};
 use crate::explain::Words;
 use crate::limits::Limits;
 use crate::names::Inputs;
 use crate::question::Question;
 use crate::rule::{Rule, RuleInfo};
-use crate::source::{ModelSource, SourceFile};
+use crate::source::{ModelSource, Sources};
+use crate::table::Table;
 
 /// Part of every policy's id. Raised whenever the same policy text and inputs could decide differently, so that a
 /// replay never mistakes a change of the engine for a change of nothing.
@@ -35,6 +37,7 @@ pub struct PolicySnapshot {
     pub(crate) models: Vec<Model>,
     pub(crate) loaded: Vec<(Arc<str>, ModelRef)>,
     pub(crate) inputs: Inputs,
+    pub(crate) traits: Vec<Declared>,
     pub(crate) points: Vec<Point>,
     pub(crate) points_by_name: BTreeMap<Arc<str>, usize>,
     pub(crate) rules: Vec<RuleInfo>,
@@ -49,16 +52,17 @@ impl PolicySnapshot {
     /// that it names.
     ///
     /// # Errors
-    /// Everything that is wrong with the file, in file order. A file that is not TOML is reported as such alone.
-    pub fn load(
-        source: &SourceFile,
+    /// Everything that is wrong with the file and those that it names, in file order. A file that is not TOML is reported as such alone.
+    pub fn load<'s>(
+        source: impl Into<Sources<'s>>,
         features: Arc<FeatureSet>,
         models: &dyn ModelSource,
     ) -> Result<Self, Vec<Diagnostic>> {
-        crate::compile::compile(source, features, models)
+        crate::compile::compile(source.into(), features, models)
     }
 
-    /// Names the policy in logs: the hash of the engine's version, the file's bytes and the feature definitions.
+    /// Names the policy in logs: the hash of the engine's version, the file's bytes, the feature definitions, and the names
+    /// and bytes of the files that it names.
     /// Models move under a policy without changing its id; a decision's record names them on its own.
     pub fn id(&self) -> ContentHash {
         self.id
@@ -97,6 +101,12 @@ impl PolicySnapshot {
     /// The files of tests beside it that it names, in its order.
     pub fn test_files(&self) -> &[String] {
         &self.test_files
+    }
+
+    /// The traits of people that expressions may read as `user.<name>`, ordered by name, with the types in which they are
+    /// carried.
+    pub fn traits(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, ValueType)> {
+        self.traits.iter().map(|declared| (&declared.name, declared.carried_as()))
     }
 
     /// The longest window of any cap of any decision point, in milliseconds, 0 without caps. Exposures younger
@@ -171,8 +181,10 @@ pub struct Point {
     pub(crate) name: Arc<str>,
     pub(crate) deadline_ms: i64,
     pub(crate) when_features_unavailable: WhenFeaturesUnavailable,
-    /// Ordered by name.
+    /// Ordered by name, with the types in which requests carry them.
     pub(crate) context: Vec<(Arc<str>, ValueType)>,
+    /// The same as expressions read them.
+    pub(crate) declared: Vec<Declared>,
     /// Indices into [`PolicySnapshot::models`].
     pub(crate) models: Vec<usize>,
     /// Indices into [`PolicySnapshot::models`] of those that give segments.
@@ -186,6 +198,8 @@ pub struct Point {
     pub(crate) boost: Vec<Rule>,
     pub(crate) force: Vec<Rule>,
     pub(crate) set: Vec<Rule>,
+    /// Tables of which one row acts.
+    pub(crate) tables: Vec<Table>,
     /// Rules of any effect that are asked and do nothing.
     pub(crate) shadow: Vec<Rule>,
     /// Indices into the policy's holdouts.
@@ -210,9 +224,17 @@ impl Point {
         self.deadline_ms
     }
 
-    /// The request-time values that expressions may read, ordered by name.
+    /// The request-time values that expressions may read, ordered by name, with the types in which requests carry them:
+    /// instants and lengths of time are text.
     pub fn context_schema(&self) -> &[(Arc<str>, ValueType)] {
         &self.context
+    }
+
+    /// What was expected in place of `value` as the request-time value `name`, if it does not fit: another type, a text
+    /// that is not among the declared ones, or one that says no instant or length of time.
+    pub fn unmet(&self, name: &str, value: &Value) -> Option<String> {
+        let place = self.declared.binary_search_by(|known| (*known.name).cmp(name)).ok()?;
+        self.declared.get(place)?.unmet(value)
     }
 
     /// The longest window of the caps of its actions, in milliseconds, 0 without caps: how far back the exposures

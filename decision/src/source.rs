@@ -2,6 +2,7 @@
 //!
 //! Not here: reading files or the registry. The caller does both.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,6 +17,76 @@ pub struct SourceFile {
     pub name: String,
     /// Its whole text.
     pub text: String,
+}
+
+/// A policy with the files that it names, such as decision tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicySource {
+    /// `policy.toml`.
+    pub policy: SourceFile,
+    /// The files beside it, by the name that the policy uses.
+    pub files: BTreeMap<String, SourceFile>,
+}
+
+impl PolicySource {
+    /// `policy` with every file that it names and `read` finds. One that is not found is a fault of the policy, told when
+    /// it is loaded.
+    ///
+    /// # Errors
+    /// The first of `read`, which gets a plain file name.
+    pub fn gather<E>(
+        policy: SourceFile,
+        mut read: impl FnMut(&str) -> Result<Option<SourceFile>, E>,
+    ) -> Result<Self, E> {
+        let mut files = BTreeMap::new();
+        for name in crate::file::named_files(&policy.text) {
+            if let Some(file) = read(&name)? {
+                files.insert(name, file);
+            }
+        }
+        Ok(Self { policy, files })
+    }
+
+    /// The hash of everything that people wrote, without the feature definitions, which change on their own.
+    pub fn text_hash(&self) -> ContentHash {
+        let mut parts: Vec<&[u8]> = vec![self.policy.text.as_bytes()];
+        for (name, file) in &self.files {
+            parts.extend([name.as_bytes(), file.text.as_bytes()]);
+        }
+        ContentHash::of(&parts)
+    }
+}
+
+impl From<SourceFile> for PolicySource {
+    fn from(policy: SourceFile) -> Self {
+        Self { policy, files: BTreeMap::new() }
+    }
+}
+
+/// What a policy is loaded from, borrowed: a policy that names no file can be given as its text alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources<'a> {
+    pub(crate) policy: &'a SourceFile,
+    pub(crate) files: Option<&'a BTreeMap<String, SourceFile>>,
+}
+
+impl<'a> Sources<'a> {
+    /// The file that the policy calls `name`.
+    pub(crate) fn file(self, name: &str) -> Option<&'a SourceFile> {
+        self.files.and_then(|files| files.get(name))
+    }
+}
+
+impl<'a> From<&'a SourceFile> for Sources<'a> {
+    fn from(policy: &'a SourceFile) -> Self {
+        Self { policy, files: None }
+    }
+}
+
+impl<'a> From<&'a PolicySource> for Sources<'a> {
+    fn from(source: &'a PolicySource) -> Self {
+        Self { policy: &source.policy, files: Some(&source.files) }
+    }
 }
 
 /// What is archived beside a policy's `features.toml`: which feature set that text made when the policy decided.

@@ -4,19 +4,22 @@
 
 use augur_domain::ValueType;
 use augur_domain::time::parse_duration_ms;
+use augur_domain::time_zone::{self, TimeZone};
 
 use crate::CompileError;
 use crate::check::Checker;
 use crate::fold::fold_number;
 use crate::suggest;
 use crate::syntax::{Kind, Node};
-use crate::tree::{Boolean, Millis, Number, Tree};
+use crate::tree::{Boolean, LocalPart, Millis, Number, Text, Tree};
 
 /// Every function with an example of its use.
-const FUNCTIONS: [(&str, &str); 6] = [
+const FUNCTIONS: [(&str, &str); 8] = [
     ("abs", "abs(features.balance)"),
     ("duration", "duration('24h')"),
     ("has", "has(features.last_order)"),
+    ("local_hour", "local_hour(now, 'Europe/Berlin')"),
+    ("local_weekday", "local_weekday(now, 'Europe/Berlin')"),
     ("max", "max(features.visits, 1)"),
     ("min", "min(features.visits, 10)"),
     ("seconds", "seconds(now - features.last_order)"),
@@ -57,8 +60,41 @@ impl Checker<'_> {
                     if function == "min" { Number::Least(operands) } else { Number::Greatest(operands) };
                 Ok(Tree::Number(fold_number(tree, constant, start)?))
             }
+            ("local_hour" | "local_weekday", [at, zone]) => {
+                let part = if function == "local_hour" { LocalPart::Hour } else { LocalPart::Weekday };
+                self.local(part, function, at, zone)
+            }
             _ => Err(refuse(function, arguments.len(), start)),
         }
+    }
+
+    fn local(
+        &mut self,
+        part: LocalPart,
+        function: &str,
+        at: &Node,
+        zone: &Node,
+    ) -> Result<Tree, CompileError> {
+        let unfit = |node: &Node, found: &Tree, wanted: ValueType| {
+            let message = format!("`{function}` does not take a {}", found.value_type());
+            CompileError::new(node.start, message, format!("a {wanted}"))
+        };
+        let instant = match self.check(at)? {
+            Tree::Timestamp(instant) => instant,
+            other => return Err(unfit(at, &other, ValueType::Timestamp)),
+        };
+        let zone = match self.check(zone)? {
+            Tree::Text(Text::Constant(name)) if TimeZone::named(&name).is_none() => {
+                let names: Vec<&str> = time_zone::names().collect();
+                let message = format!("there is no time zone `{name}`");
+                return Err(CompileError::new(zone.start, message, "an IANA name such as 'Europe/Berlin'")
+                    .with_hint(suggest::hint(&name, &names)));
+            }
+            Tree::Text(name) => name,
+            other => return Err(unfit(zone, &other, ValueType::Text)),
+        };
+        self.reads_time_zones = true;
+        Ok(Tree::Number(Number::Local { part, at: Box::new(instant), zone: Box::new(zone) }))
     }
 
     fn presence(&mut self, path: &Node) -> Result<Tree, CompileError> {

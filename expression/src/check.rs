@@ -15,6 +15,8 @@ use crate::{CompileError, Names, Slot, suggest};
 pub(crate) struct Checker<'a> {
     pub(crate) names: &'a dyn Names,
     pub(crate) slots: Vec<Slot>,
+    /// Whether the answer hangs on tables of time zones.
+    pub(crate) reads_time_zones: bool,
 }
 
 impl Checker<'_> {

@@ -9,7 +9,7 @@ use augur_domain::time::format_duration_ms;
 
 use crate::Slot;
 use crate::syntax::{Arithmetic, Comparison};
-use crate::tree::{Boolean, Choice, Millis, Number, Text, Tree};
+use crate::tree::{Boolean, Choice, LocalPart, Millis, Number, Text, Tree};
 
 /// How a slot is called.
 type Name<'a> = &'a dyn Fn(Slot) -> String;
@@ -209,6 +209,13 @@ impl Number {
             Self::Absolute(operand) => format!("the size of ({})", operand.words(name)),
             Self::Least(pair) => between("the lesser of", pair, name),
             Self::Greatest(pair) => between("the greater of", pair, name),
+            Self::Local { part, at, zone } => {
+                let part = match part {
+                    LocalPart::Hour => "hour",
+                    LocalPart::Weekday => "day of the week (1 for Monday)",
+                };
+                format!("the local {part} of {} in {}", at.words(name), zone.words(name))
+            }
             Self::Seconds(length) => format!("{} in seconds", length.words(name)),
             Self::Choose(choice) => choice.words(&Self::words, name),
         }

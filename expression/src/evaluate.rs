@@ -5,9 +5,10 @@
 //! Not here: types, which `check` has settled.
 
 use augur_domain::Timestamp;
+use augur_domain::time_zone::TimeZone;
 
 use crate::syntax::{Arithmetic, Comparison};
-use crate::tree::{Boolean, Choice, Millis, Number, Text, Tree};
+use crate::tree::{Boolean, Choice, LocalPart, Millis, Number, Text, Tree};
 use crate::{Evaluated, Operand, Row, Slot};
 
 /// Below this length a list is searched from front to back.
@@ -29,6 +30,7 @@ pub(crate) enum Cause {
     DurationRange,
     NotFinite,
     OtherType,
+    UnknownTimeZone,
 }
 
 impl Cause {
@@ -40,6 +42,7 @@ impl Cause {
             Self::DurationRange => "a duration beyond the range of milliseconds",
             Self::NotFinite => "a row value that is not finite",
             Self::OtherType => "a row value of another type than declared",
+            Self::UnknownTimeZone => "a time zone that does not exist",
         }
     }
 }
@@ -177,6 +180,15 @@ impl Number {
                 let [left, right] = &**pair;
                 let (left, right) = (left.evaluate(row)?, right.evaluate(row)?);
                 Ok(if right > left { right } else { left })
+            }
+            Self::Local { part, at, zone } => {
+                let (at, zone) = (Timestamp::from_unix_ms(at.evaluate(row)?), zone.evaluate(row)?);
+                let zone = TimeZone::named(zone).ok_or(Fault::Undefined(Cause::UnknownTimeZone))?;
+                let local = zone.local(at);
+                Ok(match part {
+                    LocalPart::Hour => local.hour(),
+                    LocalPart::Weekday => local.weekday(),
+                } as f64)
             }
             Self::Seconds(length) => length.evaluate(row).map(|length_ms| length_ms as f64 / 1_000.0),
             Self::Choose(choice) => choice.branch(row)?.evaluate(row),

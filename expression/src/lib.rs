@@ -42,6 +42,7 @@ pub use row::{Evaluated, Names, Operand, Row, Slot};
 pub struct Expression {
     source: Box<str>,
     slots: Box<[Slot]>,
+    reads_time_zones: bool,
     tree: Tree,
 }
 
@@ -101,12 +102,12 @@ impl<'a> Parsed<'a> {
     /// # Errors
     /// The first unknown name, or types that do not go together, with its place.
     pub fn compile(&self, names: &dyn Names, expected: ValueType) -> Result<Expression, CompileError> {
-        let mut checker = Checker { names, slots: Vec::new() };
+        let mut checker = Checker { names, slots: Vec::new(), reads_time_zones: false };
         let tree = checker.check_root(&self.written, expected)?;
-        let mut slots = checker.slots;
+        let Checker { mut slots, reads_time_zones, .. } = checker;
         slots.sort_unstable();
         slots.dedup();
-        Ok(Expression { source: (&*self.source).into(), slots: slots.into(), tree })
+        Ok(Expression { source: (&*self.source).into(), slots: slots.into(), reads_time_zones, tree })
     }
 }
 
@@ -139,6 +140,11 @@ impl Expression {
     /// of the lowered tree, so it tells what is evaluated and not what was meant.
     pub fn in_english(&self, name: &dyn Fn(Slot) -> String) -> String {
         english::clause(&self.tree, name)
+    }
+
+    /// Whether its value hangs on the tables of time zones, which another release of them may change.
+    pub fn reads_time_zones(&self) -> bool {
+        self.reads_time_zones
     }
 
     /// The type of its value, as asked of [`Self::compile`].

@@ -30,34 +30,51 @@ const PARSER_STACK_BYTES: usize = 24 * 1024 * 1024;
 /// Bad syntax, anything outside the subset, or a bound passed; with its place.
 pub(crate) fn parse(source: &str) -> Result<Node, CompileError> {
     let scanned = scan::scan(source)?;
-    on_the_parser_thread(|| parse_bounded(&environment(), source, &scanned))?
+    thread::scope(|scope| joined(parser_thread(scope, || parse_bounded(&environment(), source, &scanned)))?)
 }
 
-/// Parses many sources with one thread for all of them: making one costs more than a short parse.
+/// Parses many sources with few threads: making one costs as much as a short parse.
 pub(crate) fn parse_all(sources: &[&str]) -> Vec<Result<Node, CompileError>> {
-    let parsed = on_the_parser_thread(|| {
-        let environment = environment();
-        let each = |source: &&str| parse_bounded(&environment, source, &scan::scan(source)?);
-        sources.iter().map(each).collect()
-    });
-    // Should the parser give up on one of them, the others are parsed all the same.
-    parsed.unwrap_or_else(|_| sources.iter().map(|source| parse(source)).collect())
+    const MAX_THREADS: usize = 4;
+    const WORTH_A_THREAD: usize = 64;
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let threads = (sources.len() / WORTH_A_THREAD).clamp(1, processors.min(MAX_THREADS));
+    let share = sources.len().div_ceil(threads).max(1);
+    thread::scope(|scope| {
+        let shares = sources.chunks(share).map(|share| {
+            let parser = parser_thread(scope, move || {
+                let environment = environment();
+                let each = |source: &&str| parse_bounded(&environment, source, &scan::scan(source)?);
+                share.iter().map(each).collect::<Vec<_>>()
+            });
+            (share, parser)
+        });
+        let shares: Vec<_> = shares.collect();
+        // Should the parser give up on one of them, the others are parsed all the same.
+        let one_by_one = |share: &[&str]| share.iter().map(|source| parse(source)).collect();
+        let parsed =
+            shares.into_iter().map(|(share, parser)| joined(parser).unwrap_or_else(|_| one_by_one(share)));
+        parsed.flatten().collect()
+    })
 }
 
-/// Runs `work` where there is stack enough for the generated parser.
-fn on_the_parser_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, CompileError> {
-    thread::scope(|scope| {
-        let parser = thread::Builder::new()
-            .name("expression-parser".to_owned())
-            .stack_size(PARSER_STACK_BYTES)
-            .spawn_scoped(scope, work);
-        match parser.map(thread::ScopedJoinHandle::join) {
-            Ok(Ok(parsed)) => Ok(parsed),
-            Ok(Err(_panic)) => Err(CompileError::new(0, "the parser gave up on this expression", "")
-                .with_hint("report it, and rewrite the expression meanwhile")),
-            Err(error) => Err(CompileError::new(0, format!("no thread for the parser: {error}"), "")),
-        }
-    })
+/// Begins `work` where there is stack enough for the generated parser.
+fn parser_thread<'scope, T: Send + 'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> std::io::Result<thread::ScopedJoinHandle<'scope, T>> {
+    let builder = thread::Builder::new().name("expression-parser".to_owned());
+    builder.stack_size(PARSER_STACK_BYTES).spawn_scoped(scope, work)
+}
+
+/// What the parser's thread came to.
+fn joined<T>(parser: std::io::Result<thread::ScopedJoinHandle<'_, T>>) -> Result<T, CompileError> {
+    match parser.map(thread::ScopedJoinHandle::join) {
+        Ok(Ok(parsed)) => Ok(parsed),
+        Ok(Err(_panic)) => Err(CompileError::new(0, "the parser gave up on this expression", "")
+            .with_hint("report it, and rewrite the expression meanwhile")),
+        Err(error) => Err(CompileError::new(0, format!("no thread for the parser: {error}"), "")),
+    }
 }
 
 /// The default environment has no macros: calls like `xs.exists(..)` stay calls and are refused as such.
@@ -300,7 +317,7 @@ fn outside(place: usize, what: impl Display) -> CompileError {
         place,
         format!("{what} is outside the language"),
         "names, literals, the operators && || ! == != < <= > >= + - * / % in ?:, and the functions abs, duration, \
-         has, max, min, seconds",
+         has, local_hour, local_weekday, max, min, seconds",
     )
 }
 

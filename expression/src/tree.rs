@@ -74,6 +74,12 @@ pub(crate) enum Number {
     Absolute(Box<Self>),
     Least(Box<[Self; 2]>),
     Greatest(Box<[Self; 2]>),
+    /// What a clock or calendar in a time zone shows at an instant.
+    Local {
+        part: LocalPart,
+        at: Box<Millis>,
+        zone: Box<Text>,
+    },
     /// A duration's length in seconds.
     Seconds(Box<Millis>),
     Choose(Box<Choice<Self>>),
@@ -103,6 +109,15 @@ pub(crate) enum Millis {
         operands: Box<[Self; 2]>,
     },
     Choose(Box<Choice<Self>>),
+}
+
+/// What is asked of a local time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LocalPart {
+    /// 0 to 23.
+    Hour,
+    /// 1 for Monday to 7 for Sunday.
+    Weekday,
 }
 
 /// `condition ? then : otherwise`.

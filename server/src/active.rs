@@ -2,12 +2,14 @@
 //!
 //! Not here: what a policy means (`augur_decision`), or the calls that change it (`admin`).
 
+mod archive;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use augur_decision::{DefinitionsSeal, Model, ModelSource, PolicySnapshot, SourceFile};
+use augur_decision::{Model, ModelSource, PolicySnapshot, PolicySource, SourceFile};
 use augur_domain::decision::{Availability, Rung};
 use augur_domain::{ContentHash, FeatureSet, ModelRef, UserKey};
 use augur_feature_store::{Definitions, FeatureSchema};
@@ -21,11 +23,10 @@ use crate::files::{self, Layout};
 use crate::metrics::{Metrics, RungCounters};
 use crate::trial::{Side, Trial};
 
+pub(crate) use archive::{archived_tests, save_bundle, save_tests, tests_beside};
+
 /// What a policy is called in complaints when it came by a call and not from a file.
 pub(crate) const SENT_POLICY: &str = "policy.toml";
-
-/// Where a policy's archive keeps its tests.
-const TESTS_DIR: &str = "tests";
 
 /// What definitions are called in complaints when they came by a call, and in archives.
 pub(crate) const FEATURES_FILE: &str = "features.toml";
@@ -44,7 +45,7 @@ pub struct Active {
 #[derive(Debug)]
 pub(crate) struct Loaded {
     policy: PolicySnapshot,
-    source: SourceFile,
+    source: PolicySource,
     availability: Vec<(Arc<str>, Availability)>,
     models: Vec<(Arc<str>, ModelRef)>,
     /// Versions that aliases of the policy pointed at before, ready to decide again.
@@ -62,7 +63,7 @@ impl Loaded {
     /// # Errors
     /// [`Error::Diagnostics`] with everything wrong in it.
     pub(crate) fn load(
-        source: SourceFile,
+        source: PolicySource,
         features: &Arc<FeatureSet>,
         registered: Registered<'_>,
     ) -> Result<Self, Error> {
@@ -124,8 +125,8 @@ impl Loaded {
         &self.policy
     }
 
-    /// The file it was loaded from.
-    pub(crate) const fn source(&self) -> &SourceFile {
+    /// The files it was loaded from.
+    pub(crate) const fn source(&self) -> &PolicySource {
         &self.source
     }
 
@@ -173,8 +174,8 @@ impl Active {
         &self.loaded.policy
     }
 
-    /// The file it was loaded from.
-    pub fn source(&self) -> &SourceFile {
+    /// The files it was loaded from.
+    pub fn source(&self) -> &PolicySource {
         &self.loaded.source
     }
 
@@ -364,9 +365,9 @@ impl ModelSource for Registered<'_> {
 pub(crate) struct Remembered {
     /// The policy that decides.
     pub(crate) active: ContentHash,
-    /// Hash of its text, without the feature definitions, which change on their own.
+    /// Hash of its text and of the files it names, without the feature definitions, which change on their own.
     pub(crate) text: ContentHash,
-    /// Hash of the configured file's text when it was last loaded: a change of it means that somebody edited it.
+    /// The same of the configured file when it was last loaded: a change of it means that somebody edited it.
     pub(crate) configured: ContentHash,
     /// The definitions that served then; older versions did not say.
     features: Option<ContentHash>,
@@ -380,12 +381,12 @@ impl Remembered {
     /// What is to be remembered when `active` decides and the configured file is that of `configured`.
     pub(crate) fn new(active: &Loaded, configured: ContentHash) -> Self {
         let features = Some(active.policy.features().hash());
-        Self { active: active.policy.id(), text: text_hash(&active.source), configured, features }
+        Self { active: active.policy.id(), text: active.source.text_hash(), configured, features }
     }
 
     /// What the feature store keeps with a switch of definitions, so that the two cannot come apart.
     pub(crate) fn note(loaded: &Loaded) -> String {
-        format!("{} {}", loaded.policy.id(), text_hash(&loaded.source))
+        format!("{} {}", loaded.policy.id(), loaded.source.text_hash())
     }
 
     /// With the policy that was noted when the definitions that serve were switched to, unless this is newer.
@@ -437,83 +438,6 @@ impl Remembered {
     }
 }
 
-pub(crate) fn text_hash(source: &SourceFile) -> ContentHash {
-    ContentHash::of(&[source.text.as_bytes()])
-}
-
-/// Keeps a policy's files under its id, so that whatever it decides can be decided again. Files that are there and
-/// are not what they were are written again.
-pub(crate) fn save_bundle(layout: &Layout, active: &Loaded, features: &SourceFile) -> Result<(), Error> {
-    let dir = layout.policy(&active.policy.id());
-    let definitions = active.policy.features().hash();
-    // Other comments make the same definitions; a policy's id is of its text.
-    let same_definitions = |kept: &str| {
-        FeatureSchema::parse("features.toml", kept).is_ok_and(|kept| kept.feature_set().hash() == definitions)
-    };
-    keep(&dir.join("policy.toml"), &active.source.text, |kept| kept == active.source.text)?;
-    let kept_features = dir.join("features.toml");
-    keep(&kept_features, &features.text, same_definitions)?;
-    let seal = DefinitionsSeal::new(definitions, &files::read_text(&kept_features)?).to_string();
-    keep(&dir.join(DefinitionsSeal::FILE), &seal, |kept| kept == seal)
-}
-
-/// Keeps a policy's tests under its id, in the place of those that were there.
-pub(crate) fn save_tests(layout: &Layout, id: &ContentHash, tests: &[SourceFile]) -> Result<(), Error> {
-    let dir = layout.policy(id).join(TESTS_DIR);
-    for kept in archived_tests(layout, id)? {
-        if !tests.iter().any(|file| test_file_name(file) == kept.name) {
-            let path = dir.join(&kept.name);
-            std::fs::remove_file(&path).map_err(Error::file("remove", &path))?;
-        }
-    }
-    for file in tests {
-        let path = dir.join(test_file_name(file));
-        if !files::read_text(&path).is_ok_and(|kept| kept == file.text) {
-            files::write_whole(&path, file.text.as_bytes(), 0o644)?;
-        }
-    }
-    Ok(())
-}
-
-/// The last part of its name: tests lie beside their policy.
-fn test_file_name(file: &SourceFile) -> &str {
-    Path::new(&file.name).file_name().and_then(|name| name.to_str()).unwrap_or("policy_tests.toml")
-}
-
-/// The tests that are kept under a policy's id, by name.
-pub(crate) fn archived_tests(layout: &Layout, id: &ContentHash) -> Result<Vec<SourceFile>, Error> {
-    tests_beside(&layout.policy(id).join("policy.toml"))
-}
-
-/// The tests that are kept beside an archived `policy.toml`, by name.
-pub(crate) fn tests_beside(archived: &Path) -> Result<Vec<SourceFile>, Error> {
-    let dir = archived.with_file_name(TESTS_DIR);
-    let entries = match std::fs::read_dir(&dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::file("list", &dir)(error)),
-    };
-    let mut tests = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(Error::file("list", &dir))?;
-        if let Some(name) = entry.file_name().to_str().filter(|name| name.ends_with(".toml")) {
-            tests.push(SourceFile { name: name.to_owned(), text: files::read_text(&entry.path())? });
-        }
-    }
-    tests.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(tests)
-}
-
-fn keep(path: &Path, text: &str, same: impl FnOnce(&str) -> bool) -> Result<(), Error> {
-    if path.exists() {
-        if files::read_text(path).is_ok_and(|kept| same(&kept)) {
-            return Ok(());
-        }
-        tracing::warn!(file = %path.display(), "a kept policy file is not what it was; writing it again");
-    }
-    files::write_whole(path, text.as_bytes(), 0o644)
-}
-
 /// The text of definitions, as they are called in complaints and archives.
 pub(crate) fn features_source(schema: &FeatureSchema) -> SourceFile {
     SourceFile { name: FEATURES_FILE.to_owned(), text: schema.source().to_owned() }
@@ -522,6 +446,15 @@ pub(crate) fn features_source(schema: &FeatureSchema) -> SourceFile {
 /// Reads a file as people call it.
 pub(crate) fn source_file(path: &Path) -> Result<SourceFile, Error> {
     Ok(SourceFile { name: path.display().to_string(), text: files::read_text(path)? })
+}
+
+/// Reads a policy with the files beside it that it names.
+pub(crate) fn policy_source(path: &Path) -> Result<PolicySource, Error> {
+    PolicySource::gather(source_file(path)?, |name| {
+        let beside = path.with_file_name(name);
+        // One that is missing is a fault of the policy, told with its place there.
+        if beside.exists() { source_file(&beside).map(Some) } else { Ok(None) }
+    })
 }
 
 /// A policy to go on with, not yet remembered.
@@ -546,12 +479,12 @@ impl Chosen {
 /// the next start.
 pub(crate) fn choose(
     layout: &Layout,
-    configured: SourceFile,
+    configured: PolicySource,
     serving: ContentHash,
     note: &str,
-    load: impl Fn(SourceFile) -> Result<Loaded, Error>,
+    load: impl Fn(PolicySource) -> Result<Loaded, Error>,
 ) -> Result<Chosen, Error> {
-    let file = text_hash(&configured);
+    let file = configured.text_hash();
     let kept = Remembered::read(layout)?.filter(|kept| kept.configured == file);
     let kept = kept.map(|kept| kept.switched(note, serving)).filter(|kept| kept.text != file);
     let Some(kept) = kept else {
@@ -579,20 +512,20 @@ pub(crate) fn choose(
     }
 }
 
-/// The text of the policy that is noted so, if it is what it was.
-pub(crate) fn noted_source(layout: &Layout, note: &str) -> Option<Result<SourceFile, Error>> {
+/// The files of the policy that is noted so, if it is what it was.
+pub(crate) fn noted_source(layout: &Layout, note: &str) -> Option<Result<PolicySource, Error>> {
     let (id, text) = note.split_once(' ')?;
     Some(kept_source(layout, id.parse().ok()?, text.parse().ok()?))
 }
 
-/// The text of a policy that decided, if it is what it was.
-fn kept_source(layout: &Layout, id: ContentHash, text: ContentHash) -> Result<SourceFile, Error> {
-    let source = source_file(&layout.policy(&id).join("policy.toml"))?;
-    if text_hash(&source) == text {
+/// The files of a policy that decided, if it is what it was.
+fn kept_source(layout: &Layout, id: ContentHash, text: ContentHash) -> Result<PolicySource, Error> {
+    let source = policy_source(&layout.policy(&id).join(SENT_POLICY))?;
+    if source.text_hash() == text {
         return Ok(source);
     }
     Err(Error::DataDirectory {
-        path: source.name.into(),
+        path: source.policy.name.into(),
         problem: "the kept policy is not what it was".to_owned(),
         next_step: "restore it from a backup, or activate the policy again",
     })

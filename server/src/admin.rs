@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use augur_decision::SourceFile;
+use augur_decision::{PolicySource, SourceFile};
 use augur_domain::ModelRef;
 use augur_models::registry::{AliasChange, Card, PublishedCard};
 use augur_models::scorer::Kind;
@@ -148,8 +148,7 @@ impl App {
     /// Keeps over a restart that `next` decides.
     pub(crate) fn remember(&self, next: &Loaded) -> Result<(), Error> {
         let kept = Remembered::read(&self.layout)?;
-        let configured =
-            kept.map_or_else(|| active::text_hash(self.active().source()), |kept| kept.configured);
+        let configured = kept.map_or_else(|| self.active().source().text_hash(), |kept| kept.configured);
         Remembered::new(next, configured).write(&self.layout)
     }
 
@@ -216,6 +215,9 @@ impl App {
     }
 }
 
-pub(crate) fn sent(text: String) -> SourceFile {
-    SourceFile { name: active::SENT_POLICY.to_owned(), text }
+/// A policy that came by a call, with those of the files that came with it that it names.
+pub(crate) fn sent(text: String, files: &[SourceFile]) -> PolicySource {
+    let policy = SourceFile { name: active::SENT_POLICY.to_owned(), text };
+    let find = |name: &str| Ok(files.iter().find(|file| file.name == name).cloned());
+    PolicySource::gather(policy, find).unwrap_or_else(|never: std::convert::Infallible| match never {})
 }

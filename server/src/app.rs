@@ -105,7 +105,7 @@ impl App {
             .map(Arc::new)?;
         // What is kept of the definitions must mean the same under any later taxonomy.
         schema.source().clone_into(&mut features_source.text);
-        let policy_source = active::source_file(&config.data.policy)?;
+        let policy_source = active::policy_source(&config.data.policy)?;
         let layout = Layout::new(&config.data.dir);
         let pseudonymiser = layout.pseudonymiser()?;
         let metrics = Arc::new(Metrics::new()?);
@@ -381,7 +381,7 @@ impl ModelSource for NoModels {
 /// # Errors
 /// [`Error::File`] when one cannot be read, [`Error::Diagnostics`] with everything wrong in them.
 pub fn check_definitions(config: &Config) -> Result<Checked, Error> {
-    let policy = active::source_file(&config.data.policy)?;
+    let policy = active::policy_source(&config.data.policy)?;
     let schema = check_features(config)?;
     let set = Arc::clone(schema.feature_set());
     let policy = augur_decision::PolicySnapshot::load(&policy, set, &NoModels).map_err(Error::Diagnostics)?;

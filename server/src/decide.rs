@@ -404,6 +404,12 @@ pub(crate) fn point_of<'a>(active: &'a Active, name: &str) -> Result<&'a Point, 
 fn check_context(active: &Active, point: &Point, context: &[(Arc<str>, Value)]) -> Result<(), Error> {
     let whose = format!("decision point `{}` does", point.name());
     crate::read::check_context(point.context_schema(), &whose, context)?;
+    for (name, value) in context {
+        if let Some(expected) = point.unmet(name, value) {
+            let said: String = value.as_text().unwrap_or_default().chars().take(100).collect();
+            return Err(Error::field(format!("context.{name}"), format!("`{said}`"), expected));
+        }
+    }
     let declared = active.definitions().schema().context();
     for (name, value) in context {
         let place = declared.binary_search_by(|(known, _)| (**known).cmp(name)).ok();

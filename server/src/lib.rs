@@ -49,7 +49,7 @@ pub use augur_feature_store::taxonomy::{DeclaredEvent, Observed, ObservedPropert
 
 pub use app::{App, Checked, check_definitions, check_features};
 pub use arms::{ArmFigures, CanaryGate, CanaryReport};
-pub use augur_decision::{Mismatch, TestOutcome};
+pub use augur_decision::{Mismatch, TestOutcome, files_named_by};
 pub use canaries::canary_report;
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use config::Config;

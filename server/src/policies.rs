@@ -9,11 +9,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use augur_decision::{SourceFile, TestOutcome};
+use augur_decision::{PolicySource, SourceFile, TestOutcome};
 use augur_domain::{ContentHash, Diagnostic, Timestamp};
 use augur_feature_store::FeatureSchema;
 
 use crate::active::{self, Loaded, Registered, SENT_POLICY};
+use crate::admin::sent;
 use crate::config::Config;
 use crate::files::Layout;
 use crate::policy_history::{self, PolicyChange, PolicyChangeKind};
@@ -28,6 +29,8 @@ const LEAST_ID_DIGITS: usize = 6;
 pub struct Proposal {
     /// The text of `policy.toml`.
     pub text: String,
+    /// Other files that it names, such as those of tables; what it does not name is left out.
+    pub files: Vec<SourceFile>,
     /// Its files of tests, by the names that it calls them; others may be with them.
     pub tests: Vec<SourceFile>,
 }
@@ -76,6 +79,8 @@ pub struct ArchivedPolicy {
     pub id: ContentHash,
     /// The text of `policy.toml`.
     pub policy: String,
+    /// The files that it names, save those of tests.
+    pub files: Vec<SourceFile>,
     /// The text of `features.toml`.
     pub features: String,
     /// Its files of tests.
@@ -127,7 +132,7 @@ impl App {
     pub fn activate_archived(&self, id: &str, remark: Remark) -> Result<Activation, Error> {
         check_remark(&remark)?;
         let archived = self.archived_policy(id)?;
-        let proposal = Proposal { text: archived.policy, tests: archived.tests };
+        let proposal = Proposal { text: archived.policy, files: archived.files, tests: archived.tests };
         let _one_at_a_time = self.admin.lock();
         let (next, checked) = self.checked(&proposal)?;
         let restored = Some(archived.id);
@@ -157,7 +162,7 @@ impl App {
             Some(id) => self.archived_policy(id)?,
             None => self.archived_policy(&self.policy_before()?.to_string())?,
         };
-        let source = SourceFile { name: SENT_POLICY.to_owned(), text: archived.policy };
+        let source = sent(archived.policy, &archived.files);
         let next = Loaded::load(source, &self.feature_set(), Registered::lenient(&self.registry))?;
         let tests = self.run_tests(&next, &archived.tests).map_or_else(
             |error| {
@@ -194,19 +199,22 @@ impl App {
     pub fn archived_policy(&self, id: &str) -> Result<ArchivedPolicy, Error> {
         let id = self.find_id(id)?;
         let dir = self.layout.policy(&id);
+        let PolicySource { policy, files } = active::policy_source(&dir.join(SENT_POLICY))?;
         Ok(ArchivedPolicy {
             id,
-            policy: crate::files::read_text(&dir.join("policy.toml"))?,
+            policy: policy.text,
+            files: files.into_iter().map(|(name, file)| SourceFile { name, ..file }).collect(),
             features: crate::files::read_text(&dir.join("features.toml"))?,
             tests: active::archived_tests(&self.layout, &id)?,
         })
     }
 
     fn checked(&self, proposal: &Proposal) -> Result<(Loaded, CheckedPolicy), Error> {
-        let source = SourceFile { name: SENT_POLICY.to_owned(), text: proposal.text.clone() };
+        let source = sent(proposal.text.clone(), &proposal.files);
         let next = Loaded::load(source, &self.feature_set(), Registered::strict(&self.registry))?;
-        let sent = |name: &&String| !proposal.tests.iter().any(|file| file.name == **name);
-        let missing: Vec<Diagnostic> = next.policy().test_files().iter().filter(sent).map(not_sent).collect();
+        let absent = |name: &&String| !proposal.tests.iter().any(|file| file.name == **name);
+        let missing: Vec<Diagnostic> =
+            next.policy().test_files().iter().filter(absent).map(not_sent).collect();
         if !missing.is_empty() {
             return Err(Error::Diagnostics(missing));
         }
@@ -354,10 +362,10 @@ fn tests_at_start(
     schema: &FeatureSchema,
 ) -> Result<Vec<SourceFile>, Error> {
     let source = loaded.source();
-    let tests = if source.name == config.data.policy.display().to_string() {
+    let tests = if source.policy.name == config.data.policy.display().to_string() {
         policy_tests::beside(&config.data.policy, source, schema)?
     } else {
-        active::tests_beside(Path::new(&source.name))?
+        active::tests_beside(Path::new(&source.policy.name))?
     };
     active::save_tests(layout, &loaded.policy().id(), &tests)?;
     Ok(tests)

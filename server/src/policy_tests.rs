@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use augur_decision::{Histories, PolicySnapshot, SourceFile, TestOutcome};
+use augur_decision::{Histories, PolicySnapshot, PolicySource, SourceFile, TestOutcome};
 use augur_domain::{Event, FeatureVector, Timestamp, Value};
 use augur_feature_store::{FeatureSchema, UserState};
 
@@ -34,7 +34,7 @@ pub struct PolicyTestRun {
 /// [`Error::File`] when a file cannot be read, [`Error::Diagnostics`] with everything wrong in the definitions, the
 /// policy or the tests.
 pub fn test_policy(config: &Config, files: &[PathBuf]) -> Result<PolicyTestRun, Error> {
-    let source = active::source_file(&config.data.policy)?;
+    let source = active::policy_source(&config.data.policy)?;
     let schema = check_features(config)?;
     let tests = if files.is_empty() {
         beside(&config.data.policy, &source, &schema)?
@@ -47,7 +47,7 @@ pub fn test_policy(config: &Config, files: &[PathBuf]) -> Result<PolicyTestRun, 
 /// The tests that belong to the policy `source`, which was read from `path`.
 pub(crate) fn beside(
     path: &Path,
-    source: &SourceFile,
+    source: &PolicySource,
     schema: &FeatureSchema,
 ) -> Result<Vec<SourceFile>, Error> {
     let policy = without_models(source, schema)?;
@@ -61,7 +61,7 @@ pub(crate) fn beside(
 
 /// Runs every test in `tests` against the policy in `source`.
 pub(crate) fn run(
-    source: &SourceFile,
+    source: &PolicySource,
     tests: &[SourceFile],
     schema: &FeatureSchema,
 ) -> Result<PolicyTestRun, Error> {
@@ -87,7 +87,7 @@ pub(crate) fn run(
 }
 
 /// The policy as tests take it: models are theirs to give.
-fn without_models(source: &SourceFile, schema: &FeatureSchema) -> Result<PolicySnapshot, Error> {
+fn without_models(source: &PolicySource, schema: &FeatureSchema) -> Result<PolicySnapshot, Error> {
     PolicySnapshot::load(source, Arc::clone(schema.feature_set()), &NoModels).map_err(Error::Diagnostics)
 }
 

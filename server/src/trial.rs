@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use augur_decision::{Model, ModelSource, PolicySnapshot, SourceFile};
+use augur_decision::{Model, ModelSource, PolicySnapshot, PolicySource};
 use augur_domain::canary::{Arm, CanaryArm, arm_of};
 use augur_domain::{DecisionRecord, FeatureSet, ModelRef, UserKey};
 use augur_models::registry::Canary;
@@ -72,7 +72,7 @@ impl Trial {
     /// The trial of one of the models that `champions` asks, the first by the policy's order, if there is one and its
     /// version can be used: one that cannot decides nothing, and is told in the log. `kept` is what is loaded already.
     pub(crate) fn load(
-        source: &SourceFile,
+        source: &PolicySource,
         champions: &PolicySnapshot,
         registry: &Registry,
         kept: impl Fn(&ModelRef) -> Option<Arc<Scorer>>,

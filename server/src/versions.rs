@@ -7,12 +7,12 @@
 
 use std::sync::Arc;
 
+use augur_decision::PolicySource;
 use augur_domain::{ContentHash, ModelRef};
 use augur_feature_store::store::Generation;
 use augur_feature_store::{Definitions, FeatureSchema, GenerationStatus, Version};
 
 use crate::active::{self, FEATURES_FILE, Loaded, Registered, Remembered};
-use crate::admin::sent;
 use crate::{App, Error};
 
 /// What decides and what is read from, after a switch.
@@ -67,7 +67,7 @@ impl App {
     pub fn switch_features(
         &self,
         version: u32,
-        policy: Option<String>,
+        policy: Option<PolicySource>,
         accepted: Accepted,
     ) -> Result<Switched, Error> {
         let _one_at_a_time = self.admin.lock();
@@ -75,7 +75,7 @@ impl App {
         if !accepted.set_aside {
             self.refuse_set_aside(&definitions)?;
         }
-        let source = policy.map_or_else(|| self.active().source().clone(), sent);
+        let source = policy.unwrap_or_else(|| self.active().source().clone());
         let next =
             Loaded::load(source, definitions.schema().feature_set(), Registered::strict(&self.registry))?;
         if !accepted.models {

@@ -6,7 +6,9 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use augur_decision::{DefinitionsSeal, ENGINE_VERSION, ModelSource, PolicySnapshot, SourceFile};
+use augur_decision::{
+    DefinitionsSeal, ENGINE_VERSION, ModelSource, PolicySnapshot, PolicySource, SourceFile,
+};
 use augur_domain::{ContentHash, Diagnostic, FeatureSet, ModelRef};
 use augur_feature_store::FeatureSchema;
 use augur_models::scorer::Kind;
@@ -69,6 +71,7 @@ impl Missing {
 ///
 /// ```text
 /// <data>/policies/<policy id>/policy.toml, features.toml     every policy that ever decided
+/// <data>/policies/<policy id>/*.csv                          the files of tables that it names
 /// <data>/policies/<policy id>/definitions.seal               which feature set that features.toml made then
 /// <data>/models/                                             the model registry
 /// <data>/decisions/                                          the decision log
@@ -113,7 +116,7 @@ impl DataDirectory {
     }
 
     /// The feature definitions and the policy text of `policy`.
-    fn files(&self, policy: ContentHash) -> Result<(Arc<FeatureSet>, SourceFile), Missing> {
+    fn files(&self, policy: ContentHash) -> Result<(Arc<FeatureSet>, PolicySource), Missing> {
         let dir = self.policy_dir(policy);
         let read = |name: &str| {
             let path = dir.join(name);
@@ -135,7 +138,9 @@ impl DataDirectory {
             }
             _ => Arc::clone(features),
         };
-        Ok((features, policy_file))
+        // One that is missing is told when the policy is loaded.
+        let policy = PolicySource::gather(policy_file, |name| Ok::<_, Missing>(read(name).ok()))?;
+        Ok((features, policy))
     }
 
     fn scorer(&self, model: &ModelRef, features: &FeatureSet) -> Result<Scorer, Missing> {

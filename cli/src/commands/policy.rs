@@ -13,6 +13,8 @@ use augur_server::Config;
 use clap::Subcommand;
 use serde::Serialize;
 
+pub(crate) use active::files_of;
+
 use crate::output::Output;
 use crate::{Error, Outcome};
 

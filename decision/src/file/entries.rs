@@ -2,21 +2,23 @@
 //!
 //! Not here: how a single value is read (`section`).
 
-use augur_domain::ValueType;
 use augur_domain::time::MINUTE_MS;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::declared::{DeclaredEntry, declarations};
 use super::payload::{MAX_PAYLOAD_BYTES, fields, write_json};
-use super::section::{Section, is_name, shortened, text, wrong_type};
+use super::section::{Section, shortened, text, wrong_type};
 use super::{
     ActionEntry, Complaints, Located, MAX_ACTIONS, MAX_CHANNELS, MAX_CONTEXT_PER_POINT, MAX_EXPERIMENTS,
     MAX_FILE_BYTES, MAX_HOLDOUTS, MAX_LAYERS, MAX_MODELS, MAX_MODELS_PER_POINT, MAX_POINTS, MAX_RULES,
-    MAX_SEGMENTS, MAX_SEGMENTS_PER_POINT, MAX_TEST_FILES, MAX_WORDS, MAX_WORDS_PER_DECISION, ModelEntry,
-    PointEntry, Policy, SegmentEntry, WordEntry, suggestion,
+    MAX_SEGMENTS, MAX_SEGMENTS_PER_POINT, MAX_TEST_FILES, MAX_TRAITS, MAX_WORDS, MAX_WORDS_PER_DECISION,
+    ModelEntry, PointEntry, Policy, SegmentEntry, WordEntry,
 };
-use super::{experiment, limits, rule};
+use super::{experiment, limits, rule, table};
+use crate::names::TIME_ZONE;
 use crate::snapshot::WhenFeaturesUnavailable;
+use crate::source::Sources;
 
 /// The one version of the format.
 const VERSION: i64 = 1;
@@ -34,6 +36,8 @@ const POLICY_KEYS: &[&str] = &[
     "channel",
     "time",
     "rule",
+    "table",
+    "user",
     "explain",
     "tests",
     "holdout",
@@ -57,7 +61,8 @@ const ACTION_KEYS: [&str; 7] =
     ["name", "channel", "payload", "value", "value_fallback", "eligible_when", "expires_after"];
 
 /// Reads a whole file. A file that is not TOML yields an empty policy and its syntax errors.
-pub(crate) fn parse(text: &str, complaints: &mut Complaints<'_>) -> Policy {
+pub(crate) fn parse<'a>(source: Sources<'a>, complaints: &mut Complaints<'a>) -> Policy {
+    let text = &source.policy.text;
     if text.len() > MAX_FILE_BYTES {
         let message = format!("the file has {} bytes", text.len());
         complaints.add(0, message, format!("at most {MAX_FILE_BYTES}"), "");
@@ -81,6 +86,13 @@ pub(crate) fn parse(text: &str, complaints: &mut Complaints<'_>) -> Policy {
         channels: tables(&root, "channel", MAX_CHANNELS, complaints, limits::channel),
         unknown_zone: limits::unknown_zone(&root, complaints),
         rules: tables(&root, "rule", MAX_RULES, complaints, rule::rule),
+        tables: {
+            let mut reader = table::Reader::new(source);
+            tables(&root, "table", table::MAX_TABLES, complaints, |entry, offset, complaints| {
+                reader.table(entry, offset, complaints)
+            })
+        },
+        traits: root.get("user").map_or_else(Vec::new, |value| traits(value, complaints)),
         words: tables(&root, "explain", MAX_WORDS, complaints, word),
         tests: test_files(&root, complaints),
         holdouts: tables(&root, "holdout", MAX_HOLDOUTS, complaints, experiment::holdout),
@@ -125,13 +137,23 @@ fn test_files(root: &Section<'_>, complaints: &mut Complaints<'_>) -> Vec<String
     files
 }
 
+/// `[user]`: what people say of themselves.
+fn traits(value: &Spanned<DeValue<'_>>, complaints: &mut Complaints<'_>) -> Vec<DeclaredEntry> {
+    let traits = declarations("user", value, MAX_TRAITS, complaints);
+    if let Some(taken) = traits.iter().find(|entry| entry.name.value == TIME_ZONE) {
+        let message = format!("`{TIME_ZONE}` is known without being declared");
+        complaints.add(taken.name.offset, message, "no such line", "");
+    }
+    traits
+}
+
 /// Every `[[key]]` table of the file.
-fn tables<'t, T>(
+fn tables<'t, 'c, T>(
     root: &Section<'t>,
     key: &str,
     most: usize,
-    complaints: &mut Complaints<'_>,
-    mut read: impl FnMut(&'t DeTable<'t>, usize, &mut Complaints<'_>) -> T,
+    complaints: &mut Complaints<'c>,
+    mut read: impl FnMut(&'t DeTable<'t>, usize, &mut Complaints<'c>) -> T,
 ) -> Vec<T> {
     let Some(value) = root.get(key) else { return Vec::new() };
     let expected = format!("tables under `[[{key}]]`");
@@ -169,53 +191,15 @@ fn point(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) ->
         deadline_ms: deadline.map_or(MAX_DEADLINE_MS, |deadline| deadline.value),
         models,
         segments,
-        context: section.get("context").map_or_else(Vec::new, |value| context(value, complaints)),
+        context: section
+            .get("context")
+            .map_or_else(Vec::new, |value| declarations("context", value, MAX_CONTEXT_PER_POINT, complaints)),
         when_features_unavailable: when_features_unavailable.unwrap_or(WhenFeaturesUnavailable::Rules),
     }
 }
 
 fn is_empty_list(value: &Spanned<DeValue<'_>>) -> bool {
     matches!(value.get_ref(), DeValue::Array(list) if list.is_empty())
-}
-
-/// `[decision_point.context]`, ordered by name.
-fn context(
-    value: &Spanned<DeValue<'_>>,
-    complaints: &mut Complaints<'_>,
-) -> Vec<(Located<String>, ValueType)> {
-    const TYPES: [(&str, ValueType); 3] =
-        [("number", ValueType::Number), ("boolean", ValueType::Boolean), ("text", ValueType::Text)];
-    const EXPECTED: &str = "one of `number`, `boolean`, `text`";
-    let DeValue::Table(table) = value.get_ref() else {
-        wrong_type("context", value, "names with their types, like `cart_value = \"number\"`", complaints);
-        return Vec::new();
-    };
-    if table.len() > MAX_CONTEXT_PER_POINT {
-        let message = format!("`context` declares {} values", table.len());
-        complaints.add(value.span().start, message, format!("at most {MAX_CONTEXT_PER_POINT}"), "");
-    }
-    let mut declared = Vec::new();
-    for (key, type_value) in table.iter().take(MAX_CONTEXT_PER_POINT) {
-        let name = key.get_ref();
-        if !is_name(name) {
-            let message = format!("`{}` in `context` is not a name", shortened(name));
-            complaints.add(key.span().start, message, super::section::NAME_FORM, "");
-            continue;
-        }
-        let Some(word) = text(name, type_value, EXPECTED, complaints) else { continue };
-        match TYPES.iter().find(|(known, _)| *known == word.value) {
-            Some((_, value_type)) => {
-                declared.push((Located { value: name.to_string(), offset: key.span().start }, *value_type));
-            }
-            None => {
-                let hint = suggestion(&word.value, TYPES.iter().map(|(known, _)| *known));
-                let message = format!("`{}` is not a type of context", shortened(&word.value));
-                complaints.add(word.offset, message, EXPECTED, hint);
-            }
-        }
-    }
-    declared.sort_by(|(a, _), (b, _)| a.value.cmp(&b.value));
-    declared
 }
 
 fn model(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) -> ModelEntry {
@@ -302,7 +286,14 @@ pub(super) fn payload(value: &Spanned<DeValue<'_>>, complaints: &mut Complaints<
 
 /// A number of a size that can be meant.
 pub(super) fn amount(section: &Section<'_>, key: &str, complaints: &mut Complaints<'_>) -> Option<f64> {
-    let number = section.number(key, complaints)?;
+    checked_amount(key, section.number(key, complaints)?, complaints)
+}
+
+pub(super) fn checked_amount(
+    key: &str,
+    number: Located<f64>,
+    complaints: &mut Complaints<'_>,
+) -> Option<f64> {
     if number.value.abs() <= MAX_AMOUNT {
         return Some(number.value);
     }
@@ -324,7 +315,11 @@ pub(super) fn reason_code(
     value: &Spanned<DeValue<'_>>,
     complaints: &mut Complaints<'_>,
 ) -> String {
-    let Some(written) = text(key, value, CODE_FORM, complaints) else { return String::new() };
+    let written = text(key, value, CODE_FORM, complaints);
+    written.map_or_else(String::new, |written| checked_code(written, complaints))
+}
+
+pub(super) fn checked_code(written: Located<String>, complaints: &mut Complaints<'_>) -> String {
     let word = &written.value;
     let upper = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     let starts = word.starts_with(|c: char| c.is_ascii_uppercase());

@@ -2,30 +2,37 @@
 //!
 //! Not here: whether names refer to anything (`check`) or what expressions mean (`compile`).
 
+mod cell;
+mod csv;
+mod declared;
 mod entries;
 mod experiment;
 mod limits;
 mod payload;
 mod rule;
 mod section;
+mod table;
 pub(crate) mod test_entries;
 
 use std::ops::Range;
 
-use augur_domain::{Diagnostic, ValueType};
+use augur_domain::Diagnostic;
 
 use crate::budget::Budget;
 use crate::calendar::UnknownZone;
 use crate::cap::Cap;
 use crate::quiet::Quiet;
 use crate::snapshot::WhenFeaturesUnavailable;
-use crate::source::SourceFile;
+use crate::source::{SourceFile, Sources};
 
+pub(crate) use declared::DeclaredEntry;
 pub(crate) use entries::parse;
 pub(crate) use experiment::{ArmEntry, ExperimentEntry, HoldoutEntry, LayerEntry};
 pub(crate) use limits::ChannelEntry;
 pub(crate) use payload::{MAX_PAYLOAD_BYTES, write_text as quoted_json};
 pub(crate) use rule::RuleEntry;
+pub use table::named_files;
+pub(crate) use table::{MAX_TABLE_FAULTS, TableEntry};
 
 /// Bytes of a policy file.
 pub(crate) const MAX_FILE_BYTES: usize = 4 << 20;
@@ -41,6 +48,8 @@ pub(crate) const MAX_HOLDOUTS: usize = 16;
 pub(crate) const MAX_LAYERS: usize = 64;
 /// Experiments of a policy.
 pub(crate) const MAX_EXPERIMENTS: usize = 64;
+/// Rules and rows of tables, each counted at every decision point where it holds.
+pub(crate) const MAX_PLACED_RULES: usize = 100_000;
 /// Model aliases of a policy.
 pub(crate) const MAX_MODELS: usize = 64;
 /// Models that one decision point asks.
@@ -59,6 +68,8 @@ pub(crate) const MAX_CAPS_PER_ACTION: usize = 8;
 pub(crate) const MAX_TEST_FILES: usize = 16;
 /// Channels of which a policy says something.
 pub(crate) const MAX_CHANNELS: usize = 64;
+/// Declared traits of people.
+pub(crate) const MAX_TRAITS: usize = 64;
 /// Request-time values that one decision point declares.
 pub(crate) const MAX_CONTEXT_PER_POINT: usize = 64;
 
@@ -74,6 +85,8 @@ pub(crate) struct Located<T> {
 pub(crate) struct Written {
     pub(crate) source: String,
     pub(crate) span: Range<usize>,
+    /// How a cell of a table spells it, together with the title of its column; `None` of a string of the policy.
+    pub(crate) cell: Option<cell::Spelling>,
 }
 
 /// A whole file. Entries with a mistake in them are kept as far as they could be read, so that one mistake does
@@ -94,6 +107,18 @@ pub(crate) struct Policy {
     pub(crate) holdouts: Vec<HoldoutEntry>,
     pub(crate) layers: Vec<LayerEntry>,
     pub(crate) experiments: Vec<ExperimentEntry>,
+    pub(crate) tables: Vec<TableEntry>,
+    /// What people say of themselves.
+    pub(crate) traits: Vec<DeclaredEntry>,
+}
+
+impl Policy {
+    /// Every rule and every row of a table with the table's index: rules first.
+    pub(crate) fn every_rule(&self) -> impl Iterator<Item = (&RuleEntry, Option<usize>)> {
+        let rows = self.tables.iter().enumerate();
+        let rows = rows.flat_map(|(index, table)| table.rows.iter().map(move |row| (row, Some(index))));
+        self.rules.iter().map(|rule| (rule, None)).chain(rows)
+    }
 }
 
 /// `[[decision_point]]`
@@ -106,7 +131,7 @@ pub(crate) struct PointEntry {
     pub(crate) deadline_ms: i64,
     pub(crate) models: Vec<Located<String>>,
     pub(crate) segments: Vec<Located<String>>,
-    pub(crate) context: Vec<(Located<String>, ValueType)>,
+    pub(crate) context: Vec<DeclaredEntry>,
     pub(crate) when_features_unavailable: WhenFeaturesUnavailable,
 }
 
@@ -157,16 +182,28 @@ pub(crate) struct ActionEntry {
     pub(crate) expires_after_ms: Option<i64>,
 }
 
-/// Collects what is wrong with one file.
+/// Collects what is wrong with a policy. An offset means a byte of `policy.toml` or, from its end on, of the files that
+/// it names, one after another: so one number is a place wherever it is.
 #[derive(Debug)]
 pub(crate) struct Complaints<'a> {
-    file: &'a SourceFile,
+    /// With the offset at which each begins, ascending.
+    files: Vec<(usize, &'a SourceFile)>,
     list: Vec<(usize, Diagnostic)>,
 }
 
 impl<'a> Complaints<'a> {
-    pub(crate) fn new(file: &'a SourceFile) -> Self {
-        Self { file, list: Vec::new() }
+    pub(crate) fn new(source: Sources<'a>) -> Self {
+        let mut complaints = Self { files: Vec::new(), list: Vec::new() };
+        complaints.begin_file(source.policy);
+        complaints
+    }
+
+    /// From here on offsets may be of `file`; returns the one of its first byte.
+    pub(crate) fn begin_file(&mut self, file: &'a SourceFile) -> usize {
+        // One more than its bytes: the end of a file is a place, too.
+        let start = self.files.last().map_or(0, |(start, last)| start + last.text.len() + 1);
+        self.files.push((start, file));
+        start
     }
 
     /// `hint` may be empty.
@@ -177,9 +214,15 @@ impl<'a> Complaints<'a> {
         expected: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        let complaint = Diagnostic::at_offset(&self.file.name, &self.file.text, offset, message, expected)
-            .with_hint(hint);
+        let index = self.files.partition_point(|(start, _)| *start <= offset).saturating_sub(1);
+        let Some((start, file)) = self.files.get(index) else { return };
+        let complaint =
+            Diagnostic::at_offset(&file.name, &file.text, offset - start, message, expected).with_hint(hint);
         self.list.push((offset, complaint));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -204,6 +247,9 @@ pub(crate) fn suggestion<'k>(found: &str, known: impl Iterator<Item = &'k str>) 
 /// The byte of the file at which the byte `offset` of a string's value is spelled. `span` is the string as it
 /// stands in the file, with its quotes.
 pub(crate) fn offset_in_file(text: &str, written: &Written, offset: usize) -> usize {
+    if let Some(cell) = &written.cell {
+        return cell.offset_in_file(offset);
+    }
     let raw = text.get(written.span.clone()).unwrap_or_default();
     let quote = raw.chars().next().unwrap_or('"');
     let triple = raw.len() >= 6 && raw.chars().take(3).all(|c| c == quote);
@@ -251,7 +297,7 @@ mod tests {
             ("'''\r\na bad'''", "a bad", "bad"),
         ] {
             let text = format!("when = {raw}\n");
-            let written = Written { source: source.to_owned(), span: 7..7 + raw.len() };
+            let written = Written { source: source.to_owned(), span: 7..7 + raw.len(), cell: None };
             let found = offset_in_file(&text, &written, source.find(needle).unwrap());
             let line_break = raw.contains("\\\n");
             let place = text.find(needle).unwrap();

@@ -36,8 +36,8 @@ const MAX_OWNER_BYTES: usize = 128;
 #[derive(Debug, Clone)]
 pub(crate) struct RuleEntry {
     pub(crate) id: Located<String>,
-    /// `None` after a complaint.
-    pub(crate) when: Option<Written>,
+    /// What must hold, all of it; `None` after a complaint.
+    pub(crate) when: Option<Vec<Written>>,
     /// `None` after a complaint.
     pub(crate) then: Option<Effect>,
     pub(crate) actions: Vec<Located<String>>,
@@ -53,6 +53,22 @@ pub(crate) struct RuleEntry {
     pub(crate) mode: Mode,
 }
 
+impl RuleEntry {
+    /// How complaints call it: ``rule `vip` `` or ``row 3 of table `shipping` ``.
+    pub(crate) fn title(&self) -> String {
+        match self.row() {
+            Some((table, row)) => format!("row {row} of table `{table}`"),
+            None => format!("rule `{}`", self.id.value),
+        }
+    }
+
+    /// Its table and its number there, from 1, if it is a row: they are its id.
+    pub(crate) fn row(&self) -> Option<(&str, usize)> {
+        let (table, row) = self.id.value.strip_suffix(']')?.split_once('[')?;
+        Some((table, row.parse().ok()?))
+    }
+}
+
 pub(super) fn rule(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) -> RuleEntry {
     let section = Section::new(table, offset, "rule", KEYS, complaints);
     section.required("when", "a condition, in quotes", complaints);
@@ -61,7 +77,7 @@ pub(super) fn rule(table: &DeTable<'_>, offset: usize, complaints: &mut Complain
     let points = section.get("points").map(|_| section.names("points", MAX_POINTS, complaints));
     RuleEntry {
         id: section.name("id", complaints),
-        when: section.expression("when", complaints),
+        when: section.expression("when", complaints).map(|when| vec![when]),
         then,
         actions: section.names("actions", MAX_ACTIONS, complaints),
         points,
@@ -142,21 +158,28 @@ pub(super) fn checked_priority(priority: Located<i64>, complaints: &mut Complain
 }
 
 pub(super) fn validity(section: &Section<'_>, complaints: &mut Complaints<'_>) -> Validity {
-    let mut instant = |key: &str| {
-        let value = section.get(key)?;
-        let written = match value.get_ref() {
-            DeValue::String(text) => text.to_string(),
-            DeValue::Datetime(datetime) => datetime.to_string(),
-            _ => {
-                wrong_type(key, value, INSTANT_FORM, complaints);
-                return None;
-            }
-        };
-        let offset = value.span().start;
-        instant(key, &written, offset, complaints).map(|value| Located { value, offset })
-    };
-    let (from, until) = (instant("valid_from"), instant("valid_until"));
+    let from = instant_of(section, "valid_from", complaints);
+    let until = instant_of(section, "valid_until", complaints);
     checked_validity(from, until, complaints)
+}
+
+/// The instant or date under `key`, as text or as TOML spells dates.
+pub(super) fn instant_of(
+    section: &Section<'_>,
+    key: &str,
+    complaints: &mut Complaints<'_>,
+) -> Option<Located<Timestamp>> {
+    let value = section.get(key)?;
+    let written = match value.get_ref() {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Datetime(datetime) => datetime.to_string(),
+        _ => {
+            wrong_type(key, value, INSTANT_FORM, complaints);
+            return None;
+        }
+    };
+    let offset = value.span().start;
+    instant(key, &written, offset, complaints).map(|value| Located { value, offset })
 }
 
 pub(super) fn checked_validity(

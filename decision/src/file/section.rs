@@ -124,7 +124,7 @@ impl<'t> Section<'t> {
     pub(super) fn expression(&self, key: &str, complaints: &mut Complaints<'_>) -> Option<Written> {
         let value = self.get(key)?;
         let source = text(key, value, "an expression, in quotes", complaints)?.value;
-        Some(Written { source, span: value.span() })
+        Some(Written { source, span: value.span(), cell: None })
     }
 
     /// A finite number; integers are numbers too.

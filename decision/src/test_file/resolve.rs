@@ -22,7 +22,7 @@ use crate::snapshot::{Point, PolicySnapshot};
 use crate::source::SourceFile;
 
 pub(super) fn read(policy: &PolicySnapshot, source: &SourceFile) -> Result<Vec<PolicyTest>, Vec<Diagnostic>> {
-    let mut complaints = Complaints::new(source);
+    let mut complaints = Complaints::new(source.into());
     let entries = parse(&source.text, &mut complaints);
     if entries.is_empty() && complaints.is_empty() {
         complaints.add(0, "the file has no test", "at least one `[[test]]`", "");
@@ -217,6 +217,10 @@ impl Resolver<'_, '_> {
         for (name, value) in given {
             match declared.iter().find(|(known, _)| **known == *name.value) {
                 Some((known, value_type)) if *value_type == value.value.value_type() => {
+                    if let Some(expected) = self.point.unmet(known, &value.value) {
+                        let message = format!("`{}` in `context` does not fit its declaration", name.value);
+                        self.complaints.add(value.offset, message, expected, "");
+                    }
                     found.push((Arc::clone(known), value.value.clone()));
                 }
                 Some((_, value_type)) => self.wrong_type(&name.value, value, *value_type),

@@ -51,7 +51,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
         "version = 1\n",
         "version = 1\ndefault = \"none\"\n",
         &[
-            "policy.toml:2:1: `default` is not a key of the policy; expected one of `version`, `decision_point`, `model`, `segment`, `action`, `channel`, `time`, `rule`, `explain`, `tests`, `holdout`, `layer`, `experiment`",
+            "policy.toml:2:1: `default` is not a key of the policy; expected one of `version`, `decision_point`, `model`, `segment`, `action`, `channel`, `time`, `rule`, `table`, `user`, `explain`, `tests`, `holdout`, `layer`, `experiment`",
         ],
     ),
     (
@@ -141,7 +141,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
         "cart_value = \"number\"",
         "cart_value = \"numbr\"",
         &[
-            "policy.toml:9:14: `numbr` is not a type of context; expected one of `number`, `boolean`, `text`; did you mean `number`?",
+            "policy.toml:9:14: `numbr` is not a type of context; expected one of `number`, `boolean`, `text`, `timestamp`, `duration`; did you mean `number`?",
             "policy.toml:26:9: `when` of rule big_carts at cart_page: `context.cart_value` is not a known name; declare it in `context` of cart_page",
         ],
     ),

@@ -18,3 +18,4 @@ mod reference;
 mod refusals;
 mod sample;
 mod shop;
+mod types;

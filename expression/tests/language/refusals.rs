@@ -183,11 +183,11 @@ fn names_and_functions() {
             ),
             (
                 "user.subscribed && mn(1, 2) > 1",
-                "20: `mn` is not a function; expected one of abs, duration, has, max, min, seconds; did you mean `min`?",
+                "20: `mn` is not a function; expected one of abs, duration, has, local_hour, local_weekday, max, min, seconds; did you mean `min`?",
             ),
             (
                 "size(user.country) > 1",
-                "1: `size` is not a function; expected one of abs, duration, has, max, min, seconds",
+                "1: `size` is not a function; expected one of abs, duration, has, local_hour, local_weekday, max, min, seconds",
             ),
             ("min(1) > 1", "1: `min` does not take 1 argument; expected e.g. `min(features.visits, 10)`"),
             ("has() || true", "1: `has` does not take 0 arguments; expected e.g. `has(features.last_order)`"),
@@ -234,23 +234,23 @@ fn outside_the_subset() {
         &[
             (
                 "[1, 2].exists(x, x > 1)",
-                "14: the method call `.exists(..)` is outside the language; expected names, literals, the operators && || ! == != < <= > >= + - * / % in ?:, and the functions abs, duration, has, max, min, seconds",
+                "14: the method call `.exists(..)` is outside the language; expected names, literals, the operators && || ! == != < <= > >= + - * / % in ?:, and the functions abs, duration, has, local_hour, local_weekday, max, min, seconds",
             ),
             (
                 "user.country.matches('D.*')",
-                "21: the method call `.matches(..)` is outside the language; expected names, literals, the operators && || ! == != < <= > >= + - * / % in ?:, and the functions abs, duration, has, max, min, seconds",
+                "21: the method call `.matches(..)` is outside the language; expected names, literals, the operators && || ! == != < <= > >= + - * / % in ?:, and the functions abs, duration, has, local_hour, local_weekday, max, min, seconds",
             ),
             (
                 "user.country[0] == 'D'",
-                "13: an index into a list is outside the language; expected names, literals, the operators && || ! == != < <= > >= + - * / % in ?:, and the functions abs, duration, has, max, min, seconds",
+                "13: an index into a list is outside the language; expected names, literals, the operators && || ! == != < <= > >= + - * / % in ?:, and the functions abs, duration, has, local_hour, local_weekday, max, min, seconds",
             ),
             (
                 "user.country == null",
-                "17: `null` is outside the language; expected names, literals, the operators && || ! == != < <= > >= + - * / % in ?:, and the functions abs, duration, has, max, min, seconds; ask for presence with `has(name)`",
+                "17: `null` is outside the language; expected names, literals, the operators && || ! == != < <= > >= + - * / % in ?:, and the functions abs, duration, has, local_hour, local_weekday, max, min, seconds; ask for presence with `has(name)`",
             ),
             (
                 "features.visits > 3u",
-                "19: an unsigned number is outside the language; expected names, literals, the operators && || ! == != < <= > >= + - * / % in ?:, and the functions abs, duration, has, max, min, seconds",
+                "19: an unsigned number is outside the language; expected names, literals, the operators && || ! == != < <= > >= + - * / % in ?:, and the functions abs, duration, has, local_hour, local_weekday, max, min, seconds",
             ),
             (
                 "user.country == b'DE'",

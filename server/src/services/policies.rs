@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use augur_decision::SourceFile;
+use augur_decision::{PolicySource, SourceFile};
 use augur_domain::Diagnostic;
 use augur_proto::convert::timestamp_to_wire;
 use augur_proto::v1;
@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::blocking;
+use crate::admin::sent;
 use crate::policies::{Activation, CheckedPolicy, PolicyListing, Proposal, Remark};
 use crate::policy_history::PolicyChange;
 use crate::{App, Error, Mismatch, TestOutcome};
@@ -56,7 +57,8 @@ impl PolicyService for Policies {
         Ok(Response::new(v1::GetPolicyResponse {
             policy_id: policy.id().to_string(),
             feature_set: policy.features().hash().to_string(),
-            policy_toml: active.source().text.clone(),
+            policy_toml: active.source().policy.text.clone(),
+            files: active.source().files.iter().map(file_to_wire).collect(),
             decision_points: policy.decision_points().iter().map(|point| point.name().to_string()).collect(),
         }))
     }
@@ -65,8 +67,8 @@ impl PolicyService for Policies {
         &self,
         request: Request<v1::CheckPolicyRequest>,
     ) -> Result<Response<v1::CheckPolicyResponse>, Status> {
-        let v1::CheckPolicyRequest { policy_toml, tests } = request.into_inner();
-        let proposal = proposal_from_wire(policy_toml, tests)?;
+        let v1::CheckPolicyRequest { policy_toml, tests, files } = request.into_inner();
+        let proposal = proposal_from_wire(policy_toml, files, tests)?;
         let response = match self.load(move |app| app.check_policy(&proposal)).await {
             Ok(checked) => v1::CheckPolicyResponse {
                 policy_id: checked.id.to_string(),
@@ -83,16 +85,16 @@ impl PolicyService for Policies {
         &self,
         request: Request<v1::ActivatePolicyRequest>,
     ) -> Result<Response<v1::ActivatePolicyResponse>, Status> {
-        let v1::ActivatePolicyRequest { policy_toml, tests, policy_id, reason, activated_by } =
+        let v1::ActivatePolicyRequest { policy_toml, tests, policy_id, reason, activated_by, files } =
             request.into_inner();
-        let is_sent = !policy_toml.is_empty() || !tests.is_empty();
+        let is_sent = !policy_toml.is_empty() || !tests.is_empty() || !files.is_empty();
         if !policy_id.is_empty() && is_sent {
             let problem = "beside `policy_toml` or `tests`";
             return Err(
                 Error::field("policy_id", problem, "the text, or the id of an archived policy").into()
             );
         }
-        let proposal = proposal_from_wire(policy_toml, tests)?;
+        let proposal = proposal_from_wire(policy_toml, files, tests)?;
         let remark = Remark { who: activated_by, why: reason };
         let activated = self.load(move |app| match policy_id.is_empty() {
             true => app.activate_policy(&proposal, remark),
@@ -149,16 +151,36 @@ impl PolicyService for Policies {
         let id = request.into_inner().policy_id;
         let archived = blocking(&self.app, move |app| app.archived_policy(&id)).await?;
         let tests = archived.tests.into_iter();
+        let files = archived.files.into_iter();
         Ok(Response::new(v1::GetArchivedPolicyResponse {
             policy_id: archived.id.to_string(),
             policy_toml: archived.policy,
+            files: files.map(|SourceFile { name, text }| v1::PolicyFile { name, text }).collect(),
             features_toml: archived.features,
             tests: tests.map(|SourceFile { name, text }| v1::PolicyTestFile { name, text }).collect(),
         }))
     }
 }
 
-fn proposal_from_wire(text: String, tests: Vec<v1::PolicyTestFile>) -> Result<Proposal, Error> {
+/// Files as they came; a policy takes those that it names.
+fn files_from_wire(files: Vec<v1::PolicyFile>) -> Vec<SourceFile> {
+    files.into_iter().map(|v1::PolicyFile { name, text }| SourceFile { name, text }).collect()
+}
+
+/// A policy as it came, with the files that came with it.
+pub(super) fn sent_policy(text: String, files: Vec<v1::PolicyFile>) -> PolicySource {
+    sent(text, &files_from_wire(files))
+}
+
+fn file_to_wire((name, file): (&String, &SourceFile)) -> v1::PolicyFile {
+    v1::PolicyFile { name: name.clone(), text: file.text.clone() }
+}
+
+fn proposal_from_wire(
+    text: String,
+    named: Vec<v1::PolicyFile>,
+    tests: Vec<v1::PolicyTestFile>,
+) -> Result<Proposal, Error> {
     if tests.len() > MAX_TEST_FILES {
         let problem = format!("{} files", tests.len());
         return Err(Error::field("tests", problem, format!("at most {MAX_TEST_FILES}")));
@@ -175,7 +197,7 @@ fn proposal_from_wire(text: String, tests: Vec<v1::PolicyTestFile>) -> Result<Pr
         }
         files.push(SourceFile { name, text });
     }
-    Ok(Proposal { text, tests: files })
+    Ok(Proposal { text, files: files_from_wire(named), tests: files })
 }
 
 fn failed_to_wire(policy: &CheckedPolicy) -> Vec<v1::PolicyTestFailure> {

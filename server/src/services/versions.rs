@@ -7,7 +7,7 @@ use augur_feature_store::{GenerationStatus, Version};
 use augur_proto::convert::timestamp_to_wire;
 use augur_proto::v1;
 
-use super::policies::fault_to_wire;
+use super::policies::{fault_to_wire, sent_policy};
 use crate::versions::{Accepted, Switched};
 use crate::{App, Error};
 
@@ -27,8 +27,9 @@ pub(super) fn switch(
     app: &App,
     request: v1::SwitchFeaturesRequest,
 ) -> Result<v1::SwitchFeaturesResponse, Error> {
-    let v1::SwitchFeaturesRequest { version, policy_toml, accept_models, accept_set_aside } = request;
-    let policy = Some(policy_toml).filter(|text| !text.is_empty());
+    let v1::SwitchFeaturesRequest { version, policy_toml, accept_models, accept_set_aside, policy_files } =
+        request;
+    let policy = (!policy_toml.is_empty()).then(|| sent_policy(policy_toml, policy_files));
     let accepted = Accepted { models: accept_models, set_aside: accept_set_aside };
     let (switched, faults) = or_faults(app.switch_features(version, policy, accepted))?;
     Ok(v1::SwitchFeaturesResponse { switched: switched.map(switched_to_wire), faults })

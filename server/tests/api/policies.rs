@@ -62,8 +62,11 @@ async fn a_policy_whose_tests_fail_is_not_activated() {
     assert!(refused.policy_id.is_empty());
     assert!(refused.faults[0].message.contains("`mark_tests.toml`, which were not sent"), "{refused:?}");
 
-    let check =
-        v1::CheckPolicyRequest { policy_toml: policy_toml.clone(), tests: vec![tests_file("MARK_8")] };
+    let check = v1::CheckPolicyRequest {
+        policy_toml: policy_toml.clone(),
+        tests: vec![tests_file("MARK_8")],
+        ..Default::default()
+    };
     let checked = served.policies().check_policy(check).await.unwrap().into_inner();
     assert_eq!((checked.tests_run, checked.failed_tests.len()), (1, 1));
     let refused = activate(&served, request(vec![tests_file("MARK_8")])).await;
@@ -119,8 +122,8 @@ async fn a_policy_whose_tests_fail_decides_at_a_start_and_says_so() {
     std::fs::write(&tests, "[[").unwrap();
     let (figure, app) = failed_at_start();
     assert_eq!(figure, "1", "tests that cannot be read do not pass");
-    let text = format!("{}# all is well\n", app.active().source().text);
-    let proposal = Proposal { text, tests: Vec::new() };
+    let text = format!("{}# all is well\n", app.active().source().policy.text);
+    let proposal = Proposal { text, ..Proposal::default() };
     assert!(app.activate_policy(&proposal, Remark::default()).unwrap().previous.is_some());
     app.refresh_metrics();
     assert!(app.metrics().render().contains("augur_policy_tests_failed 0\n"));

@@ -76,6 +76,45 @@ async fn an_activated_policy_stays_until_the_file_changes() {
     served.stop().await;
 }
 
+const TABLE: &str = "context.country,reason\nDE,GERMANS_PAY_FULL\n";
+
+#[tokio::test]
+async fn the_files_of_an_activated_policy_stay_with_it() {
+    let served = Served::start().await;
+    let shipped = policy_of(&served).await;
+    let table = "\n[[table]]\nname = \"full_price\"\nfile = \"full-price.csv\"\nhit = \"first\"\nthen = \"deny\"\n\
+                 actions = [\"discount_10\"]\npoints = [\"cart_page\"]\n";
+    let policy_toml = format!("{}{table}", shipped.policy_toml);
+    let alone = v1::ActivatePolicyRequest { policy_toml: policy_toml.clone(), ..Default::default() };
+    let refused = served.policies().activate_policy(alone).await.unwrap().into_inner();
+    assert_eq!(refused.faults[0].message, "there is no file `full-price.csv` beside the policy");
+
+    let file = |text: &str| v1::PolicyFile { name: "full-price.csv".to_owned(), text: text.to_owned() };
+    let unnamed = v1::PolicyFile { name: "../x".to_owned(), text: "x".to_owned() };
+    let mut request =
+        v1::ActivatePolicyRequest { policy_toml, files: vec![unnamed, file(TABLE)], ..Default::default() };
+    let first = served.policies().activate_policy(request.clone()).await.unwrap().into_inner();
+    assert_eq!(first.faults, []);
+    request.files = vec![file(&TABLE.replace("DE", "AT"))];
+    let second = served.policies().activate_policy(request).await.unwrap().into_inner();
+    assert_ne!(first.policy_id, second.policy_id, "other rows, other policy");
+
+    let served = served.restart_with(|_, _| {}).await;
+    let kept = policy_of(&served).await;
+    assert_eq!(
+        (kept.policy_id, kept.files),
+        (second.policy_id.clone(), vec![file(&TABLE.replace("DE", "AT"))])
+    );
+    let archive = served.dir().join("data/policies");
+    assert_eq!(fs::read_to_string(archive.join(&first.policy_id).join("full-price.csv")).unwrap(), TABLE);
+
+    // A kept table that is not what it was is not decided by.
+    let changed = archive.join(&second.policy_id).join("full-price.csv");
+    let served = served.restart_with(move |_, _| fs::write(changed, TABLE).unwrap()).await;
+    assert_eq!(policy_of(&served).await.policy_id, shipped.policy_id);
+    served.stop().await;
+}
+
 /// Adds a feature to the configured definitions.
 fn add_feature(config: &mut Config, dir: &Path) {
     let text = fs::read_to_string(&config.data.features).unwrap();
@@ -221,8 +260,8 @@ fn damage_files(dir: &Path) {
 async fn a_policy_that_is_only_checked_leaves_no_series() {
     let dir = tempfile::tempdir().unwrap();
     let app = App::open(config(dir.path()), FixedClock::new(NOW)).unwrap();
-    let text = app.active().source().text.replace("cart_page", "basket_page");
-    let proposal = Proposal { text, tests: Vec::new() };
+    let text = app.active().source().policy.text.replace("cart_page", "basket_page");
+    let proposal = Proposal { text, ..Proposal::default() };
     app.check_policy(&proposal).unwrap();
     assert!(!app.metrics().render().contains("basket_page"));
     app.activate_policy(&proposal, Remark::default()).unwrap();

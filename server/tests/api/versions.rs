@@ -49,8 +49,13 @@ pub(crate) async fn built(served: &Served, features_toml: String) -> u32 {
 }
 
 async fn switch(served: &Served, version: u32, policy_toml: String) -> v1::SwitchFeaturesResponse {
-    let request =
-        v1::SwitchFeaturesRequest { version, policy_toml, accept_models: false, accept_set_aside: false };
+    let request = v1::SwitchFeaturesRequest {
+        version,
+        policy_toml,
+        accept_models: false,
+        accept_set_aside: false,
+        ..Default::default()
+    };
     served.features().switch_features(request).await.unwrap().into_inner()
 }
 
@@ -78,6 +83,7 @@ async fn definitions_and_policy_change_together_and_back() {
         policy_toml: policy,
         accept_models: false,
         accept_set_aside: false,
+        ..Default::default()
     };
     let refused = served.features().switch_features(request.clone()).await.unwrap_err();
     assert!(
@@ -172,6 +178,7 @@ async fn users_whose_events_cannot_be_read_hold_up_a_switch_and_not_a_build() {
         policy_toml: policy,
         accept_models: false,
         accept_set_aside: false,
+        ..Default::default()
     };
     let refused = served.features().switch_features(request.clone()).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);

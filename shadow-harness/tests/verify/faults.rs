@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-use augur_decision::{DefinitionsSeal, ModelSource, PolicySnapshot, SourceFile};
+use augur_decision::{DefinitionsSeal, ModelSource, PolicySnapshot, PolicySource, SourceFile};
 use augur_decision_log::{Config, Log, Reader};
 use augur_domain::{ContentHash, DecisionRecord, FeatureSet, ModelRef, Reason, ReasonCode};
 use augur_feature_store::FeatureSchema;
@@ -200,20 +200,66 @@ fn an_edited_policy_is_not_taken_for_the_logged_one() {
     }
 }
 
+/// The log, as if its policies had always named a table that is switched off, which the text of `rows` gives.
+fn log_with_tables(rows: &str) -> tempfile::TempDir {
+    let dir = copy();
+    let table = "\n[[table]]\nname = \"late\"\nfile = \"late.csv\"\nhit = \"first\"\nmode = \"off\"\nthen = \"allow\"\n\
+                 actions = [\"none\"]\n";
+    let mut ids = BTreeMap::new();
+    for entry in std::fs::read_dir(dir.path().join("policies")).unwrap() {
+        let old = entry.unwrap().path();
+        let text = |name: &str| std::fs::read_to_string(old.join(name)).unwrap();
+        let schema = FeatureSchema::parse("features.toml", &text("features.toml")).unwrap();
+        std::fs::write(old.join("policy.toml"), text("policy.toml") + table).unwrap();
+        std::fs::write(old.join("late.csv"), rows).unwrap();
+        let file = |name: &str| SourceFile { name: name.to_owned(), text: text(name) };
+        let read = |name: &str| Ok::<_, std::convert::Infallible>(Some(file(name)));
+        let source = PolicySource::gather(file("policy.toml"), read).unwrap();
+        let id = PolicySnapshot::load(&source, Arc::clone(schema.feature_set()), &NoModels).unwrap().id();
+        ids.insert(old.file_name().unwrap().to_str().unwrap().parse::<ContentHash>().unwrap(), id);
+        std::fs::rename(&old, old.with_file_name(id.to_string())).unwrap();
+    }
+    rewrite(dir.path(), |record| record.policy = *ids.get(&record.policy).unwrap());
+    dir
+}
+
+#[test]
+fn the_tables_of_a_policy_are_found_again_and_must_be_what_they_were() {
+    let dir = log_with_tables("(now - now),reason\n< duration('1s'),LATE\n");
+    let report = replay(dir.path());
+    assert_eq!(report.missing, [], "{report}");
+    for change in [None, Some("(now - now),reason\n< duration('2s'),LATE\n")] {
+        for entry in std::fs::read_dir(dir.path().join("policies")).unwrap() {
+            let file = entry.unwrap().path().join("late.csv");
+            match change {
+                Some(text) => std::fs::write(&file, text).unwrap(),
+                None => std::fs::remove_file(&file).unwrap(),
+            }
+        }
+        let report = replay(dir.path());
+        let expected = if change.is_some() { "they were changed" } else { "there is no file `late.csv`" };
+        assert_eq!((report.exit_code(), report.unverifiable), (5, 300));
+        assert!(report.missing[0].message.contains(expected), "{report}");
+    }
+}
+
+/// A registry without models.
+struct NoModels;
+
+impl ModelSource for NoModels {
+    fn scorer(
+        &self,
+        _: &str,
+        _: &str,
+        _: Kind,
+        _: &FeatureSet,
+    ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
+        Ok(None)
+    }
+}
+
 /// A log from before a release that reckons a feature differently: same texts, other feature set, other policy id.
 fn log_of_other_meaning(seal_covers: &str) -> tempfile::TempDir {
-    struct NoModels;
-    impl ModelSource for NoModels {
-        fn scorer(
-            &self,
-            _: &str,
-            _: &str,
-            _: Kind,
-            _: &FeatureSet,
-        ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
-            Ok(None)
-        }
-    }
     let dir = copy();
     let other = ContentHash::from_bytes([9; 32]);
     let mut ids = BTreeMap::new();

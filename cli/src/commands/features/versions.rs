@@ -181,12 +181,14 @@ pub(super) fn list(args: &List, output: Output) -> Result<Outcome, Error> {
 
 /// Runs `augur features switch`.
 pub(super) fn switch(args: &Switch, output: Output) -> Result<Outcome, Error> {
-    let policy_toml = args.policy.as_deref().map(read).transpose()?.unwrap_or_default();
+    let policy = args.policy.as_deref().map(read_policy).transpose()?;
+    let (policy_toml, policy_files) = policy.unwrap_or_default();
     let (version, accept_models, accept_set_aside) =
         (args.version, args.accept_models, args.accept_set_aside);
     let answer = block_on(async {
         let client = args.server.client().await?;
-        let request = v1::SwitchFeaturesRequest { version, policy_toml, accept_models, accept_set_aside };
+        let request =
+            v1::SwitchFeaturesRequest { version, policy_toml, accept_models, accept_set_aside, policy_files };
         let answer = client
             .features()
             .switch_features(request)
@@ -250,6 +252,13 @@ fn tell<T: Serialize>(
 
 fn read(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(path).map_err(Error::file("read", path))
+}
+
+/// A policy and the files beside it that it names.
+fn read_policy(path: &Path) -> Result<(String, Vec<v1::PolicyFile>), Error> {
+    let text = read(path)?;
+    let files = crate::commands::policy::files_of(path, &text)?;
+    Ok((text, files))
 }
 
 async fn versions(client: &Client) -> Result<Vec<Version>, Error> {

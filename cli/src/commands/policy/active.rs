@@ -129,6 +129,7 @@ struct Shown {
     policy_toml: String,
     features_toml: String,
     tests: Vec<File>,
+    files: Vec<File>,
 }
 
 #[derive(Debug, Serialize)]
@@ -138,13 +139,14 @@ struct File {
 }
 
 pub(super) fn activate(args: &Activate, output: Output) -> Result<Outcome, Error> {
-    let (policy_toml, tests) = match &args.what.file {
+    let (policy_toml, tests, files) = match &args.what.file {
         Some(file) => {
             let policy_toml = read(file)?;
             let tests = tests_of(file, &policy_toml)?;
-            (policy_toml, tests)
+            let files = files_of(file, &policy_toml)?;
+            (policy_toml, tests, files)
         }
-        None => (String::new(), Vec::new()),
+        None => (String::new(), Vec::new(), Vec::new()),
     };
     let request = v1::ActivatePolicyRequest {
         policy_toml,
@@ -152,6 +154,7 @@ pub(super) fn activate(args: &Activate, output: Output) -> Result<Outcome, Error
         policy_id: args.what.id.clone().unwrap_or_default(),
         reason: args.why.reason.clone(),
         activated_by: args.why.by.clone(),
+        files,
     };
     let answer = super::super::block_on(async {
         let client = Client::connect(&args.server.endpoint, 1).await?;
@@ -301,9 +304,23 @@ pub(super) fn show(args: &Show, output: Output) -> Result<Outcome, Error> {
         policy_toml: answer.policy_toml,
         features_toml: answer.features_toml,
         tests: answer.tests.into_iter().map(|file| File { name: file.name, text: file.text }).collect(),
+        files: answer.files.into_iter().map(|file| File { name: file.name, text: file.text }).collect(),
     };
     output.report(&shown, |shown| shown.policy_toml.clone())?;
     Ok(Outcome::Fine)
+}
+
+/// The other files beside the policy `text` that it names. One that is missing is a fault that the server tells with its
+/// place.
+pub(crate) fn files_of(file: &Path, text: &str) -> Result<Vec<v1::PolicyFile>, Error> {
+    let mut files = Vec::new();
+    for name in augur_server::files_named_by(text) {
+        let beside = file.with_file_name(&name);
+        if beside.exists() {
+            files.push(v1::PolicyFile { name, text: read(&beside)? });
+        }
+    }
+    Ok(files)
 }
 
 fn read(file: &Path) -> Result<String, Error> {
