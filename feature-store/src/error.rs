@@ -11,6 +11,14 @@ use augur_domain::event::Quarantine;
 /// A failure of the store. Cloned to every caller of a write that failed for all of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
+    /// Too much waits for a report of delivery; nothing was given.
+    #[error(
+        "{limit} exposures are held until their delivery is confirmed; report deliveries, or shorten `confirm_within`"
+    )]
+    TooManyHolds {
+        /// The bound.
+        limit: usize,
+    },
     /// The queue of a shard is full; nothing of the request was taken.
     #[error(
         "ingest queue of shard {shard} holds {queued} of at most {limit} {unit}; send the same events again later"

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use crate::exposure::{self, Stripes};
 use crate::generation::{Builder, Definitions, Generations, Opening, stored_state};
 use crate::identity::Identity;
+use crate::ledger::Ledger;
 use crate::state::Accuracy;
 use crate::store::{Cached, MemoryStore, QuarantineRecord, Store};
 use crate::writer::Writers;
@@ -22,6 +23,7 @@ use crate::{
 };
 
 pub use erasure::{ErasureReceipt, OptOuts};
+pub use giving::{BudgetGuard, Giving};
 pub use retention::Swept;
 
 /// Events in, features out; synchronous, with one writer thread per shard of users.
@@ -38,6 +40,7 @@ pub struct FeatureStore {
     identity: Arc<Identity>,
     quarantine_entries: u64,
     sweeps: retention::Sweeps,
+    ledger: Mutex<Ledger>,
 }
 
 impl std::fmt::Debug for FeatureStore {
@@ -118,7 +121,18 @@ impl FeatureStore {
         builder.start(&store, &generations, &writers)?;
         let quarantine_entries = config.quarantine_entries;
         let changing = Mutex::new(());
-        Ok(Self { builder, writers, store, generations, changing, identity, quarantine_entries, sweeps })
+        let ledger = Mutex::new(Ledger::load(store.ledger()?)?);
+        Ok(Self {
+            builder,
+            writers,
+            store,
+            generations,
+            changing,
+            identity,
+            quarantine_entries,
+            sweeps,
+            ledger,
+        })
     }
 
     /// The definitions in force, with the generation that holds their states.
@@ -516,6 +530,9 @@ fn decoded_exposures(record: Option<Vec<u8>>, user: UserKey) -> Result<Vec<Expos
 #[cfg(test)]
 mod cache_tests;
 mod erasure;
+mod giving;
+#[cfg(test)]
+mod giving_tests;
 mod linking;
 mod profiles;
 mod retention;

@@ -7,11 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use augur_decision::{Point, decide, decide_default};
+use augur_decision::{Budget, Point, PolicySnapshot, decide, decide_default};
 use augur_decision_log::Durability;
 use augur_domain::decision::{Availability, DecisionInputs, DecisionRecord, Exposure, Observed, Person};
 use augur_domain::value::Value;
 use augur_domain::{DecisionId, FeatureVector, Reason, ReasonCode, Timestamp, UserKey};
+use augur_feature_store::{BudgetGuard, Giving, Spend};
 use augur_proto::convert::value::{subject_from_wire, values_from_wire};
 use augur_proto::v1;
 use tokio::sync::oneshot;
@@ -231,6 +232,19 @@ impl App {
                 point.countable(&earlier, now)
             }
         };
+        // What others spend meanwhile would be spent twice.
+        let budgeted =
+            policy.point(&question.decision_point).filter(|point| point.budgets().next().is_some());
+        let budgets = budgeted.map(|_| self.store.budget_guard(now));
+        let spent = match (budgeted, &budgets) {
+            (Some(point), Some(guard)) => {
+                let spent = |(action, budget): (&Arc<str>, &Budget)| {
+                    (Arc::clone(action), guard.spent(action, budget.since(now)))
+                };
+                point.budgets().map(spent).collect()
+            }
+            _ => Vec::new(),
+        };
         let all_read = self.clock.monotonic();
         let (decision_id, seed) = self.entropy.decision(now);
         let inputs = DecisionInputs {
@@ -245,7 +259,7 @@ impl App {
             models: active.availability().to_vec(),
             exposures,
             person: Person::default(),
-            budgets: Vec::new(),
+            budgets: spent,
             peek: question.peek,
         };
         let decision = decide(policy, &inputs);
@@ -267,7 +281,7 @@ impl App {
         // Before the guard goes, so that the next decision for this user sees it, and before the log has the record,
         // so that nothing is logged when this fails. Should the log refuse the record or fail, the exposure stands:
         // one message too few, never one too many.
-        self.record_exposure(&record)?;
+        self.give(policy, &record, budgets)?;
         let (told, logged) = oneshot::channel();
         let queued = self.log.append(&record, move |outcome| {
             // Nobody may be waiting any more; the record is written all the same.
@@ -327,19 +341,26 @@ impl App {
         self.clock.monotonic().saturating_sub(instant)
     }
 
-    fn record_exposure(&self, record: &DecisionRecord) -> Result<(), Error> {
+    /// Counts what was decided against caps and budgets.
+    fn give(
+        &self,
+        policy: &PolicySnapshot,
+        record: &DecisionRecord,
+        guard: Option<BudgetGuard<'_>>,
+    ) -> Result<(), Error> {
         let DecisionRecord { inputs, decision, .. } = record;
-        if !decision.counts_against_caps {
-            return Ok(());
-        }
-        let exposure = Exposure {
+        let exposure = decision.counts_against_caps.then(|| Exposure {
             category: Arc::clone(&decision.category),
             // Only a report about a hold asks by the decision.
             decision: decision.holds_until.map_or(DecisionId::NONE, |_| inputs.decision_id),
             holds_until: decision.holds_until,
             ..Exposure::new(Arc::clone(&decision.action), Arc::clone(&decision.channel), inputs.now)
-        };
-        Ok(self.store.record_exposure(inputs.user, &exposure)?)
+        });
+        let budget = policy.point(&inputs.decision_point).and_then(|point| point.budget(&decision.action));
+        let spend = budget
+            .map(|budget| Spend { action: Arc::clone(&decision.action), since: budget.since(inputs.now) });
+        let hold = decision.holds_until.map(|until| (inputs.decision_id, until));
+        Ok(self.store.give(inputs.user, Giving { exposure, spend, hold }, guard)?)
     }
 
     fn observe(&self, started: Duration, read: Duration, decided: Duration) -> Observed {

@@ -212,7 +212,7 @@ fn answer_to(error: &Error) -> Answer {
             | Models::FeatureMismatch { .. },
         ) => Answer::Told(Code::FailedPrecondition),
         Error::Overloaded { .. }
-        | Error::Store(Store::QueueFull { .. })
+        | Error::Store(Store::QueueFull { .. } | Store::TooManyHolds { .. })
         | Error::Log(Log::QueueFull { .. })
         | Error::OutcomeLog(Log::QueueFull { .. }) => Answer::Wait(Code::ResourceExhausted, RETRY_SOON),
         Error::Log(Log::RecordTooLarge { .. }) => Answer::Told(Code::ResourceExhausted),

@@ -18,6 +18,7 @@ mod drift;
 mod entropy;
 mod error;
 mod explain;
+mod exposures;
 mod files;
 mod http;
 mod ingest;

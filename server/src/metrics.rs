@@ -94,6 +94,8 @@ pub const LOG_QUEUED_BYTES: &str = "augur_log_queued_bytes";
 pub const LOG_FAILED: &str = "augur_log_failed";
 /// Reports of outcomes, by kind and what became of them.
 pub const OUTCOMES: &str = "augur_outcomes_total";
+/// Holds that a report settled.
+pub const EXPOSURES_SETTLED: &str = "augur_exposures_settled_total";
 /// Last outcome synced to disk.
 pub const OUTCOME_LOG_SYNCED_SEQUENCE: &str = "augur_outcome_log_synced_sequence";
 /// 1 when the log of outcomes has stopped writing.
@@ -280,6 +282,15 @@ impl Metrics {
     /// Counts a reported outcome.
     pub fn count_outcome(&self, kind: &'static str, status: &'static str) {
         self.count_rare(|| metrics::counter!(OUTCOMES, "kind" => kind, "status" => status));
+    }
+
+    /// Counts holds that reports settled.
+    pub fn count_settled(&self, how: &'static str, count: u64) {
+        if count > 0 {
+            with_local_recorder(&*self.recorder, || {
+                metrics::counter!(EXPOSURES_SETTLED, "how" => how).increment(count);
+            });
+        }
     }
 
     /// Counts an event that is deprecated or carries something that is. Only declared names become labels.

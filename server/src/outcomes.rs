@@ -123,7 +123,8 @@ impl App {
     /// may be kept: sent again, they count once.
     ///
     /// # Errors
-    /// [`Error::InvalidField`] for none or too many, [`Error::OutcomeLog`] when they cannot be written.
+    /// [`Error::InvalidField`] for none or too many, [`Error::OutcomeLog`] when they cannot be written,
+    /// [`Error::Store`] when what they settle cannot be.
     pub async fn report_outcomes(&self, outcomes: &[v1::Outcome]) -> Result<Vec<Reported>, Error> {
         if outcomes.is_empty() || outcomes.len() > MAX_OUTCOMES {
             let problem = format!("{} outcomes", outcomes.len());
@@ -131,7 +132,7 @@ impl App {
         }
         let received_at = self.clock.now();
         let mut answers = Vec::with_capacity(outcomes.len());
-        let mut waiting = Vec::new();
+        let mut records = Vec::new();
         let mut of_this_batch = HashSet::new();
         for wire in outcomes {
             let read = outcome_from_wire(wire, received_at, &self.pseudonymiser);
@@ -147,11 +148,14 @@ impl App {
                         Memory::NotMade => Reported::UnknownDecision,
                         Memory::Made(_) | Memory::TooOld => Reported::Accepted,
                     };
-                    waiting.push(self.write_outcome(record)?);
+                    records.push(record);
                     answer
                 }
             });
         }
+        self.settle_exposures(records.iter().map(|record| (record.decision, record.kind)).collect()).await?;
+        let waiting =
+            records.into_iter().map(|record| self.write_outcome(record)).collect::<Result<_, _>>()?;
         self.kept(waiting).await?;
         for (wire, answer) in outcomes.iter().zip(&answers) {
             let kind = u8::try_from(wire.kind).ok().and_then(OutcomeKind::from_u8);

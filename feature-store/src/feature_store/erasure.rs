@@ -123,6 +123,7 @@ impl FeatureStore {
         let erased = receiver.recv().map_err(|_| Error::Closed)??;
         let Some((erased_at, erased, opt_outs_kept)) = erased else { return Ok(None) };
         // What was set aside between the look and the tombstone, which keeps out all that comes after it.
+        self.forget_holds(&keys)?;
         let late = self.store.remove_quarantined(&self.quarantined_of(&keys)?)?;
         Ok(Some(ErasureReceipt {
             user,

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use augur_domain::event::EventKind;
 use augur_domain::ids::MessageKey;
-use augur_domain::{Event, Timestamp, UserKey};
+use augur_domain::{DecisionId, Event, Timestamp, UserKey};
 
 use super::routing::subtree;
 use super::{Change, Identity, Link, Operation, link_of, links_to};
@@ -309,8 +309,25 @@ impl Identity {
             return Ok(());
         }
         let mut all = list(to)?;
-        for exposure in list(from)? {
-            exposure::add(&mut all, &exposure);
+        let mut other = list(from)?;
+        if operation.change == Change::Split {
+            // A report reaches one of the two, so what is held counts for good with both.
+            for exposure in all.iter_mut().chain(&mut other) {
+                exposure.holds_until = None;
+            }
+            if !other.is_empty() {
+                let mut record = Vec::new();
+                exposure::encode(&other, &mut record);
+                plan.relocation.exposures.push((from, Some(record)));
+            }
+        }
+        for exposure in other {
+            // Both have it already if they were one person before.
+            let is_known = exposure.decision != DecisionId::NONE
+                && all.iter().any(|known| known.decision == exposure.decision);
+            if !is_known {
+                exposure::add(&mut all, &exposure);
+            }
         }
         if all.is_empty() {
             return Ok(());

@@ -160,6 +160,17 @@ impl Store for Faulty {
     fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
         self.asked("put_exposures")?.put_exposures(user, record)
     }
+    fn put_ledger(
+        &self,
+        user: UserKey,
+        exposures: Option<&[u8]>,
+        rows: &[(Vec<u8>, Option<Vec<u8>>)],
+    ) -> Result<(), Error> {
+        self.asked("put_ledger")?.put_ledger(user, exposures, rows)
+    }
+    fn ledger(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        self.engine.ledger()
+    }
     fn put_profile(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
         self.asked("put_profile")?.put_profile(user, record)
     }

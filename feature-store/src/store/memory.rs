@@ -32,6 +32,7 @@ struct Tables {
     counters: BTreeMap<u32, Counters>,
     generations: Option<Vec<u8>>,
     retention: Option<Vec<u8>>,
+    ledger: BTreeMap<Vec<u8>, Vec<u8>>,
     due: BTreeSet<Due>,
 }
 
@@ -383,6 +384,30 @@ impl Store for MemoryStore {
     fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
         self.tables.write().rows(user).exposures = Some(record.to_vec());
         Ok(())
+    }
+
+    fn put_ledger(
+        &self,
+        user: UserKey,
+        exposures: Option<&[u8]>,
+        rows: &[(Vec<u8>, Option<Vec<u8>>)],
+    ) -> Result<(), Error> {
+        let mut tables = self.tables.write();
+        if let Some(record) = exposures {
+            tables.rows(user).exposures = Some(record.to_vec());
+        }
+        for (key, value) in rows {
+            match value {
+                Some(value) => tables.ledger.insert(key.clone(), value.clone()),
+                None => tables.ledger.remove(key),
+            };
+        }
+        Ok(())
+    }
+
+    fn ledger(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        let tables = self.tables.read();
+        Ok(tables.ledger.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
     fn put_profile(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {

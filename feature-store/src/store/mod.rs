@@ -316,6 +316,16 @@ pub trait Store: Read + Send + Sync + 'static {
     fn counters(&self) -> Result<Vec<(u32, Counters)>, Error>;
     /// Replaces the user's exposures; survives the end of the process, not of the machine.
     fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error>;
+    /// Replaces the user's exposures, if a record is given, and the rows of the ledger, `None` for those that go, in one
+    /// step; survives the end of the process, not of the machine.
+    fn put_ledger(
+        &self,
+        user: UserKey,
+        exposures: Option<&[u8]>,
+        rows: &[(Vec<u8>, Option<Vec<u8>>)],
+    ) -> Result<(), Error>;
+    /// Every row of the ledger, keys in order.
+    fn ledger(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error>;
     /// Replaces the person's profile.
     fn put_profile(&self, user: UserKey, record: &[u8]) -> Result<(), Error>;
     /// Appends to the quarantine in order, each entry under a number higher than any before, and removes the oldest

@@ -31,6 +31,7 @@ const FEATURE_SET_KEY: &[u8] = b"feature_set";
 const GENERATIONS_KEY: &[u8] = b"generations";
 const RETENTION_KEY: &[u8] = b"retention";
 const COUNTERS_PREFIX: &[u8] = b"counters/";
+const LEDGER_PREFIX: &[u8] = b"ledger/";
 const COUNTERS_MAGIC: u8 = b'C';
 /// Version 1 knew no erased users.
 const COUNTERS_VERSION: u8 = 2;
@@ -478,6 +479,35 @@ impl Store for RocksStore {
         let mut batch = WriteBatch::default();
         batch.put_cf(self.family(EXPOSURES)?, user.as_bytes(), record);
         self.write(batch, false, "writing exposures")
+    }
+
+    fn put_ledger(
+        &self,
+        user: UserKey,
+        exposures: Option<&[u8]>,
+        rows: &[(Vec<u8>, Option<Vec<u8>>)],
+    ) -> Result<(), Error> {
+        let (mut batch, meta) = (WriteBatch::default(), self.family(META)?);
+        if let Some(record) = exposures {
+            batch.put_cf(self.family(EXPOSURES)?, user.as_bytes(), record);
+        }
+        for (key, value) in rows {
+            let key = [LEDGER_PREFIX, key].concat();
+            match value {
+                Some(value) => batch.put_cf(meta, key, value),
+                None => batch.delete_cf(meta, key),
+            }
+        }
+        self.write(batch, false, "writing exposures and the ledger")
+    }
+
+    fn ledger(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        let rows = self.reader().scan(META, LEDGER_PREFIX, "reading the ledger")?;
+        let rows = rows.map(|row| {
+            let (key, value) = row?;
+            Ok((key.get(LEDGER_PREFIX.len()..).unwrap_or_default().to_vec(), value.to_vec()))
+        });
+        rows.collect()
     }
 
     fn put_profile(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {

@@ -43,8 +43,12 @@ fn here(user: &str) -> v1::DecideRequest {
 }
 
 async fn served() -> Served {
+    served_with(POLICY).await
+}
+
+async fn served_with(policy: &str) -> Served {
     let served = Served::start().await;
-    let request = v1::ActivatePolicyRequest { policy_toml: POLICY.to_owned(), ..Default::default() };
+    let request = v1::ActivatePolicyRequest { policy_toml: policy.to_owned(), ..Default::default() };
     let response = served.policies().activate_policy(request).await.unwrap().into_inner();
     assert!(response.faults.is_empty(), "{:?}", response.faults);
     served
@@ -131,5 +135,97 @@ async fn a_record_that_the_log_refuses_costs_one_exposure_and_no_more() {
         given.push(served.decide(here("ada")).await.action);
     }
     assert_eq!(given, ["offer", "offer", "banner", "banner", "none"]);
+    served.stop().await;
+}
+
+/// An offer that is held for an hour, and a gift of which there are five.
+const HELD: &str = r#"
+version = 1
+
+[[decision_point]]
+name = "here"
+actions = ["offer", "gift", "none"]
+default_action = "none"
+deadline = "10s"
+
+[[action]]
+name = "offer"
+value = "10.0"
+category = "offers"
+caps = ["1 per 7d per category"]
+confirm_within = "1h"
+
+[[action]]
+name = "gift"
+value = "5.0"
+budget = { total = 5, per = "day" }
+
+[[action]]
+name = "none"
+"#;
+
+async fn report(served: &Served, id: &str, decision: &v1::DecideResponse, kind: v1::OutcomeKind) {
+    let mut client = v1::outcome_service_client::OutcomeServiceClient::new(served.channel.clone());
+    let outcome = v1::Outcome {
+        outcome_id: id.to_owned(),
+        decision_id: decision.decision_id.clone(),
+        kind: kind.into(),
+        ..v1::Outcome::default()
+    };
+    client.report_outcomes(v1::ReportOutcomesRequest { outcomes: vec![outcome] }).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_held_stands_is_freed_or_ends_by_itself() {
+    let served = served_with(HELD).await;
+    for (user, kind, later, again) in [
+        ("ada", Some(v1::OutcomeKind::Delivered), HOUR_MS, "none"),
+        ("bob", Some(v1::OutcomeKind::NotDelivered), 0, "offer"),
+        ("eve", None, HOUR_MS - 1, "none"),
+        ("joe", None, HOUR_MS, "offer"),
+    ] {
+        served.clock.set(NOW);
+        let first = served.decide(here(user)).await;
+        assert_eq!(first.action, "offer", "{user}");
+        let second = served.decide(here(user)).await;
+        let refused = second.candidates[0].reason.as_ref().unwrap();
+        assert_eq!((&*refused.code, &*refused.detail), ("FREQUENCY_CAP", "1 per 7d per category"));
+        let next = second.candidates[0].next_eligible_at.as_ref().unwrap();
+        let next = augur_proto::convert::timestamp_from_wire(next, "t").unwrap();
+        assert_eq!(next, NOW.plus_millis(HOUR_MS), "the end of the hold");
+        if let Some(kind) = kind {
+            report(&served, &format!("of {user}"), &first, kind).await;
+        }
+        served.clock.set(NOW.plus_millis(later));
+        let action = served.decide(here(user)).await.action;
+        assert_eq!(action.replace("gift", "none"), again, "{user}");
+    }
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_budget_is_spent_by_all_together_and_survives_a_restart() {
+    let served = served_with(HELD).await;
+    let asked = (0..32).map(|user| {
+        let mut client = served.decisions();
+        tokio::spawn(async move {
+            let user = format!("user {user}");
+            client.decide(here(&user)).await.unwrap();
+            client.decide(here(&user)).await.unwrap().into_inner().action
+        })
+    });
+    let mut gifts = 0;
+    for task in asked.collect::<Vec<_>>() {
+        gifts += usize::from(task.await.unwrap() == "gift");
+    }
+    assert_eq!(gifts, 5);
+    let served = served.restart_with(|_, _| {}).await;
+    served.clock.set(NOW.plus_millis(1));
+    let refused = served.decide(here("user 1")).await;
+    let gift = refused.candidates[1].reason.as_ref().unwrap();
+    assert_eq!((&*gift.code, &*gift.detail), ("BUDGET_SPENT", "5 per day"));
+    served.clock.set(NOW.plus_millis(DAY_MS));
+    assert_eq!(served.decide(here("user 1")).await.action, "offer", "its hold ended");
+    assert_eq!(served.decide(here("user 1")).await.action, "gift");
     served.stop().await;
 }

@@ -189,6 +189,17 @@ impl Store for SlowDisk {
     fn counters(&self) -> Result<Vec<(u32, Counters)>, Error> {
         self.inner.counters()
     }
+    fn put_ledger(
+        &self,
+        user: UserKey,
+        exposures: Option<&[u8]>,
+        rows: &[(Vec<u8>, Option<Vec<u8>>)],
+    ) -> Result<(), Error> {
+        self.inner.put_ledger(user, exposures, rows)
+    }
+    fn ledger(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        self.inner.ledger()
+    }
     fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error> {
         self.inner.put_exposures(user, record)
     }
