@@ -357,7 +357,9 @@ impl App {
             ..Exposure::new(Arc::clone(&decision.action), Arc::clone(&decision.channel), inputs.now)
         });
         let budget = policy.point(&inputs.decision_point).and_then(|point| point.budget(&decision.action));
+        // A look is given nothing.
         let spend = budget
+            .filter(|_| !inputs.peek)
             .map(|budget| Spend { action: Arc::clone(&decision.action), since: budget.since(inputs.now) });
         let hold = decision.holds_until.map(|until| (inputs.decision_id, until));
         Ok(self.store.give(inputs.user, Giving { exposure, spend, hold }, guard)?)
