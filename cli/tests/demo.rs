@@ -52,6 +52,13 @@ fn the_demo_tells_a_true_story_and_leaves_data_that_other_commands_use() {
         .unwrap();
     assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
 
+    // The same policy, its own exposures carried along, changes nothing; without the cap of an action it does.
+    let policy = data.join("policy.toml");
+    let same = augur(&["replay", "--policy", policy.to_str().unwrap(), "--json"], &data);
+    assert!(same.status.success(), "{}", String::from_utf8_lossy(&same.stderr));
+    let same = json(&same);
+    assert_eq!((&same["records"], &same["flips"]["flipped"]), (&150.into(), &0.into()), "{same}");
+
     // What was just replayed says why its models scored as they did.
     let log: Vec<u8> = std::fs::read_dir(data.join("data/decisions"))
         .unwrap()

@@ -5,6 +5,7 @@
 //! later comparison leans on: as long as the old policy reproduces the old log to the bit, whatever differs under a
 //! new one was caused by it.
 
+pub mod candidate;
 mod check;
 mod difference;
 mod error;
@@ -22,5 +23,7 @@ pub use source::{DataDirectory, Missing, SnapshotSource};
 pub use survey::{SegmentSurvey, Survey, survey};
 pub use verify::{Options, verify};
 
+/// A policy as it was read.
+pub use augur_decision::SourceFile;
 /// The log itself, for who reads it record by record.
 pub use augur_decision_log as decision_log;

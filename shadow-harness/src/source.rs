@@ -115,6 +115,14 @@ impl DataDirectory {
         Ok(self.files(policy)?.0)
     }
 
+    /// The features that `policy` was compiled against and its text.
+    ///
+    /// # Errors
+    /// As [`Self::feature_set`].
+    pub(crate) fn policy_files(&self, policy: ContentHash) -> Result<(Arc<FeatureSet>, SourceFile), Missing> {
+        self.files(policy)
+    }
+
     /// The feature definitions and the policy text of `policy`.
     fn files(&self, policy: ContentHash) -> Result<(Arc<FeatureSet>, PolicySource), Missing> {
         let dir = self.policy_dir(policy);

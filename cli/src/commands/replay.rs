@@ -1,6 +1,8 @@
-//! `augur replay`: decides a log again and says whether every byte came out the same.
+//! `augur replay`: decides a log again and says whether every byte came out the same, or what a candidate would change.
 //!
 //! Not here: the replay itself (`augur_shadow_harness`).
+
+mod candidate;
 
 use std::path::{Path, PathBuf};
 
@@ -14,25 +16,35 @@ const HELP: &str = "\
 Examples:
   augur replay --verify --data data
   augur replay --verify --decisions copy/decisions --data data --json
+  augur replay --policy new_policy.toml --data data
+  augur replay --model churn=7 --gate gates.toml --reward converted --within 14d --data data
+
+A candidate decides on the features, contexts and models that were logged; --model names other versions. What its own
+decisions cause is carried along: the caps of later decisions count what the candidate gave, not what was given. Models
+and features that only the candidate asks for are those of today, or missing. Verify first: a difference means something
+only where the same policy makes none.
 
 Exit codes:
   0  every decision came out the same, byte for byte
   1  the replay could not be done
-  3  some decisions came out differently; the report shows the first ones field by field
+  3  some decisions came out differently; the report shows the first ones field by field. Of a candidate: it does not
+     pass a gate, or could not decide some records
   4  the log is damaged, or records are missing from it
   5  a policy or a model that decided is no longer there
   6  the same, up to an unfinished record at the end, as a crash leaves it
   7  the log holds no whole record: nothing was verified";
 
-/// Decide logged decisions again, with the policies and models that decided them.
+/// Decide logged decisions again, with the policies and models that decided them or with others.
 ///
 /// Reads only; a server may be using the directory meanwhile.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {
     /// Compare with what was logged, byte for byte.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present_any = ["policy", "model"])]
     verify: bool,
+    #[command(flatten)]
+    candidate: candidate::Args,
     /// The data directory, or the directory that its `[data] dir` names.
     #[arg(long, value_name = "DIR", required_unless_present = "decisions")]
     data: Option<PathBuf>,
@@ -55,6 +67,11 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         }
         (None, None) => PathBuf::new(),
     };
+    if args.candidate.is_given() {
+        let directory = DataDirectory::new(&stored);
+        let log = args.decisions.clone().unwrap_or_else(|| directory.decisions_dir());
+        return candidate::run(&args.candidate, &directory, &log, output);
+    }
     let report = verified(&stored, args.decisions.as_deref(), args.threads)?;
     output.report(&report, ToString::to_string)?;
     Ok(Outcome::Code(report.exit_code()))

@@ -1,0 +1,128 @@
+//! `augur replay --policy` and `--model`, as typed: what a candidate changes, for whom and why, over a log of several
+//! policies and models.
+//!
+//! Not here: replaying what was decided (`demo`, and `shadow-harness`).
+
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")
+)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use augur_loadtest::domain::DecisionRecord;
+use augur_shadow_harness::DataDirectory;
+use augur_shadow_harness::decision_log::Reader;
+use serde_json::Value;
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shadow-harness/testdata/golden")
+}
+
+fn replay(arguments: &[&str]) -> Output {
+    let golden = golden();
+    let line = [&["--json", "replay", "--data", golden.to_str().unwrap()], arguments].concat();
+    Command::new(env!("CARGO_BIN_EXE_augur")).args(line).output().unwrap()
+}
+
+fn answer(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+}
+
+fn records() -> Vec<DecisionRecord> {
+    Reader::open(&golden().join("decisions")).unwrap().map(|item| item.unwrap().1).collect()
+}
+
+/// The text of the policy that made the first decision.
+fn first_policy() -> String {
+    let policy = DataDirectory::new(golden()).policy_dir(records()[0].policy);
+    std::fs::read_to_string(policy.join("policy.toml")).unwrap()
+}
+
+fn written(text: &str) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("candidate.toml");
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (dir, path)
+}
+
+#[test]
+fn a_rule_that_denies_an_action_takes_it_from_everybody_and_is_named() {
+    let records = records();
+    let mut given = BTreeMap::<(&str, &str), u64>::new();
+    for record in &records {
+        *given.entry((&record.inputs.decision_point, &record.decision.action)).or_default() += 1;
+    }
+    let policy = first_policy();
+    let defaults: Vec<&str> = policy
+        .lines()
+        .filter_map(|line| line.strip_prefix("default_action = \"")?.strip_suffix('"'))
+        .collect();
+    let ((_, action), _) = given
+        .iter()
+        .filter(|((_, action), _)| !defaults.contains(action))
+        .max_by_key(|(_, count)| **count)
+        .unwrap();
+    let rule = format!(
+        "\n[[rule]]\nid = \"candidate\"\nwhen = \"true\"\nthen = \"deny\"\nactions = [\"{action}\"]\nreason = \"CANDIDATE\"\n"
+    );
+    let (_dir, path) = written(&(policy + &rule));
+    let output = replay(&["--policy", &path]);
+    let report = answer(&output);
+    assert_eq!(report["records"], records.len());
+    assert_eq!(report["actions"][*action]["candidate"], 0, "{report:#}");
+    assert!(report["actions"][*action]["logged"].as_u64().unwrap() > 0);
+    let causes = report["causes"].as_object().unwrap();
+    assert!(causes.keys().any(|cause| cause.contains("RULE_DENIED (CANDIDATE)")), "{causes:?}");
+    let flipped = report["flips"]["flipped"].as_u64().unwrap();
+    assert_eq!(causes.values().map(|count| count.as_u64().unwrap()).sum::<u64>(), flipped);
+    let (low, share, high) = (&report["flips"]["low"], &report["flips"]["share"], &report["flips"]["high"]);
+    assert!(low.as_f64() < share.as_f64() && share.as_f64() < high.as_f64());
+}
+
+#[test]
+fn other_models_change_scores_and_nothing_else_is_blamed() {
+    let records = records();
+    let version = |alias: &str| {
+        let models = records.iter().flat_map(|record| &record.models);
+        models.filter(|(known, _)| &**known == alias).map(|(_, model)| model.version).max().unwrap()
+    };
+    let newest = format!("churn={}", version("churn"));
+    let report = answer(&replay(&["--model", &newest, "--exposures", "logged"]));
+    let shift = &report["scores"]["churn"];
+    assert!(shift["changed"].as_u64().unwrap() > 0, "{report:#}");
+    assert!(shift["changed"].as_u64() < shift["scored"].as_u64(), "some were scored by that version");
+    let causes = report["causes"].as_object().unwrap();
+    assert!(!causes.is_empty() && causes.keys().all(|cause| cause == "score of churn"), "{causes:?}");
+}
+
+#[test]
+fn gates_hold_a_candidate() {
+    let (_dir, gates) = written("max_flip_share = 0.0\n[max_growth]\nnothing_of_the_kind = 1.0\n");
+    let (_other, same) = written(&first_policy());
+    let output = replay(&["--policy", &same, "--gate", &gates]);
+    let report = answer(&output);
+    let passes = report["gates"].as_array().unwrap().iter().all(|gate| gate["passes"] == true);
+    assert_eq!(output.status.code(), Some(if passes { 0 } else { 3 }), "{report:#}");
+    let (_dir, bad) = written("max_flips = 1\n");
+    let refused = replay(&["--policy", &same, "--gate", &bad]);
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("max_flip_share"));
+}
+
+#[test]
+fn what_cannot_be_decided_is_told_and_does_not_pass() {
+    let policy = first_policy().replace("scores.", "scores.no_such_");
+    let (_dir, path) = written(&policy);
+    let output = replay(&["--policy", &path]);
+    assert_eq!(output.status.code(), Some(3));
+    let report = answer(&output);
+    assert_eq!(report["uncompared"][0]["decisions"], records().len());
+    assert!(report["uncompared"][0]["reason"].as_str().unwrap().contains("no_such_"), "{report:#}");
+    let refused = replay(&["--model", "churn"]);
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("NAME=VERSION"));
+    let both = replay(&["--verify", "--model", "churn=1"]);
+    assert_eq!(both.status.code(), Some(2));
+}

@@ -1,0 +1,18 @@
+//! Decides a log again under another policy or other models, and says what would have been different, for whom and why.
+//!
+//! Inputs are those that were logged, except for what decisions themselves cause: which exposures count against caps is
+//! carried from one decision of the candidate to the next ([`carry`](self)). Not here: deciding again as it was
+//! (`verify`), which is the control that every difference found here leans on.
+
+mod carry;
+mod cause;
+mod models;
+mod report;
+mod run;
+mod value;
+
+pub use cause::Cause;
+pub use models::PinnedVersion;
+pub use report::{ActionCount, CandidateReport, Example, Flips, GateOutcome, Gates, ScoreShift, Uncompared};
+pub use run::{CandidateOptions, Exposures, replay_candidate};
+pub use value::Reward;

@@ -1,0 +1,208 @@
+//! The replay itself: record after record, in order, each decided by the candidate on what was logged.
+//!
+//! Not here: what is counted (`report`), and how exposures are carried (`carry`).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use augur_decision::{PolicySnapshot, SourceFile, decide};
+use augur_decision_log::{Error as LogError, Reader};
+use augur_domain::decision::Availability;
+use augur_domain::{ContentHash, DecisionInputs, DecisionRecord, ModelRef, Timestamp};
+
+use super::carry::Carried;
+use super::models::{CandidateModels, PinnedVersion};
+use super::report::{CandidateReport, Counting, Gates};
+use super::value::{Reward, Rewards};
+use crate::off_policy::{self, LoggedRow};
+use crate::{DataDirectory, Error};
+
+/// Policies kept compiled: one for each feature set and set of models that a log has.
+const CACHED_SNAPSHOTS: usize = 16;
+/// Rows that the candidate's value is estimated from, about 100 bytes each; further decisions are left out of it.
+const MAX_ROWS: usize = 10_000_000;
+/// Records between two calls of `progress`.
+const PROGRESS_EVERY: u64 = 1_024;
+
+/// Which exposures count against the candidate's caps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Exposures {
+    /// What the candidate itself would have given, carried from decision to decision.
+    #[default]
+    Carried,
+    /// What was given, as logged: each decision by itself.
+    Logged,
+}
+
+/// What decides in the place of what decided.
+pub struct CandidateOptions<'a> {
+    /// The candidate's policy; `None` for the policies that decided, with other models.
+    pub policy: Option<&'a SourceFile>,
+    /// Versions in the place of those that decided.
+    pub pinned: &'a [PinnedVersion],
+    /// Which exposures count.
+    pub exposures: Exposures,
+    /// Decisions from here on.
+    pub from: Timestamp,
+    /// How outcomes become rewards, if the candidate's value is to be estimated.
+    pub reward: Option<Reward>,
+    /// How the value is estimated.
+    pub evaluating: off_policy::Options,
+    /// What the candidate is held to.
+    pub gates: &'a Gates,
+    /// Told the number of records now and then.
+    pub progress: &'a dyn Fn(u64),
+}
+
+/// A compiled candidate, or why there is none for these features and models.
+struct Compiled {
+    policy: ContentHash,
+    models: Vec<(Arc<str>, ModelRef)>,
+    snapshot: Result<PolicySnapshot, String>,
+}
+
+struct Candidate<'a> {
+    directory: &'a DataDirectory,
+    options: &'a CandidateOptions<'a>,
+    compiled: Vec<Compiled>,
+}
+
+/// Decides every record of the log in `log` again by the candidate.
+///
+/// # Errors
+/// [`Error::Log`] when the log cannot be read or is damaged: verify it first. A policy that does not compile against what
+/// was logged is told in the report.
+pub fn replay_candidate(
+    log: &Path,
+    directory: &DataDirectory,
+    options: &CandidateOptions<'_>,
+) -> Result<CandidateReport, Error> {
+    let rewards = options.reward.map(|rule| Rewards::read(&directory.outcomes_dir(), rule)).transpose()?;
+    let mut candidate = Candidate { directory, options, compiled: Vec::new() };
+    let mut counting = Counting::default();
+    let mut carried = Carried::default();
+    let mut rows: Vec<(Timestamp, LoggedRow)> = Vec::new();
+    let mut last_at = Timestamp::MIN;
+    let mut reader = Reader::open_at(log, options.from)?;
+    loop {
+        let record = match reader.next_record() {
+            Ok(Some((_, record))) => record,
+            // What the writer is about to finish ends the log as it stands.
+            Ok(None) | Err(LogError::TruncatedTail { .. }) => break,
+            Err(error) => return Err(error.into()),
+        };
+        if record.inputs.now < options.from {
+            continue;
+        }
+        counting.report.records += 1;
+        if counting.report.records.is_multiple_of(PROGRESS_EVERY) {
+            (options.progress)(counting.report.records);
+        }
+        last_at = last_at.max(record.inputs.now);
+        let snapshot = match candidate.compiled(&record) {
+            Ok(snapshot) => snapshot,
+            Err(reason) => {
+                counting.cannot(reason.to_owned());
+                continue;
+            }
+        };
+        let Some(point) = snapshot.point(&record.inputs.decision_point) else {
+            counting
+                .cannot(format!("the candidate has no decision point `{}`", record.inputs.decision_point));
+            continue;
+        };
+        let mut inputs = record.inputs.clone();
+        list_models(&mut inputs, snapshot, options.pinned);
+        if options.exposures == Exposures::Carried {
+            carried.put_into(&mut inputs, point);
+        } else {
+            inputs.exposures = point.countable(&inputs.exposures, inputs.now);
+        }
+        let decision = decide(snapshot, &inputs);
+        carried.take(&inputs, &record.decision, &decision);
+        counting.compare(&record, &decision);
+        if let (Some(rewards), Some(rule)) = (&rewards, options.reward)
+            && rows.len() < MAX_ROWS
+        {
+            let target = decision.candidates.iter().find(|of| of.action == record.decision.action);
+            let target = target.map_or(0.0, |of| of.probability);
+            let reward = rewards.of(record.inputs.decision_id, record.inputs.now, rule.within_ms);
+            if let Ok(row) = LoggedRow::new(reward, record.decision.propensity, target) {
+                rows.push((record.inputs.now, row.of_group(group(&record))));
+            }
+        }
+    }
+    (options.progress)(counting.report.records);
+    counting.report.not_carried = carried.not_carried;
+    let value = options.reward.and_then(|rule| {
+        let mature = last_at.plus_millis(-rule.within_ms);
+        let rows: Vec<LoggedRow> =
+            rows.into_iter().filter(|(at, _)| *at <= mature).map(|(_, row)| row).collect();
+        off_policy::evaluate(&rows, &options.evaluating)
+    });
+    Ok(counting.finish(options.gates, value))
+}
+
+/// Rows of one user are resampled together.
+fn group(record: &DecisionRecord) -> u64 {
+    let (words, _) = record.inputs.user.as_bytes().as_chunks::<8>();
+    words.first().map_or(0, |word| u64::from_le_bytes(*word))
+}
+
+/// A log says of the models that decided whether they could be used. Those that only the candidate asks could be, and
+/// those whose version is asked for.
+fn list_models(inputs: &mut DecisionInputs, snapshot: &PolicySnapshot, pinned: &[PinnedVersion]) {
+    for model in snapshot.declared_models() {
+        let known = inputs.models.iter_mut().find(|(alias, _)| alias == model.name());
+        match known {
+            Some((_, availability))
+                if pinned.iter().any(|pinned| *pinned.name == **model.registered_name()) =>
+            {
+                *availability = Availability::Available;
+            }
+            Some(_) => {}
+            None => inputs.models.push((Arc::clone(model.name()), Availability::Available)),
+        }
+    }
+}
+
+impl Candidate<'_> {
+    fn compiled(&mut self, record: &DecisionRecord) -> Result<&PolicySnapshot, &str> {
+        let known = self
+            .compiled
+            .iter()
+            .position(|known| known.policy == record.policy && known.models == record.models);
+        let place = known.unwrap_or_else(|| {
+            if self.compiled.len() == CACHED_SNAPSHOTS {
+                self.compiled.remove(0);
+            }
+            self.compiled.push(Compiled {
+                policy: record.policy,
+                models: record.models.clone(),
+                snapshot: self.compile(record),
+            });
+            self.compiled.len() - 1
+        });
+        match self.compiled.get(place).map(|compiled| &compiled.snapshot) {
+            Some(Ok(snapshot)) => Ok(snapshot),
+            Some(Err(reason)) => Err(reason),
+            None => Err("it was not compiled"),
+        }
+    }
+
+    /// Against the features that the record holds.
+    fn compile(&self, record: &DecisionRecord) -> Result<PolicySnapshot, String> {
+        let (features, then) =
+            self.directory.policy_files(record.policy).map_err(|missing| missing.to_string())?;
+        let models = CandidateModels {
+            dir: self.directory.models_dir(),
+            pinned: self.options.pinned,
+            logged: &record.models,
+        };
+        let source = self.options.policy.unwrap_or(&then);
+        PolicySnapshot::load(source, features, &models).map_err(|complaints| {
+            let lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+            lines.join("; ")
+        })
+    }
+}
