@@ -240,7 +240,7 @@ impl Counting {
         report.users_changed = self.users_changed.len() as u64;
         let mut uncompared: Vec<Uncompared> =
             self.uncompared.into_iter().map(|(reason, decisions)| Uncompared { reason, decisions }).collect();
-        uncompared.sort_by(|one, other| other.decisions.cmp(&one.decisions));
+        uncompared.sort_by_key(|of| std::cmp::Reverse(of.decisions));
         report.uncompared = uncompared;
         report.value = value;
         report.gates = gates.check(&report);
@@ -407,7 +407,7 @@ impl CandidateReport {
 /// Most frequent first.
 fn section(formatter: &mut fmt::Formatter<'_>, title: &str, counts: &BTreeMap<String, u64>) -> fmt::Result {
     let mut counts: Vec<_> = counts.iter().collect();
-    counts.sort_by(|one, other| other.1.cmp(one.1));
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     if !counts.is_empty() {
         writeln!(formatter, "{title}")?;
     }
