@@ -11,6 +11,7 @@ use std::sync::Arc;
 use augur_domain::{DecisionId, Timestamp, UserKey};
 
 use crate::error::Error;
+use crate::store::LedgerChange;
 
 pub(crate) use record::Row;
 
@@ -122,7 +123,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::TooManyHolds`].
-    pub(crate) fn rows(&self, change: &Change) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Error> {
+    pub(crate) fn rows(&self, change: &Change) -> Result<Vec<LedgerChange>, Error> {
         let mut rows: Vec<_> =
             self.ended.iter().take(MAX_ENDED_ROWS).map(|ended| (record::hold_key(*ended), None)).collect();
         let spend = match change {

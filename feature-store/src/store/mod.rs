@@ -210,6 +210,11 @@ pub struct Erased {
     pub links: u64,
 }
 
+/// A row of the ledger: key and value.
+pub type LedgerRow = (Vec<u8>, Vec<u8>);
+/// A change of a row of the ledger; without a value it goes.
+pub type LedgerChange = (Vec<u8>, Option<Vec<u8>>);
+
 /// What can be read of users: in the engine as it is now, or in a [`Store::snapshot`] of it. Every method may block on a
 /// disk and fails with [`Error::Storage`] or [`Error::Corrupted`].
 #[expect(clippy::missing_errors_doc, reason = "the trait's own sentence covers every method")]
@@ -318,14 +323,10 @@ pub trait Store: Read + Send + Sync + 'static {
     fn put_exposures(&self, user: UserKey, record: &[u8]) -> Result<(), Error>;
     /// Replaces the user's exposures, if a record is given, and the rows of the ledger, `None` for those that go, in one
     /// step; survives the end of the process, not of the machine.
-    fn put_ledger(
-        &self,
-        user: UserKey,
-        exposures: Option<&[u8]>,
-        rows: &[(Vec<u8>, Option<Vec<u8>>)],
-    ) -> Result<(), Error>;
+    fn put_ledger(&self, user: UserKey, exposures: Option<&[u8]>, rows: &[LedgerChange])
+    -> Result<(), Error>;
     /// Every row of the ledger, keys in order.
-    fn ledger(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error>;
+    fn ledger(&self) -> Result<Vec<LedgerRow>, Error>;
     /// Replaces the person's profile.
     fn put_profile(&self, user: UserKey, record: &[u8]) -> Result<(), Error>;
     /// Appends to the quarantine in order, each entry under a number higher than any before, and removes the oldest
