@@ -24,6 +24,6 @@ pub use survey::{SegmentSurvey, Survey, survey};
 pub use verify::{Options, verify};
 
 /// A policy as it was read.
-pub use augur_decision::SourceFile;
+pub use augur_decision::{PolicySource, SourceFile};
 /// The log itself, for who reads it record by record.
 pub use augur_decision_log as decision_log;

@@ -119,7 +119,10 @@ impl DataDirectory {
     ///
     /// # Errors
     /// As [`Self::feature_set`].
-    pub(crate) fn policy_files(&self, policy: ContentHash) -> Result<(Arc<FeatureSet>, SourceFile), Missing> {
+    pub(crate) fn policy_files(
+        &self,
+        policy: ContentHash,
+    ) -> Result<(Arc<FeatureSet>, PolicySource), Missing> {
         self.files(policy)
     }
 

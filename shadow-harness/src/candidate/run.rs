@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use augur_decision::{PolicySnapshot, SourceFile, decide};
+use augur_decision::{PolicySnapshot, PolicySource, decide};
 use augur_decision_log::{Error as LogError, Reader};
 use augur_domain::decision::Availability;
 use augur_domain::{ContentHash, DecisionInputs, DecisionRecord, ModelRef, Timestamp};
@@ -37,7 +37,7 @@ pub enum Exposures {
 /// What decides in the place of what decided.
 pub struct CandidateOptions<'a> {
     /// The candidate's policy; `None` for the policies that decided, with other models.
-    pub policy: Option<&'a SourceFile>,
+    pub policy: Option<&'a PolicySource>,
     /// Versions in the place of those that decided.
     pub pinned: &'a [PinnedVersion],
     /// Which exposures count.

@@ -9,7 +9,7 @@ use augur_loadtest::domain::{OutcomeKind, Timestamp};
 use augur_shadow_harness::candidate::{
     CandidateOptions, Exposures, Gates, PinnedVersion, Reward, replay_candidate,
 };
-use augur_shadow_harness::{DataDirectory, SourceFile, off_policy};
+use augur_shadow_harness::{DataDirectory, PolicySource, SourceFile, off_policy};
 
 use crate::output::Output;
 use crate::{Error, Outcome, progress};
@@ -112,9 +112,16 @@ pub(super) fn run(
     Ok(if report.passes() { Outcome::Fine } else { Outcome::Code(EXIT_REFUSED) })
 }
 
-fn read_policy(path: &Path) -> Result<SourceFile, Error> {
-    let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
-    Ok(SourceFile { name: path.display().to_string(), text })
+fn read_policy(path: &Path) -> Result<PolicySource, Error> {
+    let read = |path: &Path| {
+        let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+        Ok(SourceFile { name: path.display().to_string(), text })
+    };
+    // One that is not there is a fault of the policy, told when it is compiled.
+    PolicySource::gather(read(path)?, |name| {
+        let beside = path.with_file_name(name);
+        if beside.is_file() { read(&beside).map(Some) } else { Ok(None) }
+    })
 }
 
 fn read_gates(path: &Path) -> Result<Gates, Error> {
