@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check_experiments::check_experiments;
 use crate::check_limits::{bound_of, check_limits};
+use crate::compile_exploration::check_exploration;
 use crate::file::{
     ActionEntry, Complaints, Located, MAX_PAYLOAD_BYTES, MAX_PLACED_RULES, MAX_TABLE_FAULTS, PointEntry,
     Policy, RuleEntry, suggestion,
@@ -59,6 +60,7 @@ pub(crate) fn check(policy: &Policy, complaints: &mut Complaints<'_>) {
     check_placed(policy, complaints);
     check_sets(policy, complaints);
     check_experiments(policy, complaints);
+    check_exploration(policy, complaints);
 }
 
 /// Whether `rule` holds at `point`: the point offers one of its actions, and is named if the rule names points.

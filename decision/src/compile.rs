@@ -19,8 +19,8 @@ use crate::declared::Declared;
 use crate::experiment::LocalExperiment;
 use crate::explain::{Directions, Words};
 use crate::file::{
-    ActionEntry, Complaints, DeclaredEntry, Located, ModelEntry, PointEntry, Policy, Written, offset_in_file,
-    parse, suggestion,
+    ActionEntry, Complaints, CountEntry, DeclaredEntry, Located, ModelEntry, PointEntry, Policy, Written,
+    offset_in_file, parse, suggestion,
 };
 use crate::limits::Limits;
 use crate::names::{Inputs, PointNames};
@@ -59,6 +59,7 @@ pub(crate) fn compile(
     };
     compiler.experiments(&policy);
     compiler.candidates(&policy);
+    compiler.evidence(&policy);
     let rules = compiler.rules(&policy);
     let Compiler { mut points, complaints, asks_local_times, .. } = compiler;
     if !complaints.is_empty() {
@@ -91,9 +92,15 @@ type ParsedSources<'a> = BTreeMap<&'a str, Result<Parsed<'a>, CompileError>>;
 
 /// Parses every expression once, all of them together: that is most of the work of loading a policy.
 fn parse_all(policy: &Policy) -> ParsedSources<'_> {
+    let evidence = policy.actions.iter().filter_map(|action| action.evidence.as_ref());
+    let evidence = evidence.flat_map(|evidence| [&evidence.successes, &evidence.failures]);
+    let evidence = evidence.filter_map(|count| match count {
+        CountEntry::Written(written) => Some(written),
+        CountEntry::Number(_) => None,
+    });
     let of_actions = policy.actions.iter().flat_map(|action| [&action.value, &action.eligible_when]);
     let of_experiments = policy.experiments.iter().map(|experiment| &experiment.when);
-    let written = of_actions.chain(of_experiments).flatten();
+    let written = of_actions.chain(of_experiments).flatten().chain(evidence);
     let of_rules = policy.every_rule().filter_map(|(rule, _)| rule.when.as_ref()).flatten();
     let mut sources: Vec<&str> = written.chain(of_rules).map(|written| &*written.source).collect();
     sources.sort_unstable();
@@ -263,6 +270,8 @@ impl Point {
             set: Vec::new(),
             tables: Vec::new(),
             shadow: Vec::new(),
+            exploration: entry.exploration.as_ref().map(|exploration| exploration.value.clone()),
+            tie_break: entry.tie_break,
             holdouts: Vec::new(),
             experiments: Vec::new(),
             longest_cap_window_ms: 0,
@@ -289,14 +298,15 @@ impl Point {
     }
 }
 
-struct Compiler<'a> {
+/// A policy on its way.
+pub(crate) struct Compiler<'a> {
     text: &'a str,
     parsed: &'a ParsedSources<'a>,
     traits: &'a [Declared],
     /// Whether any expression asks what time it is somewhere.
     asks_local_times: bool,
     inputs: &'a Inputs,
-    points: Vec<Point>,
+    pub(crate) points: Vec<Point>,
     complaints: Complaints<'a>,
 }
 
@@ -337,6 +347,7 @@ impl Compiler<'_> {
                 payload: entry.payload.as_str().into(),
                 fields: boxed(entry.fields.as_deref().unwrap_or_default()).collect(),
                 value_fallback: entry.value_fallback,
+                declares_value: entry.declares_value,
                 category: entry.category.as_ref().map_or("", |category| &category.value).into(),
                 limits: limits(entry, policy),
                 counts_against_caps: counts_against_caps(entry, policy),
@@ -354,12 +365,13 @@ impl Compiler<'_> {
                 action: Arc::clone(action),
                 value: value.get(&index).cloned(),
                 eligible_when: eligible_when.get(&index).cloned(),
+                evidence: None,
             }));
         }
     }
 
     /// Compiles one expression for each of `points`, once for all points that offer the names it reads.
-    fn questions(
+    pub(crate) fn questions(
         &mut self,
         written: Option<&Written>,
         key: &str,
@@ -469,9 +481,9 @@ impl Failure<'_> {
 }
 
 /// Compiled expressions by the index of the decision point.
-type Questions = BTreeMap<usize, Arc<Question>>;
+pub(crate) type Questions = BTreeMap<usize, Arc<Question>>;
 
-fn indices(policy: &Policy, wanted: impl Fn(&PointEntry) -> bool) -> Vec<usize> {
+pub(crate) fn indices(policy: &Policy, wanted: impl Fn(&PointEntry) -> bool) -> Vec<usize> {
     let points = policy.points.iter().enumerate();
     points.filter(|(_, point)| wanted(point)).map(|(index, _)| index).collect()
 }

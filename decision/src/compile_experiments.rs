@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use augur_domain::assignment::{Purpose, Sorter};
 
+use crate::arbitrate::EvidenceSource;
 use crate::experiment::{
     Arm, ArmChanges, ArmPayload, Experiment, Experiments, HELD_OUT, Holdout, NO_ARM, REACHED,
 };
@@ -79,7 +80,8 @@ impl Point {
         let rules = [deny, allow, boost, force, set].into_iter().flatten().map(|rule| &rule.when);
         let of_actions =
             self.candidates.iter().flat_map(|candidate| [&candidate.value, &candidate.eligible_when]);
-        of_actions.flatten().chain(rules)
+        let evidence = self.candidates.iter().filter_map(|candidate| candidate.evidence.as_ref());
+        of_actions.flatten().chain(rules).chain(evidence.flat_map(EvidenceSource::questions))
     }
 
     fn changes(&self, arm: &ArmEntry) -> ArmChanges {

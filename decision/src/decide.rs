@@ -8,6 +8,7 @@ use std::sync::Arc;
 use augur_domain::decision::{Availability, CandidateOutcome, DecisionInputs, Rung, Score, ScoreOutcome};
 use augur_domain::{Decision, FeatureStatus, FeatureVector, Reason, ReasonCode};
 
+use crate::arbitrate::{Choice, arbitrate, best};
 use crate::calendar::PersonClock;
 use crate::experiment::{Sorted, sort};
 use crate::explain::explain;
@@ -38,8 +39,10 @@ pub const MAX_REASONS: usize = 64;
 ///    instant at which all of that ends.
 /// 8. **Force rules** in order of priority: the first that names an action still left decides; among several it
 ///    names, the highest value wins. Deny rules and limits beat force.
-/// 9. **Arbitration** without force: the highest value wins, ties go to the action declared first. The default
-///    action takes part with its own value.
+/// 9. **Arbitration** without force: the highest value wins, ties go to the action declared first, or to any if the
+///    point says so. The default action takes part with its own value. **Exploration** then departs from it with
+///    probabilities that are told for every candidate; the default action is explored only if the policy says what it is
+///    worth.
 /// 10. **Set rules** in order of priority change keys of the chosen action's payload; the first to set a key wins. An
 ///     arm's payload stands in for the action's before.
 /// 11. **Shadow rules** are asked, and what they would have done is recorded.
@@ -173,12 +176,6 @@ fn is_finite(score: &Score) -> bool {
     score.margin.is_finite() && score.raw.is_finite() && score.calibrated.is_finite()
 }
 
-/// The chosen candidate and why.
-struct Choice {
-    candidate: usize,
-    reason: Reason,
-}
-
 /// One decision on its way. A candidate stands while its reason is `OUTRANKED`.
 struct Round<'a> {
     row: &'a DecisionRow<'a>,
@@ -202,11 +199,6 @@ impl<'a> Round<'a> {
         let mut unanswered = Vec::new();
         let acting = acting_rows(row, &mut unanswered);
         Self { row, candidates: candidates.collect(), unanswered, acting, boosted: Vec::new() }
-    }
-
-    fn stands(&self, candidate: usize) -> bool {
-        let outcome = self.candidates.get(candidate);
-        outcome.is_some_and(|outcome| outcome.reason.code == ReasonCode::Outranked)
     }
 
     /// The candidates still standing, with their indices.
@@ -338,9 +330,9 @@ impl<'a> Round<'a> {
     fn force(&mut self) -> Option<Choice> {
         let firing: Vec<&Rule> = self.firing(&self.row.point.force).collect();
         firing.into_iter().find_map(|rule| {
-            let candidate = self.best(rule.candidates.iter().copied())?;
+            let candidate = best(&self.candidates, rule.candidates.iter().copied())?;
             let reason = Reason::with(ReasonCode::RuleForced, Arc::clone(&rule.reason));
-            Some(Choice { candidate, reason })
+            Some(Choice::certain(candidate, reason))
         })
     }
 
@@ -350,25 +342,8 @@ impl<'a> Round<'a> {
         self.firing(about_it).collect()
     }
 
-    fn arbitrate(&self) -> Choice {
-        let default = self.row.point.default;
-        let all = 0..self.candidates.len();
-        let alone = all.len() > 1 && all.clone().all(|index| index == default || !self.stands(index));
-        let chosen = self.best(all).unwrap_or(default);
-        if let Some(holdout) = self.row.sorted.held_out {
-            let reason = Reason::with(ReasonCode::HeldOut, Arc::clone(&holdout.name));
-            return Choice { candidate: chosen, reason };
-        }
-        let code = if alone { ReasonCode::NoEligibleAction } else { ReasonCode::HighestValue };
-        Choice { candidate: chosen, reason: Reason::new(code) }
-    }
-
-    /// The standing candidate with the highest value, the first among equals.
-    fn best(&self, candidates: impl Iterator<Item = usize>) -> Option<usize> {
-        let standing = candidates.filter(|index| self.stands(*index));
-        let valued = standing.filter_map(|index| Some((index, self.candidates.get(index)?.value?)));
-        let best = valued.reduce(|best, other| if other.1 > best.1 { other } else { best });
-        best.map(|(index, _)| index)
+    fn arbitrate(&mut self) -> Choice {
+        arbitrate(self.row, &mut self.candidates, &mut self.unanswered)
     }
 }
 
@@ -439,9 +414,10 @@ fn answer(
     rung: Rung,
     reasons: Reasons,
 ) -> Decision {
+    let propensity = choice.propensity;
     let mut value = 0.0;
     if let Some(chosen) = candidates.get_mut(choice.candidate) {
-        chosen.probability = 1.0;
+        chosen.probability = propensity;
         chosen.reason = choice.reason;
         value = chosen.value.unwrap_or(0.0);
     }
@@ -454,7 +430,7 @@ fn answer(
         channel: Arc::clone(&action.channel),
         counts_against_caps: action.counts_against_caps,
         value,
-        propensity: 1.0,
+        propensity,
         rung,
         scores,
         candidates,
@@ -477,7 +453,7 @@ fn default_at(policy: &PolicySnapshot, point: &Point, inputs: &DecisionInputs, c
     };
     let candidates = point.candidates.iter().enumerate().map(outcome).collect();
     let scores = ask_models(policy, point, inputs, false);
-    let choice = Choice { candidate: point.default, reason: cause.clone() };
+    let choice = Choice::certain(point.default, cause.clone());
     answer(point, inputs, choice, candidates, scores, Rung::DefaultAction, Reasons::new(cause))
 }
 

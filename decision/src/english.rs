@@ -39,7 +39,7 @@ impl PolicySnapshot {
     pub fn action_in_english(&self, point: &str, action: &str) -> Option<String> {
         let mut candidates = self.point(point)?.candidates.iter();
         let candidate = candidates.find(|candidate| *candidate.action.name == *action)?;
-        let Candidate { action, value, eligible_when } = candidate;
+        let Candidate { action, value, eligible_when, .. } = candidate;
         let eligible = match eligible_when {
             Some(question) => format!("may be given if {}", self.in_english(question.expression())),
             None => "may always be given".to_owned(),

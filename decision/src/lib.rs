@@ -14,6 +14,7 @@
     )
 )]
 
+mod arbitrate;
 mod budget;
 mod calendar;
 mod cap;
@@ -22,11 +23,13 @@ mod check_experiments;
 mod check_limits;
 mod compile;
 mod compile_experiments;
+mod compile_exploration;
 mod decide;
 mod declared;
 mod english;
 mod experiment;
 mod explain;
+mod explore;
 mod file;
 mod limits;
 mod names;

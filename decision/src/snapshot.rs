@@ -12,12 +12,14 @@ use augur_domain::{ContentHash, Diagnostic, FeatureSet, ModelRef, Timestamp, Val
 use augur_models::Scorer;
 use augur_models::scorer::Kind;
 
+use crate::arbitrate::EvidenceSource;
 use crate::budget::Budget;
 use crate::calendar::UnknownZone;
 use crate::cap::Subject;
 use crate::declared::Declared;
 use crate::experiment::{Experiments, LocalExperiment};
 use crate::explain::Words;
+use crate::explore::{Exploration, TieBreak};
 use crate::limits::Limits;
 use crate::names::Inputs;
 use crate::question::Question;
@@ -202,6 +204,8 @@ pub struct Point {
     pub(crate) tables: Vec<Table>,
     /// Rules of any effect that are asked and do nothing.
     pub(crate) shadow: Vec<Rule>,
+    pub(crate) exploration: Option<Exploration>,
+    pub(crate) tie_break: TieBreak,
     /// Indices into the policy's holdouts.
     pub(crate) holdouts: Vec<usize>,
     /// In declaration order.
@@ -301,6 +305,8 @@ pub(crate) struct Action {
     /// The payload's keys with their JSON texts, in order; empty if it is no table.
     pub(crate) fields: Box<[(Box<str>, Box<str>)]>,
     pub(crate) value_fallback: f64,
+    /// Whether the policy says what it is worth.
+    pub(crate) declares_value: bool,
     /// Empty if it has none.
     pub(crate) category: Arc<str>,
     pub(crate) limits: Limits,
@@ -331,4 +337,6 @@ pub(crate) struct Candidate {
     pub(crate) value: Option<Arc<Question>>,
     /// `None`: always eligible.
     pub(crate) eligible_when: Option<Arc<Question>>,
+    /// What is known of its successes, for exploration that asks.
+    pub(crate) evidence: Option<EvidenceSource>,
 }

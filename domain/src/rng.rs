@@ -13,6 +13,8 @@ pub enum Purpose {
     Simulation = 2,
     /// Splits and shuffles of training rows.
     Training = 3,
+    /// Choosing among equally good actions.
+    TieBreak = 4,
     /// Resamples of the bootstrap, never part of a decision.
     Bootstrap = 100,
 }

@@ -2,6 +2,8 @@
 //!
 //! Not here: the statistics and the reading of logs (`augur_shadow_harness::experiment`).
 
+mod assign;
+
 use std::path::{Path, PathBuf};
 
 use augur_loadtest::domain::time::parse_duration_ms;
@@ -41,6 +43,7 @@ Exit codes:
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     Report(Args),
+    Assign(assign::Args),
 }
 
 /// Report conversion and value by arm, with intervals that survive peeking and a check of the arms' shares.
@@ -120,7 +123,10 @@ struct FileRead {
 
 /// Runs the command.
 pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
-    let Command::Report(args) = command;
+    let args = match command {
+        Command::Report(args) => args,
+        Command::Assign(args) => return assign::run(args, output).map(|()| Outcome::Fine),
+    };
     let weights = args.weights.iter().map(|typed| weight(typed)).collect::<Result<_, _>>()?;
     let (units, logs, file) = match &args.input {
         Some(path) => {

@@ -15,7 +15,7 @@ use super::{
     MAX_SEGMENTS, MAX_SEGMENTS_PER_POINT, MAX_TEST_FILES, MAX_TRAITS, MAX_WORDS, MAX_WORDS_PER_DECISION,
     ModelEntry, PointEntry, Policy, SegmentEntry, WordEntry,
 };
-use super::{experiment, limits, rule, table};
+use super::{experiment, exploration, limits, rule, table};
 use crate::names::TIME_ZONE;
 use crate::snapshot::WhenFeaturesUnavailable;
 use crate::source::Sources;
@@ -53,12 +53,23 @@ const POINT_KEYS: &[&str] = &[
     "segments",
     "context",
     "on_features_unavailable",
+    "exploration",
+    "tie_break",
 ];
 const MODEL_KEYS: &[&str] = &["name", "model", "alias", "explain_most"];
 const SEGMENT_KEYS: &[&str] = &["name", "model", "alias"];
 const EXPLAIN_KEYS: &[&str] = &["model", "feature", "raises", "lowers"];
-const ACTION_KEYS: [&str; 7] =
-    ["name", "channel", "payload", "value", "value_fallback", "eligible_when", "expires_after"];
+const ACTION_KEYS: [&str; 9] = [
+    "name",
+    "channel",
+    "payload",
+    "value",
+    "value_fallback",
+    "eligible_when",
+    "expires_after",
+    "successes",
+    "failures",
+];
 
 /// Reads a whole file. A file that is not TOML yields an empty policy and its syntax errors.
 pub(crate) fn parse<'a>(source: Sources<'a>, complaints: &mut Complaints<'a>) -> Policy {
@@ -195,6 +206,8 @@ fn point(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) ->
             .get("context")
             .map_or_else(Vec::new, |value| declarations("context", value, MAX_CONTEXT_PER_POINT, complaints)),
         when_features_unavailable: when_features_unavailable.unwrap_or(WhenFeaturesUnavailable::Rules),
+        exploration: exploration::exploration(&section, complaints),
+        tie_break: exploration::tie_break(&section, complaints),
     }
 }
 
@@ -261,6 +274,8 @@ fn action(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) -
         fields: section.get("payload").map_or_else(|| Some(Vec::new()), |value| fields(value).ok().flatten()),
         value: section.expression("value", complaints),
         value_fallback: amount(&section, "value_fallback", complaints).unwrap_or(0.0),
+        declares_value: section.get("value").or(section.get("value_fallback")).is_some(),
+        evidence: exploration::evidence(&section, complaints),
         eligible_when: section.expression("eligible_when", complaints),
         expires_after_ms: section.duration_ms("expires_after", complaints).map(|length| length.value),
         category: None,

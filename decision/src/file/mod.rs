@@ -7,6 +7,7 @@ mod csv;
 mod declared;
 mod entries;
 mod experiment;
+mod exploration;
 mod limits;
 mod payload;
 mod rule;
@@ -21,6 +22,7 @@ use augur_domain::Diagnostic;
 use crate::budget::Budget;
 use crate::calendar::UnknownZone;
 use crate::cap::Cap;
+use crate::explore::{Exploration, TieBreak};
 use crate::quiet::Quiet;
 use crate::snapshot::WhenFeaturesUnavailable;
 use crate::source::{SourceFile, Sources};
@@ -28,6 +30,7 @@ use crate::source::{SourceFile, Sources};
 pub(crate) use declared::DeclaredEntry;
 pub(crate) use entries::parse;
 pub(crate) use experiment::{ArmEntry, ExperimentEntry, HoldoutEntry, LayerEntry};
+pub(crate) use exploration::{CountEntry, EvidenceEntry};
 pub(crate) use limits::ChannelEntry;
 pub(crate) use payload::{MAX_PAYLOAD_BYTES, write_text as quoted_json};
 pub(crate) use rule::RuleEntry;
@@ -133,6 +136,8 @@ pub(crate) struct PointEntry {
     pub(crate) segments: Vec<Located<String>>,
     pub(crate) context: Vec<DeclaredEntry>,
     pub(crate) when_features_unavailable: WhenFeaturesUnavailable,
+    pub(crate) exploration: Option<Located<Exploration>>,
+    pub(crate) tie_break: TieBreak,
 }
 
 /// `[[model]]`
@@ -173,6 +178,9 @@ pub(crate) struct ActionEntry {
     pub(crate) fields: Option<Vec<(String, String)>>,
     pub(crate) value: Option<Written>,
     pub(crate) value_fallback: f64,
+    /// Whether the file says what it is worth.
+    pub(crate) declares_value: bool,
+    pub(crate) evidence: Option<EvidenceEntry>,
     pub(crate) eligible_when: Option<Written>,
     pub(crate) category: Option<Located<String>>,
     pub(crate) caps: Vec<Located<Cap>>,

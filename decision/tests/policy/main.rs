@@ -18,6 +18,7 @@ mod cases;
 mod declared_values;
 mod experiments;
 mod explanations;
+mod exploration;
 mod limits;
 mod loading;
 mod properties;

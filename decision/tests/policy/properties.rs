@@ -43,7 +43,7 @@ fn any_exposure() -> impl Strategy<Value = Exposure> {
 }
 
 prop_compose! {
-    fn any_inputs()(
+    pub(crate) fn any_inputs()(
         point in prop_oneof![Just("cart_page"), Just("weekly_email"), Just("unheard_of")],
         now_ms in prop_oneof![Just(NOW.unix_ms()), any::<i64>()],
         context in prop::collection::btree_map(
