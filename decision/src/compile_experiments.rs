@@ -81,6 +81,8 @@ impl Point {
         let of_actions =
             self.candidates.iter().flat_map(|candidate| [&candidate.value, &candidate.eligible_when]);
         let evidence = self.candidates.iter().filter_map(|candidate| candidate.evidence.as_ref());
+        let rows = self.tables.iter().filter(|table| !table.shadow).flat_map(|table| &table.rows);
+        let rules = rules.chain(rows.map(|row| &row.when));
         of_actions.flatten().chain(rules).chain(evidence.flat_map(EvidenceSource::questions))
     }
 
