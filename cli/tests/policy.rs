@@ -102,3 +102,37 @@ fn a_table_beside_the_policy_is_checked_with_it() {
     std::fs::write(&file, "context.country,reason\nDE,SHIPS\n").unwrap();
     assert!(check().status.success(), "{}", said(&check()));
 }
+
+#[test]
+fn a_policy_is_linted_with_places_and_next_steps() {
+    let shipped = shipped().join("policy.toml");
+    let clean = augur(&["--json", "policy", "lint", shipped.to_str().unwrap(), "--deny", "warnings"]);
+    assert!(clean.status.success(), "{}", said(&clean));
+    assert_eq!(answer(&clean)["warnings"], 0, "{}", said(&clean));
+    let (_dir, policy) = changed(|text| text.replace("features.sessions_count > 3.0", "3.0 < 2.0"));
+    let line = ["policy", "lint", policy.as_str()];
+    let advised = augur(&line);
+    assert!(advised.status.success(), "findings are advice");
+    let text = said(&advised);
+    assert!(text.contains(": warning ALWAYS_REFUSED: action `welcome_back` is never given"), "{text}");
+    assert_eq!(augur(&[&line[..], &["--deny", "warnings"]].concat()).status.code(), Some(3));
+}
+
+#[test]
+fn a_policy_is_told_and_compared() {
+    let (_dir, policy) = changed(|text| text.replace("priority = 50", "priority = 51"));
+    let told = augur(&["policy", "explain", &policy]);
+    assert!(told.status.success());
+    let text = said(&told);
+    assert!(text.contains("cart_page: answers within 50 ms; none unless there is better"), "{text}");
+    assert!(text.contains("1. regulars_pay_full: if ") && text.contains("at most 3 per 7d"), "{text}");
+    let points = &answer(&augur(&["--json", "policy", "explain", &policy]))["decision_points"];
+    assert_eq!(points[0]["rules"][0]["id"], "regulars_pay_full");
+
+    let shipped = shipped();
+    let differ = augur(&["policy", "diff", shipped.to_str().unwrap(), &policy]);
+    assert_eq!(differ.status.code(), Some(3));
+    assert_eq!(said(&differ), "rule save_the_abandoned_cart: priority was 50, is now 51\n");
+    let same = augur(&["--json", "policy", "diff", &policy, &policy]);
+    assert!(same.status.success() && answer(&same)["same"] == true);
+}

@@ -14,6 +14,7 @@
 )]
 
 mod call;
+mod cases;
 mod check;
 mod english;
 mod error;
@@ -34,6 +35,7 @@ use check::Checker;
 use syntax::Node;
 use tree::Tree;
 
+pub use cases::Cases;
 pub use error::CompileError;
 pub use row::{Evaluated, Names, Operand, Row, Slot};
 

@@ -28,6 +28,7 @@ pub mod offline;
 mod outcomes;
 mod policies;
 mod policy_history;
+mod policy_lint;
 mod policy_tests;
 mod promotion;
 mod quarantine;
@@ -50,7 +51,10 @@ pub use augur_feature_store::taxonomy::{DeclaredEvent, Observed, ObservedPropert
 
 pub use app::{App, Checked, check_definitions, check_features};
 pub use arms::{ArmFigures, CanaryGate, CanaryReport};
-pub use augur_decision::{Mismatch, TestOutcome, files_named_by};
+pub use augur_decision::{
+    ActionDescription, Difference, DifferenceKind, Finding, FindingCode, Mismatch, PointDescription,
+    RuleDescription, Severity, TestOutcome, diff_policies, files_named_by,
+};
 pub use canaries::canary_report;
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use config::Config;
@@ -62,6 +66,7 @@ pub use ingest::Submitted;
 pub use outcomes::Reported;
 pub use policies::{Activation, ArchivedPolicy, CheckedPolicy, PolicyListing, Proposal, Remark};
 pub use policy_history::{PolicyChange, PolicyChangeKind};
+pub use policy_lint::lint_policy;
 pub use policy_tests::{PolicyTestRun, USUAL_TESTS_FILE, test_policy};
 pub use promotion::{Promoted, RolledBack};
 pub use read::{Features, ManyFeatures, Reading};

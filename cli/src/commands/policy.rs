@@ -3,6 +3,9 @@
 //! Not here: what is checked (`augur_server::check_definitions`).
 
 mod active;
+mod diff;
+mod explain;
+mod lint;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -56,6 +59,27 @@ Tests are those of the files that the policy names, `tests = [\"cart_tests.toml\
 
 docs/policy.md has every key.")]
     Test(test::Args),
+    /// Look for what is amiss in a policy that loads: rules that never fire or change nothing, caps that never refuse,
+    /// models that nothing reads.
+    #[command(after_help = "\
+Examples:
+  augur policy lint data/policy.toml
+  augur policy lint data/policy.toml --deny warnings --json
+
+Findings are advice, and the exit code is 0; 3 with --deny, or when the policy has faults. docs/reason-codes.md explains
+every code.")]
+    Lint(lint::Args),
+    /// Tell a policy in plain English: per decision point the actions, and every rule in the order in which it is asked.
+    #[command(
+        after_help = "Examples:\n  augur policy explain data/policy.toml\n  augur policy explain data/policy.toml --json"
+    )]
+    Explain(Definitions),
+    /// Say what is different between two policies: what was added, removed, moved and changed. Exit code 3 if anything is.
+    #[command(after_help = "\
+Examples:
+  augur policy diff policy.toml new-policy.toml
+  augur policy diff shop/policy.toml 3f9c2a17 --data shop --json")]
+    Diff(diff::Args),
     /// Decide by another policy from now on: a file's, or an archived one. A policy whose tests fail is refused.
     #[command(after_help = "\
 Examples:
@@ -183,6 +207,9 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
     match command {
         Command::Check(definitions) => check(definitions, output),
         Command::Test(args) => test::run(args, output),
+        Command::Lint(args) => lint::run(args, output),
+        Command::Explain(definitions) => explain::run(definitions, output),
+        Command::Diff(args) => diff::run(args, output),
         Command::Activate(args) => active::activate(args, output),
         Command::Rollback(args) => active::rollback(args, output),
         Command::List(server) => active::list(server, output),

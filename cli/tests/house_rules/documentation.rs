@@ -13,6 +13,7 @@ pub(crate) const CLOSED_SETS: &[(&str, &str)] = &[
     ("domain/src/decision.rs", "Rungs and availability"),
     ("domain/src/canary.rs", "Canary arms"),
     ("domain/src/feature.rs", "Feature statuses"),
+    ("decision/src/lint/mod.rs", "Findings about policies"),
     ("domain/src/outcome.rs", "Outcome kinds"),
     ("server/src/outcomes.rs", "Outcome answers"),
     ("decision/src/experiment.rs", "Standings"),

@@ -20,6 +20,7 @@ mod experiments;
 mod explanations;
 mod exploration;
 mod limits;
+mod lints;
 mod loading;
 mod properties;
 mod rule_objects;

@@ -12,6 +12,7 @@
 )]
 
 mod agreement;
+mod cases;
 mod english;
 mod meaning;
 mod reference;

@@ -1,0 +1,55 @@
+//! Rules that disagree: force rules of equal priority, allow rules against deny rules.
+//!
+//! Not here: rules that agree and repeat each other (`shadowed`).
+
+use super::{FindingCode, Lint, LintedRule};
+use crate::rule::Effect;
+
+pub(super) fn check(lint: &mut Lint<'_>) {
+    let now = lint.context.now;
+    let live: Vec<&LintedRule<'_>> = lint.rules.iter().filter(|rule| rule.is_live(now)).collect();
+    let mut found = Vec::new();
+    for (index, rule) in live.iter().enumerate() {
+        let earlier = live.get(..index).unwrap_or_default();
+        if let Some(other) = earlier.iter().find(|other| race(other, rule)) {
+            let (id, other) = (&rule.info.id, &other.info.id);
+            let message = format!(
+                "rules `{other}` and `{id}` can fire together with equal priority and force different actions: the first \
+                 in the file decides"
+            );
+            let next_step = "give the one that should decide a higher `priority`";
+            found.push((FindingCode::EqualPriority, rule.offset, message, next_step));
+        }
+        let denies = |other: &&&LintedRule<'_>| {
+            other.does(Effect::Deny) && other.fires_with(rule) && other.covers_actions_of(rule)
+        };
+        if let Some(other) = live.iter().find(denies).filter(|_| rule.does(Effect::Allow)) {
+            let (id, other) = (&rule.info.id, &other.info.id);
+            let message = format!(
+                "rule `{id}` leaves only actions that `{other}` refuses whenever it fires: nothing is left but the \
+                 default action"
+            );
+            found.push((
+                FindingCode::AllowDenied,
+                rule.offset,
+                message,
+                "take one of both out, or narrow one",
+            ));
+        }
+    }
+    for (code, offset, message, next_step) in found {
+        lint.add(code, offset, message, next_step);
+    }
+}
+
+/// Whether the order in the file decides between two force rules.
+fn race(one: &LintedRule<'_>, two: &LintedRule<'_>) -> bool {
+    let (Some(cases), Some(others)) = (&one.cases, &two.cases) else { return false };
+    let same_actions = one.covers_actions_of(two) && two.covers_actions_of(one);
+    one.does(Effect::Force)
+        && two.does(Effect::Force)
+        && one.info.priority == two.info.priority
+        && !same_actions
+        && one.meets(two)
+        && !cases.and(others).is_never()
+}
