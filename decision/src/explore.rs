@@ -107,10 +107,10 @@ pub(crate) fn odds(method: Option<Method>, tie_break: TieBreak, contenders: &[Co
 fn best(method: Option<Method>, tie_break: TieBreak, contenders: &[Contender]) -> Vec<bool> {
     let worths: Vec<f64> = contenders.iter().map(|contender| contender.worth(method)).collect();
     let highest = worths.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let first = worths.iter().position(|worth| *worth == highest);
+    let first = worths.iter().position(|worth| *worth >= highest);
     let is_best = |(index, worth): (usize, &f64)| match tie_break {
         TieBreak::Declared => Some(index) == first,
-        TieBreak::Random => *worth == highest,
+        TieBreak::Random => *worth >= highest,
     };
     worths.iter().enumerate().map(is_best).collect()
 }
@@ -129,7 +129,7 @@ fn softmax(contenders: &[Contender], explored: &[bool], temperature: f64) -> Vec
 /// Makes them add up to one, up to the rounding of one addition each.
 fn normalise(probabilities: &mut [f64]) {
     let sum: f64 = probabilities.iter().sum();
-    if sum > 0.0 && sum != 1.0 {
+    if sum > 0.0 {
         probabilities.iter_mut().for_each(|probability| *probability /= sum);
     }
 }

@@ -102,7 +102,7 @@ pub(super) fn probabilities(contenders: &[Contender], explored: &[bool], tie_bre
     if let Some(highest) = highest {
         let all_below: f64 = posteriors.iter().map(|posterior| posterior.cdf(highest)).product();
         let mut equals: Vec<usize> =
-            certain().filter(|(_, worth)| *worth == highest).map(|(place, _)| place).collect();
+            certain().filter(|(_, worth)| *worth >= highest).map(|(place, _)| place).collect();
         if tie_break == TieBreak::Declared {
             equals.truncate(1);
         }
