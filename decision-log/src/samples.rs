@@ -200,8 +200,9 @@ fn person() -> impl Strategy<Value = Person> {
         prop::collection::vec((text(), any::<bool>()), 0..3),
         prop::collection::vec(text(), 0..3),
     );
-    let known = (prop::option::of(text()), lists).prop_map(|(time_zone, (traits, consents, suppressed))| {
-        Person { time_zone, traits, consents, suppressed }
+    let head = (availability(), prop::option::of(text()));
+    let known = (head, lists).prop_map(|((availability, time_zone), (traits, consents, suppressed))| {
+        Person { availability, time_zone, traits, consents, suppressed }
     });
     prop_oneof![Just(Person::default()), known]
 }
@@ -309,6 +310,7 @@ pub(crate) fn record_of_today() -> DecisionRecord {
     let now = record.inputs.now;
     let plan = Value::Text(Arc::from("gold"));
     record.inputs.person = Person {
+        availability: Availability::Available,
         time_zone: Some(Arc::from("Europe/Vienna")),
         traits: vec![
             (Arc::from("age"), Value::Number(Finite::new(41.0).unwrap())),

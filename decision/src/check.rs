@@ -149,7 +149,8 @@ fn check_default(point: &PointEntry, policy: &Policy, complaints: &mut Complaint
         return;
     };
     let conditional = action.eligible_when.as_ref().map(|_| "has `eligible_when`");
-    let Some(problem) = bound_of(action, policy).or(conditional) else { return };
+    let consented = action.requires_consent.first().map(|_| "requires a consent");
+    let Some(problem) = bound_of(action, policy).or(conditional).or(consented) else { return };
     let message = format!("the default action `{}` {problem}, but a default is never refused", default.value);
     complaints.add(default.offset, message, "an action that may always be given", "");
 }

@@ -24,6 +24,7 @@ use crate::file::{
 };
 use crate::limits::Limits;
 use crate::names::{Inputs, PointNames};
+use crate::person::PersonNeeds;
 use crate::question::Question;
 use crate::snapshot::{Action, Candidate, ENGINE_VERSION, Model, Point, PolicySnapshot};
 use crate::source::{ModelSource, Sources};
@@ -70,6 +71,7 @@ pub(crate) fn compile(
         point.settle_experiments(&policy, &inputs);
     }
     let by_name = points.iter().enumerate().map(|(index, point)| (Arc::clone(&point.name), index));
+    let purposes = purposes(&policy);
     Ok(PolicySnapshot {
         id: policy_id(source, &policy, &features, asks_local_times),
         experiments: experiments(&policy),
@@ -80,6 +82,8 @@ pub(crate) fn compile(
         rules,
         test_files: policy.tests.clone(),
         traits,
+        purposes,
+        consent_from_request: policy.consent_from_request,
         features,
         models,
         inputs,
@@ -107,6 +111,13 @@ fn parse_all(policy: &Policy) -> ParsedSources<'_> {
     sources.dedup();
     let parsed = Parsed::all(&sources);
     sources.into_iter().zip(parsed).collect()
+}
+
+/// Every purpose that some action needs a consent to, ordered by name.
+fn purposes(policy: &Policy) -> Vec<Arc<str>> {
+    let all = policy.actions.iter().flat_map(|action| &action.requires_consent);
+    let all: BTreeSet<&str> = all.map(|purpose| &*purpose.value).collect();
+    all.into_iter().map(Arc::from).collect()
 }
 
 /// A policy that names no file has the id that it had before policies could. One that reads time zones decides by the
@@ -277,6 +288,7 @@ impl Point {
             longest_cap_window_ms: 0,
             goes_by_clock: false,
             budgeted: Vec::new(),
+            person_needs: PersonNeeds::default(),
         }
     }
 
@@ -288,6 +300,9 @@ impl Point {
             // Stable: rules of equal priority stay in file order.
             rules.sort_by_key(|rule| std::cmp::Reverse(rule.priority));
         }
+        let default = self.default;
+        let refusable = self.candidates.iter().enumerate().filter(|(index, _)| *index != default);
+        let refusable = refusable.map(|(_, candidate)| candidate);
         let limits = || self.candidates.iter().map(|candidate| &candidate.action.limits);
         self.longest_cap_window_ms = limits().map(Limits::longest_cap_window_ms).max().unwrap_or(0);
         self.goes_by_clock = limits().any(Limits::goes_by_clock);
@@ -295,6 +310,7 @@ impl Point {
         self.budgeted = budgeted.map(|(index, _)| index).collect();
         let name = |index: &usize| self.candidates.get(*index).map(|candidate| &candidate.action.name);
         self.budgeted.sort_by(|one, other| name(one).cmp(&name(other)));
+        self.person_needs = PersonNeeds::of(refusable, self.goes_by_clock);
     }
 }
 
@@ -352,6 +368,11 @@ impl Compiler<'_> {
                 limits: limits(entry, policy),
                 counts_against_caps: counts_against_caps(entry, policy),
                 expires_after_ms: entry.expires_after_ms,
+                requires_consent: entry
+                    .requires_consent
+                    .iter()
+                    .map(|purpose| purpose.value.as_str().into())
+                    .collect(),
             };
             let value = self.questions(entry.value.as_ref(), "value", &place, &points, ValueType::Number);
             let eligible_when = entry.eligible_when.as_ref();

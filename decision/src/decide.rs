@@ -17,6 +17,7 @@ use crate::rule::{Origin, Rule};
 use crate::set::payload;
 use crate::shadow::shadow_reasons;
 use crate::snapshot::{Candidate, Point, PolicySnapshot, WhenFeaturesUnavailable};
+use crate::stages::consent;
 use crate::table::{acting_rows, push_once};
 
 /// Reasons of one decision. Should more arise, the last one says so.
@@ -24,29 +25,32 @@ pub const MAX_REASONS: usize = 64;
 
 /// Decides. The order is this, and it is written nowhere else:
 ///
-/// 1. **Features**: if they cannot be read, the point's `on_features_unavailable` gives the default action at once,
+/// 1. **Consent and suppression**: an action is refused that needs a consent which the person has not given, or whose
+///    channel the person suppressed; so is every such action while the profile cannot be read. Nothing below brings it
+///    back, whatever could not be read.
+/// 2. **Features**: if they cannot be read, the point's `on_features_unavailable` gives the default action at once,
 ///    or carries on with every feature and every score missing.
-/// 2. **Scores** of the point's models, and its **segments**, that may be used. A missing feature is the model's own affair.
-/// 3. **Holdouts and experiments**: a user who is held out is refused all but the default action and is in no
+/// 3. **Scores** of the point's models, and its **segments**, that may be used. A missing feature is the model's own affair.
+/// 4. **Holdouts and experiments**: a user who is held out is refused all but the default action and is in no
 ///    experiment; everybody else is sorted into arms. A condition of an experiment may read scores and segments.
-/// 4. **Eligibility**: an action whose `eligible_when` is not known to be true is refused.
+/// 5. **Eligibility**: an action whose `eligible_when` is not known to be true is refused.
 ///    Then, in tables of which one row acts, the first row or the one of highest priority that holds; rows are rules.
-/// 5. **Deny rules**, then **allow rules**: once an allow rule fires, only actions that some firing allow rule names
+/// 6. **Deny rules**, then **allow rules**: once an allow rule fires, only actions that some firing allow rule names
 ///    are left. Deny beats allow, whatever their priorities.
-/// 6. **Values** of the actions left, times the factors of the user's arms, then **boosts** in order of priority. A
+/// 7. **Values** of the actions left, times the factors of the user's arms, then **boosts** in order of priority. A
 ///    value that cannot be answered stands at the declared fallback.
-/// 7. **Limits**: an action whose cap is used up or whose budget is spent is refused, as is any in quiet hours, with the
+/// 8. **Limits**: an action whose cap is used up or whose budget is spent is refused, as is any in quiet hours, with the
 ///    instant at which all of that ends.
-/// 8. **Force rules** in order of priority: the first that names an action still left decides; among several it
+/// 9. **Force rules** in order of priority: the first that names an action still left decides; among several it
 ///    names, the highest value wins. Deny rules and limits beat force.
-/// 9. **Arbitration** without force: the highest value wins, ties go to the action declared first, or to any if the
-///    point says so. The default action takes part with its own value. **Exploration** then departs from it with
-///    probabilities that are told for every candidate; the default action is explored only if the policy says what it is
-///    worth.
-/// 10. **Set rules** in order of priority change keys of the chosen action's payload; the first to set a key wins. An
+/// 10. **Arbitration** without force: the highest value wins, ties go to the action declared first, or to any if the
+///     point says so. The default action takes part with its own value. **Exploration** then departs from it with
+///     probabilities that are told for every candidate; the default action is explored only if the policy says what it is
+///     worth.
+/// 11. **Set rules** in order of priority change keys of the chosen action's payload; the first to set a key wins. An
 ///     arm's payload stands in for the action's before.
-/// 11. **Shadow rules** are asked, and what they would have done is recorded.
-/// 12. **Reasons**, most important first: the choice, boosts, arms and sets of the chosen action, what was unavailable,
+/// 12. **Shadow rules** are asked, and what they would have done is recorded.
+/// 13. **Reasons**, most important first: the choice, boosts, arms and sets of the chosen action, what was unavailable,
 ///     what moved the scores, what could not be answered.
 ///
 /// The default action is never refused, so there always is an answer. A rule whose condition cannot be answered does
@@ -72,6 +76,7 @@ pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
     let sorted = sort(&row);
     let row = DecisionRow { sorted: &sorted, ..row };
     let mut round = Round::new(&row);
+    round.refuse_unwanted();
     round.hold_out();
     round.refuse_ineligible();
     round.deny();
@@ -236,6 +241,15 @@ impl<'a> Round<'a> {
                 false
             })
         })
+    }
+
+    fn refuse_unwanted(&mut self) {
+        let person = &self.row.inputs.person;
+        for (_, candidate, outcome) in self.refusable() {
+            if let Some(reason) = consent::refusal(&candidate.action, person) {
+                outcome.reason = reason;
+            }
+        }
     }
 
     /// Whoever is held out is given the default action only.

@@ -22,6 +22,7 @@ use crate::explain::Words;
 use crate::explore::{Exploration, TieBreak};
 use crate::limits::Limits;
 use crate::names::Inputs;
+use crate::person::PersonNeeds;
 use crate::question::Question;
 use crate::rule::{Rule, RuleInfo};
 use crate::source::{ModelSource, Sources};
@@ -47,6 +48,8 @@ pub struct PolicySnapshot {
     pub(crate) longest_cap_window_ms: i64,
     pub(crate) test_files: Vec<String>,
     pub(crate) unknown_zone: UnknownZone,
+    pub(crate) purposes: Vec<Arc<str>>,
+    pub(crate) consent_from_request: bool,
 }
 
 impl PolicySnapshot {
@@ -68,6 +71,16 @@ impl PolicySnapshot {
     /// Models move under a policy without changing its id; a decision's record names them on its own.
     pub fn id(&self) -> ContentHash {
         self.id
+    }
+
+    /// Every purpose that some action needs a consent to, ordered by name.
+    pub fn purposes(&self) -> &[Arc<str>] {
+        &self.purposes
+    }
+
+    /// Whether a consent that a request brings counts where the person was never asked.
+    pub fn consent_from_request(&self) -> bool {
+        self.consent_from_request
     }
 
     /// The feature definitions that the expressions were compiled against.
@@ -215,9 +228,15 @@ pub struct Point {
     pub(crate) goes_by_clock: bool,
     /// Candidates with a budget, ordered by name.
     pub(crate) budgeted: Vec<usize>,
+    pub(crate) person_needs: PersonNeeds,
 }
 
 impl Point {
+    /// What must be known of the person.
+    pub fn person_needs(&self) -> &PersonNeeds {
+        &self.person_needs
+    }
+
     /// Its name.
     pub fn name(&self) -> &Arc<str> {
         &self.name
@@ -313,6 +332,8 @@ pub(crate) struct Action {
     /// Whether giving it can use up a cap of its own, of its channel or of its category.
     pub(crate) counts_against_caps: bool,
     pub(crate) expires_after_ms: Option<i64>,
+    /// Purposes, ordered by name.
+    pub(crate) requires_consent: Vec<Arc<str>>,
 }
 
 impl Action {

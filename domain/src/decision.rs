@@ -46,8 +46,10 @@ pub struct DecisionInputs {
 
 /// What is known of a person beside features: said by the person, not computed from behaviour. Lists are ordered by
 /// name, each name once.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Person {
+    /// Whether it could be read. If not, what was said of old is not known, and the rest is what the request says.
+    pub availability: Availability,
     /// Name of an IANA time zone, if one is known; not necessarily one that exists.
     pub time_zone: Option<Arc<str>>,
     /// What expressions read as `user.<name>`.
@@ -58,10 +60,24 @@ pub struct Person {
     pub suppressed: Vec<Arc<str>>,
 }
 
+impl Default for Person {
+    /// Nothing is known, and nobody failed to read it.
+    fn default() -> Self {
+        Self {
+            availability: Availability::Available,
+            time_zone: None,
+            traits: Vec::new(),
+            consents: Vec::new(),
+            suppressed: Vec::new(),
+        }
+    }
+}
+
 impl Person {
-    /// Whether nothing at all is known.
+    /// Whether nothing at all is known, and nobody failed to read it.
     pub fn is_unknown(&self) -> bool {
-        self.time_zone.is_none()
+        self.availability == Availability::Available
+            && self.time_zone.is_none()
             && self.traits.is_empty()
             && self.consents.is_empty()
             && self.suppressed.is_empty()

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::active::Active;
 use crate::config::OnUnavailable;
+use crate::person::{Asserted, person};
 use crate::recent;
 use crate::suggest::did_you_mean;
 use crate::trial::Side;
@@ -46,6 +47,8 @@ pub struct Question {
     pub decision_point: Arc<str>,
     /// Request-time values, ordered by name, each name once.
     pub context: Vec<(Arc<str>, Value)>,
+    /// What the request says of the person.
+    pub asserted: Asserted,
     /// The request as received. Where there was none, empty, or by what whoever asks knows the record again.
     pub bytes: Vec<u8>,
     /// Only a look: nothing is counted, nobody is enrolled.
@@ -71,16 +74,18 @@ enum Made {
     Recorded(Pending),
     /// The log did not take it.
     Unlogged(Box<DecisionRecord>, augur_decision_log::Error),
-    /// Nothing is decided: the user's exposures are not in memory, and the calling thread must not wait for them.
-    ExposuresOnDisk(Box<(Question, FeaturesRead)>),
+    /// Nothing is decided: the user's exposures or profile are not in memory, and the calling thread must not wait for
+    /// them.
+    OnDisk(Box<(Question, FeaturesRead)>),
 }
 
-/// From where the calling thread may read exposures.
+/// From where the calling thread may read exposures and profiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
     Memory,
     Disk,
-    /// From nowhere: no time is left. Then only an action without caps may be given.
+    /// From nowhere but memory: no time is left. Then only an action without caps may be given, and none that the person
+    /// may be against.
     Nowhere,
 }
 
@@ -129,12 +134,15 @@ impl App {
         let point = point_of(active, &call.request.decision_point)?;
         let context = values_from_wire(call.request.context, "context").map_err(|fault| fault.error)?;
         check_context(active, point, &context)?;
+        let (time_zone, consents) = (&*call.request.time_zone, call.request.consents);
+        let asserted = Asserted::from_wire(active.policy(), time_zone, consents)?;
         let point_allows = Duration::from_millis(point.deadline_ms().unsigned_abs());
         let allowed = call.allowed.map_or(point_allows, |caller_allows| caller_allows.min(point_allows));
         Ok(Question {
             user,
             decision_point: Arc::clone(point.name()),
             context,
+            asserted,
             bytes: call.bytes,
             peek: call.request.peek,
             read_until: Some(call.arrived + allowed),
@@ -146,7 +154,7 @@ impl App {
             Made::Recorded(pending) => pending,
             Made::Unlogged(record, error) => return self.unlogged(active, *record, error),
             // `make` reads from disk what is not in memory.
-            Made::ExposuresOnDisk(_) => return Err(Error::Internal),
+            Made::OnDisk(_) => return Err(Error::Internal),
         };
         let Pending { mut record, logged, patience } = pending;
         let waited_from = self.clock.monotonic();
@@ -180,17 +188,28 @@ impl App {
         }
     }
 
-    /// Reads and decides; never [`Made::ExposuresOnDisk`].
+    /// Reads and decides; never [`Made::OnDisk`].
     async fn make(&self, active: &Active, question: Question) -> Result<Made, Error> {
         let features = self.read_features(active, &question).await;
         let made = self.decide_now(active, question, features, Reach::Memory)?;
-        let Made::ExposuresOnDisk(left) = made else { return Ok(made) };
+        let Made::OnDisk(left) = made else { return Ok(made) };
         let (question, features) = *left;
         // Only to bring them into memory: they are read again under the guard, which no await may cross. By then they
         // are in the store's cache, or at worst in the system's.
         let (store, user, now) = (Arc::clone(&self.store), question.user, features.now);
-        let warmed = self.storage.run(move || store.exposures(user, now).map(drop));
+        let point = active.policy().point(&question.decision_point);
+        let is_capped = point.is_some_and(|point| point.longest_cap_window_ms() > 0);
+        let warmed = self.storage.run(move || {
+            // One that cannot be read is met again, and told, where it is looked at.
+            let _ = store.profile(user);
+            if is_capped { store.exposures(user, now).map(drop) } else { Ok(()) }
+        });
         match self.before_deadline(&question, warmed).await {
+            Some(Ok(Ok(()))) => {}
+            // The profile alone is missing, and without it less may be given, but something.
+            Some(Err(_)) | None if !is_capped => {
+                return self.decide_now(active, question, features, Reach::Nowhere);
+            }
             Some(warmed) => warmed??,
             None => {
                 let late = self.unavailable(
@@ -227,10 +246,17 @@ impl App {
                     Reach::Nowhere => Some(Vec::new()),
                 };
                 let Some(earlier) = earlier else {
-                    return Ok(Made::ExposuresOnDisk(Box::new((question, read))));
+                    return Ok(Made::OnDisk(Box::new((question, read))));
                 };
                 point.countable(&earlier, now)
             }
+        };
+        let known = match policy.point(&question.decision_point) {
+            Some(point) => self.person(policy, point, &question, reach),
+            None => Some(Person::default()),
+        };
+        let Some(person) = known else {
+            return Ok(Made::OnDisk(Box::new((question, read))));
         };
         // What others spend meanwhile would be spent twice.
         let budgeted =
@@ -258,12 +284,12 @@ impl App {
             features: read.vector,
             models: active.availability().to_vec(),
             exposures,
-            person: Person::default(),
+            person,
             budgets: spent,
             peek: question.peek,
         };
         let decision = decide(policy, &inputs);
-        if reach == Reach::Nowhere && decision.counts_against_caps {
+        if reach == Reach::Nowhere && cap_window_ms > 0 && decision.counts_against_caps {
             return Err(Error::DeadlineExceeded { elapsed: self.since(read.started) });
         }
         let decided = self.clock.monotonic();
@@ -292,6 +318,37 @@ impl App {
         }
         let patience = question.read_until.map(|until| until.saturating_sub(decided).max(LEAST_RECORD_WAIT));
         Ok(Made::Recorded(Pending { record, logged, patience }))
+    }
+
+    /// What is known of the person, as far as the decision point looks at it; `None` when only the disk can tell.
+    fn person(
+        &self,
+        policy: &PolicySnapshot,
+        point: &Point,
+        question: &Question,
+        reach: Reach,
+    ) -> Option<Person> {
+        let needs = point.person_needs();
+        if needs.is_nothing() {
+            return Some(Person::default());
+        }
+        let read = match (self.store.profile_if_cached(question.user), reach) {
+            (Ok(None), Reach::Memory) => return None,
+            (Ok(None), Reach::Disk) => self.store.profile(question.user).map(Some),
+            (read, _) => read,
+        };
+        let profile = match &read {
+            Ok(Some(profile)) => Ok(profile),
+            Ok(None) => Err(Availability::DeadlineExceeded),
+            Err(error) => {
+                tracing::error!(%error, "a profile cannot be read; nothing is given that needs a consent");
+                Err(Availability::Failed)
+            }
+        };
+        if profile.is_err() {
+            self.metrics.profiles_unavailable.increment(1);
+        }
+        Some(person(policy, needs, profile, &question.asserted))
     }
 
     async fn read_features(&self, active: &Active, question: &Question) -> FeaturesRead {

@@ -76,6 +76,8 @@ pub const LINKS_UNDONE: &str = "augur_identity_links_undone";
 pub const FAILED_LINKS: &str = "augur_identity_links_failed";
 /// Events moved by links and their undoing, since the start.
 pub const MOVED_EVENTS: &str = "augur_identity_moved_events";
+/// Decisions whose profile could not be read in time or at all.
+pub const PROFILES_UNAVAILABLE: &str = "augur_profiles_unavailable_total";
 /// Changes of profiles taken in.
 pub const PROFILE_UPDATES: &str = "augur_profile_updates_total";
 /// Events removed because they were kept long enough, since the start.
@@ -173,6 +175,8 @@ pub struct Metrics {
     pub cold_reads: Counter,
     /// Reads that found no room to wait for one.
     pub cold_reads_refused: Counter,
+    /// Decisions without a profile that they needed.
+    pub profiles_unavailable: Counter,
     /// Changes of profiles.
     pub profile_updates: Counter,
     /// Users compared with the event log.
@@ -230,6 +234,7 @@ impl Metrics {
             features_unavailable: metrics::counter!(FEATURES_UNAVAILABLE),
             cold_reads: metrics::counter!(COLD_READS),
             cold_reads_refused: metrics::counter!(COLD_READS_REFUSED),
+            profiles_unavailable: metrics::counter!(PROFILES_UNAVAILABLE),
             profile_updates: metrics::counter!(PROFILE_UPDATES),
             verify_checked: metrics::counter!(VERIFY_CHECKED),
             verify_mismatch: metrics::counter!(VERIFY_MISMATCH),

@@ -205,6 +205,7 @@ async fn decide_group(
                     user: key,
                     decision_point,
                     context,
+                    asserted: augur_server::Asserted::default(),
                     bytes,
                     read_until: None,
                     peek: false,

@@ -84,7 +84,8 @@ pub(super) fn has_more(inputs: &DecisionInputs) -> bool {
 }
 
 fn encode_more(inputs: &DecisionInputs, out: &mut Vec<u8>) {
-    let Person { time_zone, traits, consents, suppressed } = &inputs.person;
+    let Person { availability, time_zone, traits, consents, suppressed } = &inputs.person;
+    out.put_u8(*availability as u8);
     out.put_option(time_zone.as_deref(), Put::put_text);
     out.put_count(traits.len());
     for (name, value) in traits {
@@ -178,6 +179,7 @@ pub(super) fn decode(
 
 fn decode_more(cursor: &mut Cursor<'_>, inputs: &mut DecisionInputs) -> Result<(), Error> {
     inputs.person = Person {
+        availability: availability(cursor, "inputs.person.availability")?,
         time_zone: cursor
             .option("inputs.person.time_zone", |cursor| cursor.text("inputs.person.time_zone"))?,
         traits: decode_values(cursor, "inputs.person.traits")?,

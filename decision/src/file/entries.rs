@@ -15,7 +15,7 @@ use super::{
     MAX_SEGMENTS, MAX_SEGMENTS_PER_POINT, MAX_TEST_FILES, MAX_TRAITS, MAX_WORDS, MAX_WORDS_PER_DECISION,
     ModelEntry, PointEntry, Policy, SegmentEntry, WordEntry,
 };
-use super::{experiment, exploration, limits, rule, table};
+use super::{experiment, exploration, limits, person, rule, table};
 use crate::names::TIME_ZONE;
 use crate::snapshot::WhenFeaturesUnavailable;
 use crate::source::Sources;
@@ -43,6 +43,7 @@ const POLICY_KEYS: &[&str] = &[
     "holdout",
     "layer",
     "experiment",
+    "consent_from_request",
 ];
 const POINT_KEYS: &[&str] = &[
     "name",
@@ -59,7 +60,7 @@ const POINT_KEYS: &[&str] = &[
 const MODEL_KEYS: &[&str] = &["name", "model", "alias", "explain_most"];
 const SEGMENT_KEYS: &[&str] = &["name", "model", "alias"];
 const EXPLAIN_KEYS: &[&str] = &["model", "feature", "raises", "lowers"];
-const ACTION_KEYS: [&str; 9] = [
+const ACTION_KEYS: [&str; 10] = [
     "name",
     "channel",
     "payload",
@@ -69,6 +70,7 @@ const ACTION_KEYS: [&str; 9] = [
     "expires_after",
     "successes",
     "failures",
+    "requires_consent",
 ];
 
 /// Reads a whole file. A file that is not TOML yields an empty policy and its syntax errors.
@@ -109,6 +111,7 @@ pub(crate) fn parse<'a>(source: Sources<'a>, complaints: &mut Complaints<'a>) ->
         holdouts: tables(&root, "holdout", MAX_HOLDOUTS, complaints, experiment::holdout),
         layers: tables(&root, "layer", MAX_LAYERS, complaints, experiment::layer),
         experiments: tables(&root, "experiment", MAX_EXPERIMENTS, complaints, experiment::experiment),
+        consent_from_request: person::consent_from_request(&root, complaints),
     }
 }
 
@@ -278,6 +281,7 @@ fn action(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) -
         evidence: exploration::evidence(&section, complaints),
         eligible_when: section.expression("eligible_when", complaints),
         expires_after_ms: section.duration_ms("expires_after", complaints).map(|length| length.value),
+        requires_consent: person::requires_consent(&section, complaints),
         category: None,
         caps: Vec::new(),
         quiet: None,

@@ -10,6 +10,7 @@ mod experiment;
 mod exploration;
 mod limits;
 mod payload;
+mod person;
 mod rule;
 mod section;
 mod table;
@@ -110,6 +111,7 @@ pub(crate) struct Policy {
     pub(crate) holdouts: Vec<HoldoutEntry>,
     pub(crate) layers: Vec<LayerEntry>,
     pub(crate) experiments: Vec<ExperimentEntry>,
+    pub(crate) consent_from_request: bool,
     pub(crate) tables: Vec<TableEntry>,
     /// What people say of themselves.
     pub(crate) traits: Vec<DeclaredEntry>,
@@ -188,6 +190,8 @@ pub(crate) struct ActionEntry {
     pub(crate) budget: Option<Located<Budget>>,
     pub(crate) confirm_within: Option<Located<i64>>,
     pub(crate) expires_after_ms: Option<i64>,
+    /// Purposes, ordered by name.
+    pub(crate) requires_consent: Vec<Located<String>>,
 }
 
 /// Collects what is wrong with a policy. An offset means a byte of `policy.toml` or, from its end on, of the files that

@@ -126,7 +126,8 @@ impl Resolver<'_, '_> {
             entry.suppressed.iter().map(|channel| channel.as_str().into()).collect();
         suppressed.sort();
         suppressed.dedup();
-        Person { time_zone: entry.time_zone.as_deref().map(Arc::from), traits, consents, suppressed }
+        let time_zone = entry.time_zone.as_deref().map(Arc::from);
+        Person { time_zone, traits, consents, suppressed, ..Person::default() }
     }
 
     fn budgets(&mut self, given: &Values) -> Vec<(Arc<str>, u64)> {

@@ -51,7 +51,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
         "version = 1\n",
         "version = 1\ndefault = \"none\"\n",
         &[
-            "policy.toml:2:1: `default` is not a key of the policy; expected one of `version`, `decision_point`, `model`, `segment`, `action`, `channel`, `time`, `rule`, `table`, `user`, `explain`, `tests`, `holdout`, `layer`, `experiment`",
+            "policy.toml:2:1: `default` is not a key of the policy; expected one of `version`, `decision_point`, `model`, `segment`, `action`, `channel`, `time`, `rule`, `table`, `user`, `explain`, `tests`, `holdout`, `layer`, `experiment`, `consent_from_request`",
         ],
     ),
     (

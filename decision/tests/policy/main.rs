@@ -15,6 +15,7 @@ mod bad_limits;
 mod bad_policies;
 mod bad_rules;
 mod cases;
+mod consent;
 mod declared_values;
 mod experiments;
 mod explanations;

@@ -12,7 +12,7 @@ use augur_domain::{DecisionRecord, UserKey, ValueType};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::{App, Error, Question};
+use crate::{App, Asserted, Error, Question};
 
 /// Decisions under way at once: enough to share the log's writes.
 const UNDER_WAY: usize = 256;
@@ -47,6 +47,7 @@ impl App {
             user,
             decision_point: Arc::clone(point.name()),
             context: context.to_vec(),
+            asserted: Asserted::default(),
             bytes: Vec::new(),
             read_until: None,
         };

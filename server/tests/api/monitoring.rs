@@ -43,6 +43,7 @@ async fn decide_for(app: &App, user: &str) {
         user: app.user_key(Subject::User(user)),
         decision_point: "cart_page".into(),
         context: Vec::new(),
+        asserted: augur_server::Asserted::default(),
         bytes: Vec::new(),
         read_until: None,
     };

@@ -55,3 +55,81 @@ async fn a_profile_is_kept_across_a_restart_and_erased_but_for_opt_outs() {
     assert_eq!(profile(&served, "ada").await, v1::Profile::default());
     served.stop().await;
 }
+
+const POLICY: &str = r#"
+version = 1
+
+[[decision_point]]
+name = "mailing"
+actions = ["offer", "nothing"]
+default_action = "nothing"
+deadline = "5s"
+
+[[action]]
+name = "offer"
+channel = "email"
+value = "1"
+requires_consent = "marketing"
+
+[[action]]
+name = "nothing"
+"#;
+
+fn mailing(user: &str) -> v1::DecideRequest {
+    v1::DecideRequest {
+        subject: subject(user),
+        decision_point: "mailing".to_owned(),
+        ..v1::DecideRequest::default()
+    }
+}
+
+/// The action given, and why the offer was not.
+async fn offered(served: &Served, request: v1::DecideRequest) -> (String, String) {
+    let answer = served.decide(request).await;
+    let reason = answer.candidates[0].reason.clone().unwrap();
+    (answer.action, format!("{} {}", reason.code, reason.detail))
+}
+
+async fn activate(served: &Served, policy_toml: String) {
+    let request = v1::ActivatePolicyRequest { policy_toml, ..v1::ActivatePolicyRequest::default() };
+    let response = served.policies().activate_policy(request).await.unwrap().into_inner();
+    assert!(response.faults.is_empty(), "{:?}", response.faults);
+}
+
+#[tokio::test]
+async fn a_decision_heeds_what_was_said_just_before_and_what_the_request_restricts() {
+    let served = Served::start().await;
+    activate(&served, POLICY.to_owned()).await;
+    let no_consent = ("nothing".to_owned(), "NO_CONSENT marketing".to_owned());
+    assert_eq!(offered(&served, mailing("ada")).await, no_consent);
+    let granted = |granted| v1::DecideRequest {
+        consents: [("marketing".to_owned(), granted)].into(),
+        ..mailing("ada")
+    };
+    assert_eq!(offered(&served, granted(true)).await, no_consent, "the policy lets no request grant");
+
+    say(&served, "ada", |change| change.consents = [("marketing".to_owned(), true)].into()).await.unwrap();
+    assert_eq!(offered(&served, mailing("ada")).await.0, "offer");
+    assert_eq!(offered(&served, granted(false)).await, no_consent);
+    assert_eq!(offered(&served, mailing("ada")).await.0, "offer", "for that one decision alone");
+    say(&served, "ada", |change| change.suppressions = [("*".to_owned(), true)].into()).await.unwrap();
+    assert_eq!(offered(&served, mailing("ada")).await, ("nothing".to_owned(), "SUPPRESSED *".to_owned()));
+
+    let typed = v1::DecideRequest { consents: [("marketting".to_owned(), false)].into(), ..mailing("ada") };
+    let status = served.decisions().decide(typed).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    assert!(status.message().contains("did you mean `marketing`"), "{}", status.message());
+
+    activate(&served, format!("consent_from_request = true\n{POLICY}")).await;
+    let asked = |user: &str| v1::DecideRequest { subject: subject(user), ..granted(true) };
+    assert_eq!(offered(&served, asked("bob")).await.0, "offer");
+    say(&served, "bob", |change| change.consents = [("marketing".to_owned(), false)].into()).await.unwrap();
+    assert_eq!(offered(&served, asked("bob")).await, no_consent, "a stored denial holds");
+
+    let id = served.decide(mailing("ada")).await.decision_id;
+    let request = v1::ExplainRequest { decision_id: id };
+    let record = served.decisions().explain(request).await.unwrap().into_inner().record.unwrap();
+    let person = record.person.unwrap();
+    assert_eq!((person.consents["marketing"], person.suppressed), (true, vec!["*".to_owned()]));
+    served.stop().await;
+}

@@ -22,6 +22,8 @@ use std::time::Duration;
 use augur_domain::decision::Availability;
 use augur_domain::ids::Subject;
 use augur_domain::{ReasonCode, Timestamp, UserKey};
+use augur_feature_store::Profile;
+use augur_feature_store::profile::Said;
 use augur_proto::convert::timestamp_to_wire;
 use augur_proto::v1;
 use augur_server::config::Data;
@@ -188,4 +190,25 @@ async fn too_many_cold_reads_are_refused_and_decisions_go_on_without() {
     );
     disk.set_stuck(false);
     assert!(reading.await.unwrap().is_ok() && queued.await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn who_cannot_be_read_in_time_is_written_to_by_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let (app, disk) = open(dir.path(), |_| {}).await;
+    let ada = key(&app, "ada");
+    let said = Said { value: false, at: NOW };
+    let profile = Profile { suppressions: vec![("push".into(), said)], ..Profile::default() };
+    app.store().update_profile(ada, &profile).unwrap();
+    disk.cool(Table::Profiles, ada);
+    let in_time = app.decide(weekly_email(&app, "ada", None)).await.unwrap();
+    assert_eq!(in_time.inputs.person.availability, Availability::Available);
+    assert_eq!(&*in_time.decision.channel, "email");
+
+    disk.set_stuck(true);
+    let late = app.decide(weekly_email(&app, "ada", Some(Duration::from_millis(5)))).await.unwrap();
+    assert_eq!(late.inputs.person.availability, Availability::DeadlineExceeded);
+    assert_eq!(&*late.decision.action, "no_email");
+    assert!(late.sequence > 0, "it is recorded like any other");
+    disk.set_stuck(false);
 }
