@@ -310,7 +310,7 @@ impl Point {
         self.budgeted = budgeted.map(|(index, _)| index).collect();
         let name = |index: &usize| self.candidates.get(*index).map(|candidate| &candidate.action.name);
         self.budgeted.sort_by(|one, other| name(one).cmp(&name(other)));
-        self.person_needs = PersonNeeds::of(refusable, self.goes_by_clock);
+        self.person_needs = std::mem::take(&mut self.person_needs).with(refusable, self.goes_by_clock);
     }
 }
 
@@ -483,6 +483,11 @@ impl Compiler<'_> {
             }
         }
         self.asks_local_times |= asks_local_times;
+        for (index, question) in &questions {
+            let Some(point) = self.points.get_mut(*index) else { continue };
+            let read = question.slots().iter().filter_map(|slot| self.inputs.get(*slot));
+            read.for_each(|input| point.person_needs.note(input));
+        }
         (questions, failures)
     }
 }

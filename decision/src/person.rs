@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::names::Input;
 use crate::snapshot::Candidate;
 
 /// What a decision point must be told of a person. Lists are ordered by name, each name once.
@@ -17,16 +18,39 @@ pub struct PersonNeeds {
 }
 
 impl PersonNeeds {
-    /// Of the actions that may be refused at all, the purposes and channels; and whether local times matter.
-    pub(crate) fn of<'a>(refusable: impl Iterator<Item = &'a Candidate> + Clone, time_zone: bool) -> Self {
+    /// Notes what an expression reads.
+    pub(crate) fn note(&mut self, input: &Input) {
+        match input {
+            Input::TimeZone => self.time_zone = true,
+            Input::Trait(declared) => {
+                if let Err(place) = self.traits.binary_search(&declared.name) {
+                    self.traits.insert(place, Arc::clone(&declared.name));
+                }
+            }
+            Input::Feature(..)
+            | Input::Score(_)
+            | Input::Segment(_)
+            | Input::Context(_)
+            | Input::Experiment(_)
+            | Input::Now => {}
+        }
+    }
+
+    /// Beside what expressions read, the purposes and channels of the actions that may be refused at all, and whether
+    /// bounds go by local times.
+    pub(crate) fn with<'a>(
+        self,
+        refusable: impl Iterator<Item = &'a Candidate> + Clone,
+        time_zone: bool,
+    ) -> Self {
         let sorted = |names: BTreeSet<&Arc<str>>| names.into_iter().map(Arc::clone).collect();
         let purposes = refusable.clone().flat_map(|candidate| &candidate.action.requires_consent);
         let channels = refusable.clone().map(|candidate| &candidate.action.channel);
         Self {
             purposes: sorted(purposes.collect()),
             channels: sorted(channels.filter(|channel| !channel.is_empty()).collect()),
-            traits: Vec::new(),
-            time_zone,
+            traits: self.traits,
+            time_zone: self.time_zone || time_zone,
         }
     }
 

@@ -42,7 +42,7 @@ Exit codes:
 /// What came of experiments.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    Report(Args),
+    Report(Box<Args>),
     Assign(assign::Args),
 }
 

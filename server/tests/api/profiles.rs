@@ -133,3 +133,31 @@ async fn a_decision_heeds_what_was_said_just_before_and_what_the_request_restric
     assert_eq!((person.consents["marketing"], person.suppressed), (true, vec!["*".to_owned()]));
     served.stop().await;
 }
+
+#[tokio::test]
+async fn expressions_read_what_was_said_of_the_user_and_records_hold_what_they_read() {
+    let served = Served::start().await;
+    let policy = POLICY.replace(
+        "requires_consent = \"marketing\"\n",
+        "eligible_when = \"user.plan == 'gold' && user.time_zone != 'UTC'\"\n",
+    );
+    activate(&served, format!("{policy}\n[user]\nplan = \"text\"\nage = \"number\"\n")).await;
+    let (action, why) = offered(&served, mailing("ada")).await;
+    assert_eq!((&*action, why.starts_with("MISSING_INPUT")), ("nothing", true), "{why}");
+    let text = |text: &str| v1::Value { kind: Some(v1::value::Kind::Text(text.to_owned())) };
+    let traits = [("plan".to_owned(), text("gold")), ("shoe_size".to_owned(), text("40"))];
+    say(&served, "ada", |change| {
+        change.time_zone = Some("Europe/Oslo".to_owned());
+        change.traits = traits.into();
+    })
+    .await
+    .unwrap();
+    let answer = served.decide(mailing("ada")).await;
+    assert_eq!(answer.action, "offer");
+    let request = v1::ExplainRequest { decision_id: answer.decision_id };
+    let record = served.decisions().explain(request).await.unwrap().into_inner().record.unwrap();
+    let person = record.person.unwrap();
+    assert_eq!(person.traits.into_keys().collect::<Vec<_>>(), ["plan"], "what nothing reads is not recorded");
+    assert_eq!(person.time_zone, "Europe/Oslo");
+    served.stop().await;
+}
