@@ -57,7 +57,7 @@ pub(crate) const DECISIONS: &str = Decisions::NAME;
 /// The service that cannot serve when the log of outcomes has failed.
 pub(crate) const OUTCOMES: &str = Outcomes::NAME;
 /// Every method, for metrics.
-pub(crate) const METHODS: [&str; 45] = [
+pub(crate) const METHODS: &[&str] = &[
     "/augur.v1.DecisionService/Decide",
     "/augur.v1.DecisionService/BatchDecide",
     "/augur.v1.DecisionService/DecideStream",
@@ -106,7 +106,7 @@ pub(crate) const METHODS: [&str; 45] = [
     "other",
 ];
 /// Methods whose answers go on: a deadline for the whole call is the caller's to set.
-pub(crate) const STREAMING: [&str; 7] = [
+pub(crate) const STREAMING: &[&str] = &[
     "/augur.v1.DecisionService/DecideStream",
     "/augur.v1.EventService/IngestStream",
     "/augur.v1.LogService/TailDecisions",
@@ -249,7 +249,7 @@ mod tests {
             let ours = list.iter().filter(|method| method.starts_with("/augur.v1."));
             ours.map(|method| (*method).to_owned()).collect()
         };
-        assert_eq!(ours(&METHODS), methods);
-        assert_eq!(ours(&STREAMING), streaming);
+        assert_eq!(ours(METHODS), methods);
+        assert_eq!(ours(STREAMING), streaming);
     }
 }
