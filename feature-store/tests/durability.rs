@@ -284,12 +284,12 @@ fn a_directory_in_use_and_a_newer_one_are_told_apart() {
     let families = rocksdb::DB::list_cf(&options, dir.path()).unwrap();
     let families = families.into_iter().chain(["from_the_future".to_owned()]);
     let mut db = rocksdb::DB::open_cf(&options, dir.path(), families).unwrap();
-    db.put_cf(db.cf_handle("meta").unwrap(), "format", 4_u32.to_le_bytes()).unwrap();
+    db.put_cf(db.cf_handle("meta").unwrap(), "format", 5_u32.to_le_bytes()).unwrap();
     db.drop_cf("exposures").unwrap();
     drop(db);
     let before = listing(dir.path());
     let error = open(dir.path()).unwrap_err();
-    assert_eq!(error, Error::NewerFormat { dir: dir.path().to_owned(), found: 4, supported: 3 });
+    assert_eq!(error, Error::NewerFormat { dir: dir.path().to_owned(), found: 5, supported: 4 });
     assert_eq!(listing(dir.path()), before, "a family that the newer version has no more is not made again");
 }
 
