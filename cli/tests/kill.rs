@@ -75,6 +75,8 @@ struct Ledger {
     sent: Vec<v1::Event>,
     acknowledged: BTreeSet<String>,
     decisions: BTreeSet<String>,
+    /// Of the last sender of a round: requests with their answers.
+    answers: Vec<(v1::DecideRequest, v1::DecideResponse)>,
 }
 
 fn who(event: &v1::Event) -> v1::Subject {
@@ -92,6 +94,8 @@ fn decide_request(event: &v1::Event) -> v1::DecideRequest {
         subject: Some(who(event)),
         decision_point: "cart_page".into(),
         context: BTreeMap::from([("cart_value".to_owned(), cart_value)]),
+        // One key for each batch: asked again after the kill, the answer must be the one that was given.
+        idempotency_key: event.message_id.clone(),
         ..v1::DecideRequest::default()
     }
 }
@@ -128,8 +132,8 @@ async fn load_until_killed(
                 if acknowledged.fetch_add(BATCH_EVENTS, Ordering::SeqCst) + BATCH_EVENTS >= kill_after {
                     let _already_dying = dying.try_send(());
                 }
-                let Ok(answer) = client.decisions().decide(request).await else { break };
-                decided.push(answer.into_inner().decision_id);
+                let Ok(answer) = client.decisions().decide(request.clone()).await else { break };
+                decided.push((request, answer.into_inner()));
             }
             (accepted, decided)
         });
@@ -140,7 +144,8 @@ async fn load_until_killed(
     while let Some(sender) = senders.join_next().await {
         let (accepted, decided) = sender.unwrap();
         ledger.acknowledged.extend(accepted);
-        ledger.decisions.extend(decided);
+        ledger.decisions.extend(decided.iter().map(|(_, answer)| answer.decision_id.clone()));
+        ledger.answers = decided;
     }
 }
 
@@ -221,6 +226,14 @@ async fn check_decisions(client: &Client, ledger: &Ledger) {
     assert!(missing.is_empty(), "{} answered decisions are not in the log", missing.len());
 }
 
+/// Who asks again is told what was told before the kill.
+async fn check_answers(client: &Client, ledger: &Ledger) {
+    for (request, answer) in &ledger.answers {
+        let again = client.decisions().decide(request.clone()).await.unwrap().into_inner();
+        assert_eq!(again, *answer);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_or_counted_twice_over_ten_kills() {
     let dir = tempfile::tempdir().unwrap();
@@ -240,6 +253,7 @@ async fn nothing_acknowledged_is_lost_or_counted_twice_over_ten_kills() {
         let client = Client::connect(&server.endpoint, 1).await.unwrap();
         check_events(&client, &mut ledger).await;
         check_decisions(&client, &ledger).await;
+        check_answers(&client, &ledger).await;
         server.kill();
     }
     assert!(ledger.decisions.len() > ROUNDS, "{} decisions", ledger.decisions.len());

@@ -98,6 +98,10 @@ byte_id! {
     OutcomeKey, 16
 }
 byte_id! {
+    /// The pseudonym of an idempotency key, under which an answer is kept.
+    AnswerKey, 16
+}
+byte_id! {
     /// Names one decision. Ordered by time (48 bits of milliseconds first) so that logs and indexes stay sorted.
     DecisionId, 16
 }
@@ -183,24 +187,34 @@ impl Pseudonymiser {
     /// The storage key of a subject. A user and an anonymous id with the same spelling are two subjects.
     pub fn user_key(&self, subject: Subject<'_>) -> UserKey {
         match subject {
-            Subject::User(id) => UserKey(self.keyed(b"user", id)),
-            Subject::Anonymous(id) => UserKey(self.keyed(b"anonymous", id)),
+            Subject::User(id) => UserKey(self.keyed(b"user", id.as_bytes())),
+            Subject::Anonymous(id) => UserKey(self.keyed(b"anonymous", id.as_bytes())),
         }
     }
 
     /// The key under which an event is remembered so that a retry is recognised.
     pub fn message_key(&self, message_id: &str) -> MessageKey {
-        MessageKey(self.keyed(b"message", message_id))
+        MessageKey(self.keyed(b"message", message_id.as_bytes()))
     }
 
     /// The key under which a reported outcome is kept so that a repetition is recognised.
     pub fn outcome_key(&self, outcome_id: &str) -> OutcomeKey {
-        OutcomeKey(self.keyed(b"outcome", outcome_id))
+        OutcomeKey(self.keyed(b"outcome", outcome_id.as_bytes()))
     }
 
-    fn keyed(&self, kind: &[u8], id: &str) -> [u8; 16] {
+    /// The key under which an answer is kept for a caller's idempotency key.
+    pub fn answer_key(&self, idempotency_key: &str) -> AnswerKey {
+        AnswerKey(self.keyed(b"answer", idempotency_key.as_bytes()))
+    }
+
+    /// Tells one request from another without keeping it.
+    pub fn fingerprint(&self, request: &[u8]) -> [u8; 16] {
+        self.keyed(b"request", request)
+    }
+
+    fn keyed(&self, kind: &[u8], id: &[u8]) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update(kind).update(&[0]).update(id.as_bytes());
+        hasher.update(kind).update(&[0]).update(id);
         let mut out = [0; 16];
         hasher.finalize_xof().fill(&mut out);
         out

@@ -527,6 +527,7 @@ fn decoded_exposures(record: Option<Vec<u8>>, user: UserKey) -> Result<Vec<Expos
     exposure::decode(&record).map_err(|source| Error::corrupted(format!("exposures of user {user}"), source))
 }
 
+mod answers;
 #[cfg(test)]
 mod cache_tests;
 mod erasure;

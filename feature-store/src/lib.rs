@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::float_cmp))]
 
 mod aggregate;
+mod answer;
 mod bytes;
 mod config;
 mod error;
@@ -35,6 +36,7 @@ mod training;
 mod verify;
 mod writer;
 
+pub use answer::KeptAnswer;
 pub use config::{Config, Progress, Stats};
 pub use error::{DecodeError, Error};
 pub use event_record::StoredEvent;

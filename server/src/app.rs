@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::entropy::{self, Entropy};
 use crate::files::Layout;
+use crate::idempotency::UnderWay;
 use crate::ingest::Room;
 use crate::metrics::Metrics;
 use crate::outcomes::Outcomes;
@@ -54,6 +55,8 @@ pub struct App {
     pub(crate) recent: Recent,
     /// Told when something has come of the version on trial.
     pub(crate) canary_settles: Notify,
+    /// Decisions with a key that are under way.
+    pub(crate) under_way: UnderWay,
     /// Where reads wait that are not in memory.
     pub(crate) storage: StorageThreads,
     /// Tests of the policy that failed when it began to decide.
@@ -165,6 +168,7 @@ impl App {
             scan_permits: Arc::new(Semaphore::new(MAX_SCANS)),
             recent: Recent::new(clock.now()),
             canary_settles: Notify::new(),
+            under_way: UnderWay::default(),
             storage,
             failed_policy_tests: AtomicU64::new(failed_policy_tests),
             config,
@@ -264,6 +268,7 @@ impl App {
             (names::LINKS_UNDONE, store.links_undone),
             (names::FAILED_LINKS, store.failed_links),
             (names::MOVED_EVENTS, store.moved_events),
+            (names::IDEMPOTENCY_KEYS, self.store.kept_answers()),
             (names::RETENTION_EVENTS, store.retention_events_removed),
             (names::RETENTION_MARKS, store.retention_marks_removed),
             (names::RETENTION_USERS, store.retention_users_removed),

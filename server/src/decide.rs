@@ -99,7 +99,7 @@ struct Pending {
 
 /// A decision that is made waits so long for its record even when its deadline is over: a hiccup of the disk, or a
 /// request that was late before it began, must not turn a recorded decision into a failure.
-const LEAST_RECORD_WAIT: Duration = Duration::from_millis(100);
+pub(crate) const LEAST_RECORD_WAIT: Duration = Duration::from_millis(100);
 
 impl App {
     /// Decides and records; the record has left the process when this returns. A record with sequence 0 is not in

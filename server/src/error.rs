@@ -3,6 +3,7 @@
 //! Not here: complaints about files that people wrote (they are [`Diagnostic`]s inside [`Error::Diagnostics`]), or
 //! the words of the other crates' errors.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,6 +56,9 @@ pub enum Error {
         /// The bound.
         limit: usize,
     },
+    /// An idempotency key came with another request.
+    #[error("the idempotency key was used for another request; send that request again, or use a new key")]
+    KeyReused,
     /// The time that the caller or the server allows is over.
     #[error("the deadline passed after {} ms; whether the call took effect is not known", elapsed.as_millis())]
     DeadlineExceeded {
@@ -216,6 +220,7 @@ fn answer_to(error: &Error) -> Answer {
         | Error::Log(Log::QueueFull { .. })
         | Error::OutcomeLog(Log::QueueFull { .. }) => Answer::Wait(Code::ResourceExhausted, RETRY_SOON),
         Error::Log(Log::RecordTooLarge { .. }) => Answer::Told(Code::ResourceExhausted),
+        Error::KeyReused => Answer::Told(Code::AlreadyExists),
         Error::DeadlineExceeded { .. } => Answer::Told(Code::DeadlineExceeded),
         // Sent again, the events find out how things stand.
         Error::Store(Store::LinkNotStored { .. }) => Answer::Wait(Code::Unavailable, RETRY_SOON),
@@ -266,6 +271,9 @@ impl From<Error> for Status {
                     let place = format!("{}:{}:{}", complaint.file, complaint.line, complaint.column);
                     details.add_bad_request_violation(place, complaint.to_string());
                 }
+            }
+            Error::KeyReused => {
+                details.set_error_info("IDEMPOTENCY_KEY_REUSED", "augur", HashMap::new());
             }
             _ => {}
         }

@@ -21,6 +21,7 @@ mod explain;
 mod exposures;
 mod files;
 mod http;
+mod idempotency;
 mod ingest;
 mod layers;
 pub mod metrics;

@@ -78,6 +78,12 @@ pub const FAILED_LINKS: &str = "augur_identity_links_failed";
 pub const MOVED_EVENTS: &str = "augur_identity_moved_events";
 /// Decisions whose profile could not be read in time or at all.
 pub const PROFILES_UNAVAILABLE: &str = "augur_profiles_unavailable_total";
+/// Decisions answered again from what was kept under their key.
+pub const IDEMPOTENT_REPLAYS: &str = "augur_idempotent_replays_total";
+/// Decisions refused because their key came with another request.
+pub const IDEMPOTENCY_CONFLICTS: &str = "augur_idempotency_conflicts_total";
+/// Answers kept under keys.
+pub const IDEMPOTENCY_KEYS: &str = "augur_idempotency_keys";
 /// Changes of profiles taken in.
 pub const PROFILE_UPDATES: &str = "augur_profile_updates_total";
 /// Events removed because they were kept long enough, since the start.
@@ -177,6 +183,10 @@ pub struct Metrics {
     pub cold_reads_refused: Counter,
     /// Decisions without a profile that they needed.
     pub profiles_unavailable: Counter,
+    /// Decisions answered again.
+    pub idempotent_replays: Counter,
+    /// Keys that came with another request.
+    pub idempotency_conflicts: Counter,
     /// Changes of profiles.
     pub profile_updates: Counter,
     /// Users compared with the event log.
@@ -235,6 +245,8 @@ impl Metrics {
             cold_reads: metrics::counter!(COLD_READS),
             cold_reads_refused: metrics::counter!(COLD_READS_REFUSED),
             profiles_unavailable: metrics::counter!(PROFILES_UNAVAILABLE),
+            idempotent_replays: metrics::counter!(IDEMPOTENT_REPLAYS),
+            idempotency_conflicts: metrics::counter!(IDEMPOTENCY_CONFLICTS),
             profile_updates: metrics::counter!(PROFILE_UPDATES),
             verify_checked: metrics::counter!(VERIFY_CHECKED),
             verify_mismatch: metrics::counter!(VERIFY_MISMATCH),

@@ -1,4 +1,5 @@
-//! How long each event is kept, by the configuration and the taxonomy together, and the thread that has old ones removed.
+//! How long each event is kept, by the configuration and the taxonomy together, and the thread that has old ones removed,
+//! and kept answers that have expired.
 //!
 //! Not here: what goes of a user, or what stands for it (the feature store).
 
@@ -19,7 +20,8 @@ use crate::{App, Error};
 
 /// Between two sweeps that found something.
 const TURN: Duration = Duration::from_secs(1);
-/// After one that found nothing more: days are all that counts.
+/// After one that found nothing more: of events only days count, and expired answers are not given whether or not they
+/// are removed.
 const REST: Duration = Duration::from_secs(60);
 
 /// The lengths of all declared events; those that name none are kept as long as any.
@@ -76,17 +78,14 @@ pub(crate) struct Sweeper {
 }
 
 impl Sweeper {
-    /// Starts the thread, unless everything is kept.
-    pub(crate) fn start(app: &App) -> Result<Option<Self>, Error> {
-        if resolve(app.config(), app.taxonomy())?.keeps_everything() {
-            return Ok(None);
-        }
+    /// Starts the thread.
+    pub(crate) fn start(app: &App) -> Result<Self, Error> {
         let (stop, stopped) = channel();
         let (store, clock) = (Arc::clone(app.store()), Arc::clone(app.clock()));
         let thread = std::thread::Builder::new().name("retention".to_owned());
         let thread = thread.spawn(move || sweep(&store, &*clock, &stopped));
         let thread = thread.map_err(Error::file("start", "the retention thread".as_ref()))?;
-        Ok(Some(Self { stop, thread }))
+        Ok(Self { stop, thread })
     }
 
     /// Ends the thread after the users that it is at. Blocks.
@@ -102,14 +101,18 @@ fn sweep(store: &FeatureStore, clock: &dyn Clock, stopped: &Receiver<()>) {
     let mut wait = TURN;
     // Nothing is ever sent: what ends the wait early is the end.
     while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(wait) {
-        wait = match store.sweep(clock.now()) {
-            Ok(swept) if swept.more => TURN,
-            Ok(_) => REST,
-            Err(error) => {
-                tracing::warn!(%error, "old events could not be removed; it is tried again");
-                REST
+        let events = store.sweep(clock.now()).map(|swept| swept.more);
+        let answers = store.remove_expired_answers(clock.now());
+        let mut more = false;
+        for swept in [events, answers] {
+            match swept {
+                Ok(some) => more |= some,
+                Err(error) => {
+                    tracing::warn!(%error, "what is old could not be removed; it is tried again");
+                }
             }
-        };
+        }
+        wait = if more { TURN } else { REST };
     }
 }
 

@@ -108,9 +108,7 @@ pub async fn serve_app(app: App, shutdown: CancellationToken) -> Result<Running,
         if let Some(verifier) = verifier {
             let _ = tokio::task::spawn_blocking(move || verifier.end()).await;
         }
-        if let Some(sweeper) = sweeper {
-            let _ = tokio::task::spawn_blocking(move || sweeper.end()).await;
-        }
+        let _ = tokio::task::spawn_blocking(move || sweeper.end()).await;
         let closed = ending.close().await;
         served.and(closed)
     });

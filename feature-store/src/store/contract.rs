@@ -2,7 +2,8 @@
 //!
 //! Not here: what only one engine promises, such as surviving a crash (`tests/durability.rs`).
 
-use augur_domain::ids::MessageKey;
+use augur_domain::Timestamp;
+use augur_domain::ids::{AnswerKey, MessageKey};
 
 use super::*;
 use crate::testing::user;
@@ -41,6 +42,10 @@ fn rocksdb_has_no_key_of_an_erased_user_in_any_table() {
     store.prune(&Pruning { user: user(1), events, marks, base, done, due }).unwrap();
     store.put_exposures(user(1), b"record").unwrap();
     store.put_profile(user(1), b"record").unwrap();
+    let expires_at = Timestamp::from_unix_ms(1);
+    let key = AnswerKey::from_bytes([9; 16]);
+    let answer = NewAnswer { key, user: user(1), expires_at, record: b"record".to_vec() };
+    store.answers().put_answer(&answer).unwrap();
     store.erase(&erasure(1)).unwrap();
     drop(store);
     let families = rocksdb::DB::list_cf(&rocksdb::Options::default(), dir.path()).unwrap();
@@ -66,6 +71,7 @@ fn keeps_the_contract<S: Store>(store: &S) {
     the_record_of_generations_is_remembered(store);
     exposures_are_replaced_whole(store);
     profiles_are_replaced_whole(store);
+    answers_are_kept_until_they_expire_or_their_user_goes(store);
     quarantine_is_bounded_and_newest_first(store);
     quarantine_may_lose_many_at_once(store);
     store.flush().unwrap();
@@ -204,6 +210,32 @@ fn the_record_of_generations_is_remembered(store: &impl Store) {
         store.put_generations(record).unwrap();
         assert_eq!(store.generations().unwrap().as_deref(), Some(record));
     }
+}
+
+fn answers_are_kept_until_they_expire_or_their_user_goes(store: &impl Store) {
+    let answers = store.answers();
+    let key = |number: u8| AnswerKey::from_bytes([number; 16]);
+    let at = |ms| Timestamp::from_unix_ms(ms);
+    let put = |number: u8, who: u8, expires_ms, record: &[u8]| {
+        let (user, expires_at, record) = (user(who), at(expires_ms), record.to_vec());
+        answers.put_answer(&NewAnswer { key: key(number), user, expires_at, record }).unwrap();
+    };
+    assert_eq!((answers.answer(key(1)).unwrap(), answers.answers_len()), (None, 0));
+    put(1, 41, 100, b"first");
+    put(2, 41, 300, b"second");
+    put(3, 42, 200, b"third");
+    put(1, 42, 150, b"again");
+    assert_eq!(answers.answers_len(), 3);
+    assert_eq!(answers.answer(key(1)).unwrap().as_deref(), Some(b"again".as_slice()));
+    assert_eq!(answers.answer_if_cached(key(1)).unwrap(), Cached::Known(Some(b"again".to_vec())));
+    assert_eq!(answers.remove_expired_answers(at(149), 9).unwrap(), 0);
+    assert_eq!(answers.remove_expired_answers(at(200), 1).unwrap(), 1, "no more than asked for");
+    assert_eq!((answers.answer(key(1)).unwrap(), answers.answers_len()), (None, 2));
+    store.erase(&Erasure { due: Vec::new(), ..erasure(41) }).unwrap();
+    store.remove_tombstone(user(41)).unwrap();
+    assert_eq!((answers.answer(key(2)).unwrap(), answers.answers_len()), (None, 1));
+    assert_eq!(answers.remove_expired_answers(at(1_000), 9).unwrap(), 1);
+    assert_eq!(answers.answers_len(), 0);
 }
 
 fn profiles_are_replaced_whole(store: &impl Store) {

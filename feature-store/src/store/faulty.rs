@@ -186,6 +186,9 @@ impl Store for Faulty {
     fn quarantine_len(&self) -> u64 {
         self.engine.quarantine_len()
     }
+    fn answers(&self) -> &dyn super::Answers {
+        self.engine.answers()
+    }
     fn flush(&self) -> Result<(), Error> {
         self.asked("flush")?.flush()
     }

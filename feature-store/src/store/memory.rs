@@ -11,9 +11,10 @@ use augur_domain::UserKey;
 use augur_domain::ids::MessageKey;
 use parking_lot::RwLock;
 
+use super::answers::MemoryAnswers;
 use super::{
-    Cached, Commit, Counters, Due, Erased, Erasure, EventCursor, EventRecord, EventRecords, Generation,
-    MovedMark, NewLink, Pruning, QuarantineRecord, Read, Relocation, Store, Usage, Users,
+    Answers, Cached, Commit, Counters, Due, Erased, Erasure, EventCursor, EventRecord, EventRecords,
+    Generation, MovedMark, NewLink, Pruning, QuarantineRecord, Read, Relocation, Store, Usage, Users,
 };
 use crate::Error;
 
@@ -21,6 +22,7 @@ use crate::Error;
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     tables: RwLock<Tables>,
+    answers: MemoryAnswers,
 }
 
 #[derive(Debug, Default)]
@@ -327,6 +329,9 @@ impl Store for MemoryStore {
             of_id.link = None;
             of_id.tombstone = Some(erasure.tombstone.clone());
         }
+        for user in rows.linked_ids.iter().chain([&erasure.user]) {
+            self.answers.erase(*user);
+        }
         for (user, record) in &erasure.profiles {
             tables.rows(*user).profile = Some(record.clone());
         }
@@ -441,6 +446,10 @@ impl Store for MemoryStore {
 
     fn quarantine_len(&self) -> u64 {
         self.tables.read().quarantine.len() as u64
+    }
+
+    fn answers(&self) -> &dyn Answers {
+        &self.answers
     }
 
     fn flush(&self) -> Result<(), Error> {

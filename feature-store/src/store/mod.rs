@@ -1,7 +1,7 @@
 //! What a storage engine must offer, so that everything above it is written once.
 //!
 //! An engine is a [`Store`]. It keeps eight tables under a user's key (states by generation, events, dedup marks, bases, exposures,
-//! profile, links, tombstone) and four that belong to nobody (quarantine, counters, generations, days on which something is due). Records are opaque bytes; their layouts belong
+//! profile, links, tombstone) and five that belong to nobody (kept answers, quarantine, counters, generations, days on which something is due). Records are opaque bytes; their layouts belong
 //! to `state`, `event_record`, `exposure`, `profile`, `identity`, `quarantine`, `generation` and `retention`. What every engine promises:
 //!
 //! - **Order.** Events come by user key and then by sequence, users by key.
@@ -13,12 +13,13 @@
 //! - **Reads.** A point read sees every write that returned before it began. An iterator shows what was there at its
 //!   start, and a [`Store::snapshot`] what was there at its own, for all tables of all users, whatever is written
 //!   meanwhile. Readers never wait for writers.
-//! - **Erasure.** Nothing under the user's key is left but the tombstone, what the erasure puts in the place of the profile, and until its day the note that something is due.
+//! - **Erasure.** Nothing under the user's key, and no answer about the user, is left but the tombstone, what the erasure puts in the place of the profile, and until its day the note that something is due.
 //!   Ids that were linked to the user get a tombstone, too.
 //! - **One writer per user.** Callers see to it; the engine need not.
 //!
 //! The suite `contract` holds every engine to this. Not here: features, threads, locks over several calls.
 
+mod answers;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
@@ -28,6 +29,10 @@ mod pruning;
 mod relocation;
 #[cfg(feature = "rocksdb")]
 mod rocks;
+#[cfg(feature = "rocksdb")]
+mod rocks_answers;
+#[cfg(feature = "rocksdb")]
+mod rocks_counters;
 #[cfg(feature = "rocksdb")]
 mod rocks_open;
 #[cfg(feature = "rocksdb")]
@@ -40,6 +45,7 @@ mod state_cache;
 use augur_domain::ids::MessageKey;
 use augur_domain::{ContentHash, UserKey};
 
+pub use answers::{Answers, NewAnswer};
 pub use memory::MemoryStore;
 pub use pruning::{Due, Pruning};
 pub use relocation::{MovedMark, NewLink, Relocation};
@@ -339,6 +345,8 @@ pub trait Store: Read + Send + Sync + 'static {
     fn remove_quarantined(&self, numbers: &[u64]) -> Result<u64, Error>;
     /// How many entries the quarantine holds.
     fn quarantine_len(&self) -> u64;
+    /// The table of kept answers.
+    fn answers(&self) -> &dyn Answers;
     /// Makes everything durable and moves it out of memory buffers.
     fn flush(&self) -> Result<(), Error>;
     /// Bytes used now.

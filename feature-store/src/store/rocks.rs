@@ -9,6 +9,8 @@ use augur_domain::{ContentHash, UserKey};
 use parking_lot::Mutex;
 use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, WriteBatch, WriteOptions};
 
+use super::rocks_answers::{AnswerEntries, AnswerTable};
+use super::rocks_counters;
 use super::rocks_open::{
     self, BASES, DUE, EVENTS, EXPOSURES, IDENTITY, MESSAGES, META, PROFILES, TOMBSTONES,
 };
@@ -19,11 +21,9 @@ use super::rocks_read::{
 };
 use super::state_cache::StateCache;
 use super::{
-    Cached, Commit, Counters, Due, Erased, Erasure, EventCursor, EventRecords, Generation, MovedMark,
-    NewEvent, NewLink, Pruning, QuarantineRecord, Read, Relocation, Store, Usage, Users,
+    Answers, Cached, Commit, Counters, Due, Erased, Erasure, EventCursor, EventRecords, Generation,
+    MovedMark, NewEvent, NewLink, Pruning, QuarantineRecord, Read, Relocation, Store, Usage, Users,
 };
-use crate::bytes;
-use crate::error::DecodeError;
 use crate::{Config, Error};
 
 /// Written by versions that know one generation.
@@ -32,9 +32,6 @@ const GENERATIONS_KEY: &[u8] = b"generations";
 const RETENTION_KEY: &[u8] = b"retention";
 const COUNTERS_PREFIX: &[u8] = b"counters/";
 const LEDGER_PREFIX: &[u8] = b"ledger/";
-const COUNTERS_MAGIC: u8 = b'C';
-/// Version 1 knew no erased users.
-const COUNTERS_VERSION: u8 = 2;
 /// Keys that are deleted one by one. More of them go as one range; ranges slow down reads, so they are not for every
 /// write.
 pub(super) const MAX_SINGLE_DELETES: u64 = 1_000;
@@ -45,6 +42,7 @@ pub struct RocksStore {
     states: StateCache,
     sync: bool,
     quarantine: Mutex<Bounds>,
+    answers: AnswerEntries,
 }
 
 impl std::fmt::Debug for RocksStore {
@@ -66,7 +64,9 @@ impl RocksStore {
     pub fn open(config: &Config) -> Result<Self, Error> {
         let (db, cache) = rocks_open::open(config)?;
         let states = StateCache::new(config.state_cache_bytes);
-        let store = Self { db, cache, states, sync: config.sync, quarantine: Mutex::default() };
+        let (quarantine, answers) = (Mutex::default(), AnswerEntries::default());
+        let store = Self { db, cache, states, sync: config.sync, quarantine, answers };
+        store.answers.set(store.answer_table().count()?);
         let bounds = store.quarantine_table().bounds()?;
         *store.quarantine.lock() = bounds;
         Ok(store)
@@ -80,11 +80,19 @@ impl RocksStore {
         QuarantineTable { reader: self.reader() }
     }
 
+    pub(super) const fn answer_table(&self) -> AnswerTable<'_> {
+        AnswerTable { reader: self.reader() }
+    }
+
+    pub(super) const fn answer_entries(&self) -> &AnswerEntries {
+        &self.answers
+    }
+
     const fn reader(&self) -> Reader<'_> {
         Reader { db: &self.db, snapshot: None }
     }
 
-    fn write(&self, batch: WriteBatch, sync: bool, action: &'static str) -> Result<(), Error> {
+    pub(super) fn write(&self, batch: WriteBatch, sync: bool, action: &'static str) -> Result<(), Error> {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
         self.db.write_opt(batch, &options).map_err(failed(action))
@@ -118,7 +126,7 @@ impl RocksStore {
     }
 
     fn put_counters(&self, batch: &mut WriteBatch, shard: u32, counters: Counters) -> Result<(), Error> {
-        batch.put_cf(self.family(META)?, counters_key(shard), encode_counters(counters));
+        batch.put_cf(self.family(META)?, counters_key(shard), rocks_counters::encode(counters));
         Ok(())
     }
 
@@ -398,6 +406,11 @@ impl Store for RocksStore {
             batch.delete_cf(self.family(DUE)?, due_key(Due { day: *day, user: erasure.user }));
         }
         let ids = self.linked_ids(erasure.user)?;
+        // An answer that is put meanwhile would lose its place, or be lost.
+        let mut answers = self.answers.writing();
+        for user in ids.iter().chain([&erasure.user]) {
+            answers.removed(self.answer_table().erase(&mut batch, *user)?);
+        }
         for id in &ids {
             batch.delete_cf(self.family(IDENTITY)?, link_key(*id));
             batch.put_cf(self.family(TOMBSTONES)?, id.as_bytes(), &erasure.tombstone);
@@ -408,6 +421,7 @@ impl Store for RocksStore {
         let mut bounds = self.quarantine.lock();
         let after = self.quarantine_table().remove(&mut batch, *bounds, &erasure.quarantined)?;
         self.write(batch, self.sync, "erasing a user")?;
+        answers.written();
         let before = std::mem::replace(&mut *bounds, after);
         let quarantined = before.entries.saturating_sub(after.entries);
         Ok(Erased { quarantined, links: ids.len() as u64, ..erased })
@@ -467,7 +481,7 @@ impl Store for RocksStore {
             let (key, record) = entry?;
             let shard = key.get(COUNTERS_PREFIX.len()..).and_then(|shard| shard.try_into().ok());
             let shard = u32::from_be_bytes(shard.ok_or_else(|| corrupted("counters", "key"))?);
-            let decoded = decode_counters(&record);
+            let decoded = rocks_counters::decode(&record);
             let decoded =
                 decoded.map_err(|source| Error::corrupted(format!("counters of writer {shard}"), source))?;
             counters.push((shard, decoded));
@@ -542,6 +556,10 @@ impl Store for RocksStore {
         self.quarantine.lock().entries
     }
 
+    fn answers(&self) -> &dyn Answers {
+        self
+    }
+
     fn flush(&self) -> Result<(), Error> {
         self.db.flush_wal(true).map_err(failed("syncing the log"))?;
         for family in rocks_open::TABLES {
@@ -569,38 +587,5 @@ impl Store for RocksStore {
             state_cache_misses: states.misses,
             disk_bytes: sum("rocksdb.total-sst-files-size"),
         }
-    }
-}
-
-fn encode_counters(counters: Counters) -> Vec<u8> {
-    let mut record = Vec::new();
-    bytes::seal(&mut record, COUNTERS_MAGIC, COUNTERS_VERSION, |out| {
-        bytes::put_unsigned(out, counters.events);
-        bytes::put_unsigned(out, counters.users);
-        bytes::put_unsigned(out, counters.erased_users);
-    });
-    record
-}
-
-fn decode_counters(record: &[u8]) -> Result<Counters, DecodeError> {
-    let (version, mut reader) = bytes::unseal(record, COUNTERS_MAGIC, COUNTERS_VERSION)?;
-    let (events, users) = (reader.unsigned("events counter")?, reader.unsigned("users counter")?);
-    let erased_users = if version < 2 { 0 } else { reader.unsigned("erased users counter")? };
-    reader.finish()?;
-    Ok(Counters { events, users, erased_users })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn golden_bytes_of_counters() {
-        let counters = Counters { events: 300, users: 2, erased_users: 1 };
-        let hex: String = encode_counters(counters).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "4302ac020201a25d128f", "stored counters depend on these bytes");
-        let mut first_version = Vec::new();
-        bytes::seal(&mut first_version, COUNTERS_MAGIC, 1, |out| out.extend_from_slice(&[0xac, 2, 2]));
-        assert_eq!(decode_counters(&first_version).unwrap(), Counters { erased_users: 0, ..counters });
     }
 }

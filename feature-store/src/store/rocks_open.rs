@@ -32,6 +32,8 @@ pub(super) const DUE: &str = "due";
 pub(super) const EXPOSURES: &str = "exposures";
 /// What people said of themselves.
 pub(super) const PROFILES: &str = "profiles";
+/// Answers kept under their callers' keys.
+pub(super) const ANSWERS: &str = "answers";
 /// Events set aside.
 pub(super) const QUARANTINE: &str = "quarantine";
 /// Users who were erased.
@@ -42,7 +44,7 @@ pub(super) const IDENTITY: &str = "identity";
 pub(super) const META: &str = "meta";
 
 /// Every table; each has a column family of its name.
-pub(super) const TABLES: [&str; 12] = [
+pub(super) const TABLES: [&str; 13] = [
     STATES,
     LATER_STATES,
     EVENTS,
@@ -51,6 +53,7 @@ pub(super) const TABLES: [&str; 12] = [
     DUE,
     EXPOSURES,
     PROFILES,
+    ANSWERS,
     QUARANTINE,
     TOMBSTONES,
     IDENTITY,

@@ -175,6 +175,9 @@ impl Store for Faulty {
     fn quarantine_len(&self) -> u64 {
         self.inner.quarantine_len()
     }
+    fn answers(&self) -> &dyn crate::store::Answers {
+        self.inner.answers()
+    }
     fn flush(&self) -> Result<(), Error> {
         self.inner.flush()
     }

@@ -35,6 +35,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// `[identity]`
     pub identity: Identity,
+    /// `[idempotency]`
+    pub idempotency: Idempotency,
     /// How long events are kept.
     pub retention: Retention,
     /// `[decision_log]`
@@ -146,6 +148,15 @@ pub struct Identity {
     pub max_merge_events: u64,
     /// Ids remembered in memory with the person they stand for.
     pub cached_ids: usize,
+}
+
+/// How long the same key gets the same answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// How long an answer is kept, in milliseconds.
+    pub lifetime_ms: i64,
+    /// Most answers kept at once.
+    pub max_keys: u64,
 }
 
 /// How long events are kept.
@@ -295,6 +306,7 @@ impl Default for Config {
                 max_merge_events: 100_000,
                 cached_ids: 200_000,
             },
+            idempotency: Idempotency { lifetime_ms: DAY_MS, max_keys: 10_000_000 },
             retention: Retention {
                 events_ms: None,
                 classes: Vec::new(),

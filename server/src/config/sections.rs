@@ -3,7 +3,7 @@
 //! Not here: what they mean or how they are read (`settings`).
 
 /// Sections and their keys, in the order of the shipped file.
-pub(super) const SECTIONS: [(&str, &[&str]); 10] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 11] = [
     (
         "server",
         &[
@@ -53,6 +53,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 10] = [
         ],
     ),
     ("identity", &["link_on", "shared_device", "max_links_per_person", "max_merge_events", "cached_ids"]),
+    ("idempotency", &["lifetime", "max_keys"]),
     ("retention", &["events", "classes", "dedup_marks", "sweep_users_per_second"]),
     ("decision_log", &["segment_bytes", "queue_bytes", "sync_interval", "durability", "on_unavailable"]),
     ("monitor", super::settings::MONITOR_KEYS),

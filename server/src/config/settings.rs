@@ -146,6 +146,7 @@ fn set(
         "features" => set_features(&mut config.features, value),
         "ingest" => set_ingest(&mut config.ingest, key, value),
         "identity" => set_identity(&mut config.identity, key, value),
+        "idempotency" => set_idempotency(&mut config.idempotency, key, value),
         "retention" => set_retention(&mut config.retention, key, value),
         "decision_log" => set_decision_log(&mut config.decision_log, key, value),
         "monitor" => monitor::set(&mut config.monitor, key, value),
@@ -239,6 +240,18 @@ fn set_identity(identity: &mut super::Identity, key: &str, value: &Written<'_>) 
         "max_links_per_person" => identity.max_links_per_person = value.size(1, 10_000)?,
         "max_merge_events" => identity.max_merge_events = value.whole(1, 1_000_000)?,
         _ => identity.cached_ids = value.size(1, 1_000_000_000)?,
+    }
+    Ok(())
+}
+
+fn set_idempotency(
+    idempotency: &mut super::Idempotency,
+    key: &str,
+    value: &Written<'_>,
+) -> Result<(), Problem> {
+    match key {
+        "lifetime" => idempotency.lifetime_ms = value.length_ms(1, "30d")?,
+        _ => idempotency.max_keys = value.whole(1, 100_000_000)?,
     }
     Ok(())
 }

@@ -7,8 +7,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use augur_domain::DecisionRecord;
-use augur_proto::convert::decisions::decision_to_wire;
 use augur_proto::v1;
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -17,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+use super::answers;
 use crate::decide::DecideCall;
 use crate::layers::Arrival;
 use crate::{App, Error};
@@ -129,7 +128,7 @@ async fn decide_one(
         let expected = format!("at most {limit_bytes} bytes, as `server.max_request_bytes` says");
         Err(Error::field("request", format!("{} bytes", bytes.len()), expected))
     } else {
-        app.decide(DecideCall { bytes, request, arrived, allowed }).await
+        answers::answer(&app, DecideCall { bytes, request, arrived, allowed }).await
     };
     result(made)
 }
@@ -138,12 +137,10 @@ async fn ended(decision: JoinHandle<v1::DecideResult>) -> v1::DecideResult {
     decision.await.unwrap_or_else(|_| result(Err(Error::Internal)))
 }
 
-fn result(made: Result<DecisionRecord, Error>) -> v1::DecideResult {
+fn result(made: Result<v1::DecideResponse, Error>) -> v1::DecideResult {
     use v1::decide_result::Answer;
     let answer = match made {
-        Ok(DecisionRecord { policy, inputs, decision, .. }) => {
-            Answer::Decision(decision_to_wire(&decision, &inputs.decision_id, &policy, inputs.now))
-        }
+        Ok(decision) => Answer::Decision(decision),
         Err(error) => {
             let field =
                 if let Error::InvalidField(fault) = &error { fault.field.clone() } else { String::new() };

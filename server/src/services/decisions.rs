@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use augur_decision::UserStanding;
-use augur_domain::DecisionRecord;
 use augur_proto::convert::FieldError;
-use augur_proto::convert::decisions::decision_to_wire;
 use augur_proto::convert::value::subject_from_wire;
 use augur_proto::v1;
 use augur_proto::v1::decision_service_server::DecisionService;
@@ -13,9 +11,9 @@ use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::blocking;
 use super::bulk::{Answers, Bulk};
 use super::raw::Received;
+use super::{answers, blocking};
 use crate::decide::DecideCall;
 use crate::layers::Arrival;
 use crate::{App, Error};
@@ -53,9 +51,7 @@ impl Decisions {
         arrival: Arrival,
     ) -> Result<Response<v1::DecideResponse>, Status> {
         let call = DecideCall { bytes, request, arrived: arrival.at, allowed: arrival.allowed };
-        let record = self.app.decide(call).await?;
-        let DecisionRecord { policy, inputs, decision, .. } = &record;
-        Ok(Response::new(decision_to_wire(decision, &inputs.decision_id, policy, inputs.now)))
+        Ok(Response::new(answers::answer(&self.app, call).await?))
     }
 }
 

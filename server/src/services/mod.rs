@@ -2,6 +2,7 @@
 //!
 //! Not here: listeners and layers (`serve`), or which error becomes which status (`error`).
 
+mod answers;
 mod bulk;
 mod decisions;
 mod events;

@@ -20,6 +20,7 @@ mod bulk;
 mod canaries;
 mod caps;
 mod experiments;
+mod idempotency;
 mod identity;
 mod main_path;
 mod models;

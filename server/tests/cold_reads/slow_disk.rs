@@ -218,6 +218,9 @@ impl Store for SlowDisk {
     fn quarantine_len(&self) -> u64 {
         self.inner.quarantine_len()
     }
+    fn answers(&self) -> &dyn augur_feature_store::store::Answers {
+        self.inner.answers()
+    }
     fn flush(&self) -> Result<(), Error> {
         self.inner.flush()
     }
