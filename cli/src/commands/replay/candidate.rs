@@ -28,7 +28,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME=VERSION", conflicts_with = "verify", value_parser = pinned)]
     model: Vec<PinnedVersion>,
     /// What the candidate must keep to: a TOML file with max_flip_share, max_uncompared_share, min_value_ratio, and a table
-    /// [max_growth] by action.
+    /// `max_growth` by action.
     #[arg(long, value_name = "FILE", conflicts_with = "verify")]
     gate: Option<PathBuf>,
     /// Which exposures count against the candidate's caps: what it would have given itself, carried from decision to
