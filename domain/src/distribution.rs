@@ -1,7 +1,7 @@
 //! Probability distributions that tests and intervals need: normal, Student's t, chi-square, beta.
 //!
 //! Not here: drawing from them (`rng`), or what is tested. All of it is computed on the pinned functions of
-//! [`math`](crate::math), so equal arguments give equal bits on every machine.
+//! [`math`], so equal arguments give equal bits on every machine.
 
 use crate::math;
 
