@@ -148,6 +148,7 @@ impl Transform {
     }
 
     /// The same of many finite values in place, with the same bits.
+    #[cfg(feature = "train")]
     pub(crate) fn apply_to_all(self, values: &mut [f64]) {
         match self {
             Self::Identity => {}

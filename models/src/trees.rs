@@ -6,7 +6,9 @@
 
 mod flat;
 
-pub(crate) use flat::{DoubledRow, Flat, logit};
+#[cfg(feature = "train")]
+pub(crate) use flat::logit;
+pub(crate) use flat::{DoubledRow, Flat};
 
 use crate::Error;
 use crate::artifact::{coefficient, invalid};
