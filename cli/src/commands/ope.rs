@@ -4,13 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
-use augur_loadtest::domain::ContentHash;
 use augur_shadow_harness::off_policy::{
     Estimate, Evaluation, Interval, LoggedRow, Options, RowFault, evaluate,
 };
 use serde::Serialize;
 
-use crate::commands::train::table::value;
+use crate::commands::train::table::{group_of, value};
 use crate::import::mapping::Cell;
 use crate::import::source::{self, Format};
 use crate::output::{Output, grouped, table};
@@ -160,7 +159,7 @@ fn read(args: &Args) -> Result<Vec<LoggedRow>, Error> {
             logged = logged.with_supported(cells.number(supported)?).map_err(fault)?;
         }
         if args.group.is_some() {
-            logged = logged.of_group(number_of(&cells.next().to_text()));
+            logged = logged.of_group(group_of(&cells.next().to_text()));
         }
         rows.push(logged);
         bar.inc(1);
@@ -194,12 +193,6 @@ fn at(path: &Path, row: u64, column: &str, found: &str, expected: &str) -> Error
         problem: format!("row {row}, column `{column}` holds `{found}`"),
         expected: expected.to_owned(),
     }
-}
-
-/// A number for a group's name, the same on every machine.
-fn number_of(name: &str) -> u64 {
-    let hash = ContentHash::of(&[name.as_bytes()]);
-    hash.as_bytes().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 impl Report {
