@@ -61,6 +61,7 @@ fn record() -> DecisionRecord {
             person: Person::default(),
             budgets: Vec::new(),
             peek: false,
+            time_left_us: None,
         },
         decision: Decision {
             action: Arc::from("free_shipping"),

@@ -70,6 +70,7 @@ pub(crate) fn record_without_texts() -> DecisionRecord {
             person: Person::default(),
             budgets: Vec::new(),
             peek: false,
+            time_left_us: None,
         },
         decision: full_decision(model, now),
         canary: None,
@@ -217,8 +218,9 @@ fn inputs() -> impl Strategy<Value = DecisionInputs> {
         prop::collection::vec(exposure(), 0..4),
     );
     let budgets = prop::collection::vec((text(), any::<u64>()), 0..2);
-    (who, what, person(), budgets, any::<bool>()).prop_map(
-        |((id, now, seed, decision_point, user), what, person, budgets, peek)| {
+    let last = (any::<bool>(), prop::option::of(any::<u64>()));
+    (who, what, person(), budgets, last).prop_map(
+        |((id, now, seed, decision_point, user), what, person, budgets, (peek, time_left_us))| {
             let (context, features_availability, features, models, exposures) = what;
             DecisionInputs {
                 decision_id: DecisionId::from_bytes(id),
@@ -234,6 +236,7 @@ fn inputs() -> impl Strategy<Value = DecisionInputs> {
                 person,
                 budgets,
                 peek,
+                time_left_us,
             }
         },
     )
@@ -334,6 +337,13 @@ pub(crate) fn record_of_today() -> DecisionRecord {
         arm(Arc::from("price"), Arc::from("control"), false),
     ];
     record.decision.shadow = vec![Reason::with(ReasonCode::RuleDenied, Arc::from("VIP_PAYS_FULL"))];
+    record
+}
+
+/// [`record_of_today`], asked how much time was left. Its bytes are pinned by `testdata/v10/record.bin`.
+pub(crate) fn record_in_time() -> DecisionRecord {
+    let mut record = record_of_today();
+    record.inputs.time_left_us = Some(2_500);
     record
 }
 

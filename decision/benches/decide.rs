@@ -162,6 +162,7 @@ fn person(features: &FeatureSet, rng: &mut Rng) -> DecisionInputs {
         person: Person::default(),
         budgets: Vec::new(),
         peek: false,
+        time_left_us: None,
     }
 }
 

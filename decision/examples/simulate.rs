@@ -222,6 +222,7 @@ fn main() {
             person: Person::default(),
             budgets: vec![("gift".into(), oracle.gifts_today(at_ms))],
             peek: false,
+            time_left_us: None,
         };
         let decision = decide(&policy, &inputs);
         worst = worst.max(check(&decision));

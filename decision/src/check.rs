@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check_experiments::check_experiments;
+use crate::check_ladder::check_ladder;
 use crate::check_limits::{bound_of, check_limits};
 use crate::compile_exploration::check_exploration;
 use crate::file::{
@@ -61,6 +62,7 @@ pub(crate) fn check(policy: &Policy, complaints: &mut Complaints<'_>) {
     check_sets(policy, complaints);
     check_experiments(policy, complaints);
     check_exploration(policy, complaints);
+    check_ladder(policy, complaints);
 }
 
 /// Whether `rule` holds at `point`: the point offers one of its actions, and is named if the rule names points.

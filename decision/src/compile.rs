@@ -7,12 +7,13 @@ mod rules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use augur_domain::{ContentHash, Diagnostic, FeatureSet, ValueType, time_zone};
+use augur_domain::{ContentHash, Diagnostic, FeatureSet, ModelRef, ValueType, time_zone};
 use augur_expression::{CompileError, Names, Parsed};
 use augur_models::scorer::Kind;
 
 use crate::calendar::UnknownZone;
 use crate::check::check;
+use crate::check_ladder::{prior, wants_previous};
 use crate::check_limits::{channel_quiet, counts_against_caps, reads_time_zones};
 use crate::compile_experiments::{arm_names, experiments, holdouts_at, holds_at};
 use crate::declared::Declared;
@@ -26,7 +27,9 @@ use crate::limits::Limits;
 use crate::names::{Inputs, PointNames};
 use crate::person::PersonNeeds;
 use crate::question::Question;
-use crate::snapshot::{Action, Candidate, ENGINE_VERSION, Model, Point, PolicySnapshot};
+use crate::snapshot::{
+    Action, Candidate, ENGINE_VERSION, Model, PREVIOUS, Point, PolicySnapshot, PreviousVersion,
+};
 use crate::source::{ModelSource, Sources};
 use crate::table::Table;
 
@@ -76,7 +79,7 @@ pub(crate) fn compile(
         id: policy_id(source, &policy, &features, asks_local_times),
         experiments: experiments(&policy),
         unknown_zone: policy.unknown_zone.unwrap_or(UnknownZone::Hold),
-        loaded: models.iter().filter_map(|m| Some((Arc::clone(&m.name), m.version()?.clone()))).collect(),
+        loaded: loaded_models(&models),
         points_by_name: by_name.collect::<BTreeMap<_, _>>(),
         longest_cap_window_ms: points.iter().map(|point| point.longest_cap_window_ms).max().unwrap_or(0),
         rules,
@@ -165,14 +168,31 @@ fn find_models(
         let mut find = Find { source, features, complaints };
         let model =
             find.model(entry.name.value.as_str(), &entry.registered_name, &entry.alias, Kind::Probability);
+        let model = find.with_previous(model, wants_previous(policy, &entry.name.value, false));
         models.push(Model { words: words(entry, policy, features, complaints), ..model });
     }
     let mut find = Find { source, features, complaints };
     for entry in policy.segments.iter().filter(|entry| !entry.name.value.is_empty()) {
         let name = format!("segments.{}", entry.name.value);
-        models.push(find.model(&name, &entry.registered_name, &entry.alias, Kind::Segments));
+        let model = find.model(&name, &entry.registered_name, &entry.alias, Kind::Segments);
+        models.push(find.with_previous(model, wants_previous(policy, &entry.name.value, true)));
+    }
+    for entry in &policy.models {
+        let prior = prior(entry, &models);
+        let model = models.iter_mut().find(|model| *model.name == *entry.name.value);
+        model.into_iter().for_each(|model| model.prior.clone_from(&prior));
     }
     models
+}
+
+/// The exact version of everything that is loaded.
+pub(crate) fn loaded_models(models: &[Model]) -> Vec<(Arc<str>, ModelRef)> {
+    let present = models.iter().filter_map(|model| Some((&model.name, model.version()?)));
+    let previous = models.iter().filter_map(|model| {
+        let previous = model.previous.as_ref()?;
+        Some((&previous.name, &previous.loaded.as_ref()?.0))
+    });
+    present.chain(previous).map(|(name, version)| (Arc::clone(name), version.clone())).collect()
 }
 
 /// What finding a model takes.
@@ -212,7 +232,20 @@ impl Find<'_, '_> {
             alias: alias.value.as_str().into(),
             loaded,
             words: None,
+            previous: None,
+            prior: None,
         }
+    }
+
+    /// With the version before, if that is `wanted`; one that cannot be asked is none.
+    fn with_previous(&self, model: Model, wanted: bool) -> Model {
+        let find = || {
+            let (name, alias) = (&*model.registered_name, &*model.alias);
+            let found = self.source.previous(name, alias, model.kind, self.features);
+            let loaded = found.filter(|(_, scorer)| scorer.require(model.kind, name).is_ok());
+            PreviousVersion { name: format!("{PREVIOUS}{}", model.name).into(), loaded }
+        };
+        Model { previous: wanted.then(find), ..model }
     }
 }
 
@@ -263,6 +296,7 @@ impl Point {
         Self {
             name: entry.name.value.as_str().into(),
             deadline_ms: entry.deadline_ms,
+            ladder: entry.fallback.ladder.clone(),
             when_features_unavailable: entry.when_features_unavailable,
             context: declared.iter().map(|one| (Arc::clone(&one.name), one.carried_as())).collect(),
             declared,

@@ -5,20 +5,22 @@
 
 use std::sync::Arc;
 
-use augur_domain::decision::{Availability, CandidateOutcome, DecisionInputs, Rung, Score, ScoreOutcome};
-use augur_domain::{Decision, FeatureStatus, FeatureVector, Reason, ReasonCode};
+use augur_domain::decision::{Availability, CandidateOutcome, DecisionInputs, Rung, ScoreOutcome};
+use augur_domain::{Decision, Reason, ReasonCode};
 
 use crate::arbitrate::{Choice, arbitrate, best};
+use crate::ask::{ask_models, ask_none, assign_segments};
 use crate::calendar::PersonClock;
 use crate::experiment::{Sorted, sort};
 use crate::explain::explain;
-use crate::row::{DecisionRow, SegmentOutcome};
+use crate::row::DecisionRow;
 use crate::rule::{Origin, Rule};
 use crate::set::payload;
 use crate::shadow::shadow_reasons;
 use crate::snapshot::{Candidate, Point, PolicySnapshot, WhenFeaturesUnavailable};
 use crate::stages::consent;
 use crate::table::{acting_rows, push_once};
+use crate::unavailable::{off_the_ladder, rung, unavailable_reasons};
 
 /// Reasons of one decision. Should more arise, the last one says so.
 pub const MAX_REASONS: usize = 64;
@@ -30,7 +32,9 @@ pub const MAX_REASONS: usize = 64;
 ///    back, whatever could not be read.
 /// 2. **Features**: if they cannot be read, the point's `on_features_unavailable` gives the default action at once,
 ///    or carries on with every feature and every score missing.
-/// 3. **Scores** of the point's models, and its **segments**, that may be used. A missing feature is the model's own affair.
+/// 3. **Scores** of the point's models, and its **segments**: each on the best step of the point's ladder for which there
+///    is what it needs, and time. The decision stands on the worst of these steps; if the ladder does not have it, the
+///    default action is given at once. A missing feature is the model's own affair.
 /// 4. **Holdouts and experiments**: a user who is held out is refused all but the default action and is in no
 ///    experiment; everybody else is sorted into arms. A condition of an experiment may read scores and segments.
 /// 5. **Eligibility**: an action whose `eligible_when` is not known to be true is refused.
@@ -61,8 +65,8 @@ pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
     if let (Some(cause), WhenFeaturesUnavailable::Default) = (&unavailable, point.when_features_unavailable) {
         return default_at(policy, point, inputs, cause.clone());
     }
-    let scores = ask_models(policy, point, inputs, unavailable.is_none());
     let segments = assign_segments(policy, point, inputs, unavailable.is_none());
+    let (scores, score_rungs) = ask_models(policy, point, inputs, unavailable.is_none(), &segments);
     let unsorted = Sorted::default();
     let row = DecisionRow {
         policy,
@@ -70,9 +74,14 @@ pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
         inputs,
         features_usable: unavailable.is_none(),
         scores: &scores,
+        score_rungs: &score_rungs,
         segments: &segments,
         sorted: &unsorted,
     };
+    let rung = rung(&row);
+    if let Some(cause) = off_the_ladder(&row, rung, unavailable.as_ref()) {
+        return default_at(policy, point, inputs, cause);
+    }
     let sorted = sort(&row);
     let row = DecisionRow { sorted: &sorted, ..row };
     let mut round = Round::new(&row);
@@ -98,9 +107,8 @@ pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
     );
     reasons.extend(sorted.reasons(&row, choice.candidate));
     reasons.extend(setting.iter().map(|rule| Reason::with(ReasonCode::RuleSet, Arc::clone(&rule.reason))));
-    let moved =
-        if unavailable.is_none() { explain(policy, point, &inputs.features, &scores) } else { Vec::new() };
-    let rung = reasons.add_unavailable(&row, unavailable);
+    let moved = if unavailable.is_none() { explain(&row) } else { Vec::new() };
+    unavailable_reasons(&row, unavailable, &mut |reason| reasons.extend([reason]));
     let assumed = point.goes_by_clock.then(|| clock.assumed()).flatten();
     reasons.extend(assumed.map(|zone| Reason::with(ReasonCode::TimeZoneUnknown, Arc::clone(zone))));
     reasons.extend(moved);
@@ -141,44 +149,6 @@ fn features_unavailable(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Opt
         cause => cause.as_str(),
     };
     Some(Reason::with(ReasonCode::FeaturesUnavailable, cause.into()))
-}
-
-/// Scores the point's models. Without features none is asked: it would score nobody.
-fn ask_models(
-    policy: &PolicySnapshot,
-    point: &Point,
-    inputs: &DecisionInputs,
-    features_usable: bool,
-) -> Vec<ScoreOutcome> {
-    let models = point.models(policy).map(|model| {
-        let scorer = model.loaded.as_ref().filter(|_| features_usable && is_available(inputs, &model.name));
-        let score = scorer.map(|(_, scorer)| scorer.score(&inputs.features)).filter(is_finite);
-        ScoreOutcome { alias: Arc::clone(&model.name), model: model.version().cloned(), score }
-    });
-    models.collect()
-}
-
-/// The segments of the user that the point reads. Without features nobody is in any.
-fn assign_segments<'p>(
-    policy: &'p PolicySnapshot,
-    point: &'p Point,
-    inputs: &DecisionInputs,
-    features_usable: bool,
-) -> Vec<SegmentOutcome<'p>> {
-    let segments = point.segments(policy).map(|model| {
-        let scorer = model.loaded.as_ref().filter(|_| features_usable && is_available(inputs, &model.name));
-        SegmentOutcome { model, name: scorer.and_then(|(_, scorer)| scorer.segment(&inputs.features)) }
-    });
-    segments.collect()
-}
-
-fn is_available(inputs: &DecisionInputs, alias: &str) -> bool {
-    let found = inputs.models.iter().find(|(known, _)| **known == *alias);
-    found.is_some_and(|(_, availability)| *availability == Availability::Available)
-}
-
-fn is_finite(score: &Score) -> bool {
-    score.margin.is_finite() && score.raw.is_finite() && score.calibrated.is_finite()
 }
 
 /// One decision on its way. A candidate stands while its reason is `OUTRANKED`.
@@ -382,41 +352,6 @@ impl Reasons {
             }
         }
     }
-
-    /// Names everything that could not be used, and the rung that is left.
-    fn add_unavailable(&mut self, row: &DecisionRow<'_>, features: Option<Reason>) -> Rung {
-        let all_scored = row.scores.iter().all(|outcome| outcome.score.is_some())
-            && row.segments.iter().all(|outcome| outcome.name.is_some());
-        let rung = if features.is_none() && all_scored { Rung::Champion } else { Rung::RulesOnly };
-        let readable = features.is_none();
-        let unusable = row.scores.iter().filter(|outcome| {
-            let usable = outcome.model.is_some() && is_available(row.inputs, &outcome.alias);
-            !usable || (readable && outcome.score.is_none())
-        });
-        let without_segment = row.segments.iter().filter(|outcome| {
-            let usable = outcome.model.version().is_some() && is_available(row.inputs, &outcome.model.name);
-            !usable || (readable && outcome.name.is_none())
-        });
-        let unusable: Vec<Reason> = unusable
-            .map(|outcome| &outcome.alias)
-            .chain(without_segment.map(|outcome| &outcome.model.name))
-            .map(|alias| Reason::with(ReasonCode::ModelUnavailable, Arc::clone(alias)))
-            .collect();
-        self.extend(features);
-        self.extend(unusable);
-        if readable && is_unknown_user(row.inputs) {
-            self.extend([Reason::new(ReasonCode::UserUnknown)]);
-        }
-        rung
-    }
-}
-
-fn is_unknown_user(inputs: &DecisionInputs) -> bool {
-    let FeatureVector { watermark, values, .. } = &inputs.features;
-    let none_found = || values.iter().all(|value| value.status == FeatureStatus::NotFound);
-    // Without a single event, what is there comes from the request alone.
-    let no_events = || *watermark == 0 && values.iter().all(|value| value.event_time.is_none());
-    !values.is_empty() && (none_found() || no_events())
 }
 
 fn answer(
@@ -466,7 +401,7 @@ fn default_at(policy: &PolicySnapshot, point: &Point, inputs: &DecisionInputs, c
         next_eligible_at: None,
     };
     let candidates = point.candidates.iter().enumerate().map(outcome).collect();
-    let scores = ask_models(policy, point, inputs, false);
+    let scores = ask_none(policy, point);
     let choice = Choice::certain(point.default, cause.clone());
     answer(point, inputs, choice, candidates, scores, Rung::DefaultAction, Reasons::new(cause))
 }

@@ -2,6 +2,7 @@
 //!
 //! Not here: the sentences (`english`), or how the page is laid out.
 
+use crate::ladder::Step;
 use crate::rule::{Effect, Mode, RuleInfo};
 use crate::snapshot::{Point, PolicySnapshot, WhenFeaturesUnavailable};
 
@@ -18,6 +19,8 @@ pub struct PointDescription {
     pub default_without_features: bool,
     /// Models asked.
     pub models: Vec<String>,
+    /// The steps of its fallback ladder, best first.
+    pub fallback: Vec<String>,
     /// What the request may tell, with its type.
     pub context: Vec<(String, String)>,
     /// In the order that breaks ties.
@@ -92,6 +95,7 @@ impl PolicySnapshot {
             default_action: point.default_action().to_string(),
             default_without_features: point.when_features_unavailable == WhenFeaturesUnavailable::Default,
             models: point.models(self).map(|model| model.name().to_string()).collect(),
+            fallback: point.ladder.steps().iter().map(Step::in_words).collect(),
             context: context.map(|(name, value_type)| (name.to_string(), value_type.to_string())).collect(),
             actions: actions.collect(),
             rules: self.rules_at(point).into_iter().map(|rule| self.describe_rule(rule)).collect(),

@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use augur_domain::decision::ScoreOutcome;
-use augur_domain::{FeatureVector, Reason, ReasonCode};
+use augur_domain::{Reason, ReasonCode};
 
-use crate::snapshot::{Point, PolicySnapshot};
+use crate::row::DecisionRow;
 
 /// Words of one model, by the slot of the feature that they are about.
 #[derive(Debug, Default)]
@@ -27,18 +26,12 @@ pub(crate) struct Directions {
 }
 
 /// The words for every score of a decision, model by model in the point's order.
-pub(crate) fn explain(
-    policy: &PolicySnapshot,
-    point: &Point,
-    features: &FeatureVector,
-    scores: &[ScoreOutcome],
-) -> Vec<Reason> {
+pub(crate) fn explain(row: &DecisionRow<'_>) -> Vec<Reason> {
     let mut reasons = Vec::new();
-    let asked = point.models(policy).zip(scores).filter(|(_, outcome)| outcome.score.is_some());
-    for (model, _) in asked {
-        let (Some(words), Some((_, scorer))) = (&model.words, &model.loaded) else { continue };
+    for (model, rung) in row.point.models(row.policy).zip(row.score_rungs) {
+        let (Some(words), Some(scorer)) = (&model.words, model.scorer_on(*rung)) else { continue };
         let mut parts = Vec::new();
-        scorer.contributions(features, &mut parts);
+        scorer.contributions(&row.inputs.features, &mut parts);
         reasons.extend(words.of(parts));
     }
     reasons

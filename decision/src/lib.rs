@@ -15,11 +15,13 @@
 )]
 
 mod arbitrate;
+mod ask;
 mod budget;
 mod calendar;
 mod cap;
 mod check;
 mod check_experiments;
+mod check_ladder;
 mod check_limits;
 mod compile;
 mod compile_experiments;
@@ -33,6 +35,7 @@ mod experiment;
 mod explain;
 mod explore;
 mod file;
+mod ladder;
 mod limits;
 mod lint;
 mod names;
@@ -48,6 +51,7 @@ mod source;
 mod stages;
 mod table;
 mod test_file;
+mod unavailable;
 
 pub use budget::Budget;
 pub use decide::{MAX_REASONS, decide, decide_default};
@@ -58,7 +62,7 @@ pub use file::named_files as files_named_by;
 pub use lint::{Finding, FindingCode, LintContext, Severity};
 pub use person::PersonNeeds;
 pub use rule::{Effect, Hit, Mode, RuleInfo, TableRow, Validity};
-pub use snapshot::{ENGINE_VERSION, PolicySnapshot, WhenFeaturesUnavailable};
+pub use snapshot::{ENGINE_VERSION, PREVIOUS, PolicySnapshot, WhenFeaturesUnavailable};
 pub use snapshot::{Model, Point};
 pub use source::{DefinitionsSeal, ModelSource, PolicySource, SourceFile, Sources};
 pub use test_file::{Histories, Mismatch, PolicyTest, TestOutcome, USUAL_NOW};

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use augur_domain::decision::{DecisionInputs, ScoreOutcome};
+use augur_domain::decision::{DecisionInputs, Rung, ScoreOutcome};
 use augur_domain::{Value, ValueType};
 use augur_expression::{Operand, Row, Slot};
 
@@ -23,6 +23,8 @@ pub(crate) struct DecisionRow<'a> {
     pub(crate) features_usable: bool,
     /// In the order of the point's models.
     pub(crate) scores: &'a [ScoreOutcome],
+    /// The step of the ladder that each score stands on.
+    pub(crate) score_rungs: &'a [Rung],
     /// In the order of the point's segments.
     pub(crate) segments: &'a [SegmentOutcome<'a>],
     /// How the user is sorted.
@@ -34,6 +36,8 @@ pub(crate) struct SegmentOutcome<'a> {
     pub(crate) model: &'a Model,
     /// `None` when it could not be asked.
     pub(crate) name: Option<&'a Arc<str>>,
+    /// The step of the ladder that it stands on.
+    pub(crate) rung: Rung,
 }
 
 impl<'a> DecisionRow<'a> {

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use augur_domain::decision::Exposure;
+use augur_domain::decision::{Exposure, Rung};
 use augur_domain::{ContentHash, Diagnostic, FeatureSet, ModelRef, Timestamp, Value, ValueType};
 use augur_models::Scorer;
 use augur_models::scorer::Kind;
 
 use crate::arbitrate::EvidenceSource;
+use crate::ask::Prior;
 use crate::budget::Budget;
 use crate::calendar::UnknownZone;
 use crate::cap::Subject;
@@ -20,6 +21,7 @@ use crate::declared::Declared;
 use crate::experiment::{Experiments, LocalExperiment};
 use crate::explain::Words;
 use crate::explore::{Exploration, TieBreak};
+use crate::ladder::Ladder;
 use crate::limits::Limits;
 use crate::names::Inputs;
 use crate::person::PersonNeeds;
@@ -31,6 +33,9 @@ use crate::table::Table;
 /// Part of every policy's id. Raised whenever the same policy text and inputs could decide differently, so that a
 /// replay never mistakes a change of the engine for a change of nothing.
 pub const ENGINE_VERSION: u32 = 1;
+
+/// Before the name of a model whose earlier version is meant, in records and among what may be asked.
+pub const PREVIOUS: &str = "previous.";
 
 /// One loaded policy. Immutable; share it behind an `Arc`.
 #[derive(Debug)]
@@ -103,7 +108,8 @@ impl PolicySnapshot {
         &self.rules
     }
 
-    /// The exact version behind each alias that has one, in file order.
+    /// The exact version behind each alias that has one, in file order; then those before them that fallback ladders want,
+    /// their names with `previous.` before them.
     pub fn models(&self) -> &[(Arc<str>, ModelRef)] {
         &self.loaded
     }
@@ -111,6 +117,14 @@ impl PolicySnapshot {
     /// Every declared model alias, loaded or not, in file order.
     pub fn declared_models(&self) -> &[Model] {
         &self.models
+    }
+
+    /// The name of everything that may be asked, as [`DecisionInputs`](augur_domain::DecisionInputs) lists it, and the
+    /// version that is loaded under it: every alias, and after them the versions before that fallback ladders want.
+    pub fn askable(&self) -> impl Iterator<Item = (&Arc<str>, Option<&ModelRef>)> {
+        let previous = self.models.iter().filter_map(|model| model.previous.as_ref());
+        let previous = previous.map(|it| (&it.name, it.loaded.as_ref().map(|(version, _)| version)));
+        self.models.iter().map(|model| (&model.name, model.version())).chain(previous)
     }
 
     /// The files of tests beside it that it names, in its order.
@@ -141,6 +155,17 @@ pub struct Model {
     pub(crate) loaded: Option<(ModelRef, Arc<Scorer>)>,
     /// What is said of its inputs, if the policy says anything.
     pub(crate) words: Option<Words>,
+    /// The version before, where a fallback ladder wants it.
+    pub(crate) previous: Option<PreviousVersion>,
+    /// The score that the policy declares for when none can be asked.
+    pub(crate) prior: Option<Prior>,
+}
+
+/// The version that an alias had before the present one.
+pub(crate) struct PreviousVersion {
+    /// The model's name with `previous.` before it.
+    pub(crate) name: Arc<str>,
+    pub(crate) loaded: Option<(ModelRef, Arc<Scorer>)>,
 }
 
 impl Model {
@@ -173,6 +198,26 @@ impl Model {
     pub fn version(&self) -> Option<&ModelRef> {
         self.loaded.as_ref().map(|(version, _)| version)
     }
+
+    /// Whether a fallback ladder wants the version before this one.
+    pub fn wants_previous(&self) -> bool {
+        self.previous.is_some()
+    }
+
+    /// The version before this one, if a fallback ladder wants it and it is loaded.
+    pub fn previous(&self) -> Option<&(ModelRef, Arc<Scorer>)> {
+        self.previous.as_ref()?.loaded.as_ref()
+    }
+
+    /// What scores on this step of a ladder.
+    pub(crate) fn scorer_on(&self, rung: Rung) -> Option<&Scorer> {
+        let (_, scorer) = match rung {
+            Rung::Champion => self.loaded.as_ref(),
+            Rung::PreviousModel => self.previous(),
+            Rung::SegmentDefault | Rung::RulesOnly | Rung::DefaultAction => None,
+        }?;
+        Some(scorer)
+    }
 }
 
 impl fmt::Debug for Model {
@@ -196,6 +241,7 @@ pub struct Point {
     pub(crate) name: Arc<str>,
     pub(crate) deadline_ms: i64,
     pub(crate) when_features_unavailable: WhenFeaturesUnavailable,
+    pub(crate) ladder: Ladder,
     /// Ordered by name, with the types in which requests carry them.
     pub(crate) context: Vec<(Arc<str>, ValueType)>,
     /// The same as expressions read them.
@@ -245,6 +291,11 @@ impl Point {
     /// How long a decision may take, in milliseconds.
     pub fn deadline_ms(&self) -> i64 {
         self.deadline_ms
+    }
+
+    /// Whether a step of its fallback ladder needs to know how much time is left.
+    pub fn asks_time_left(&self) -> bool {
+        self.ladder.asks_time()
     }
 
     /// The request-time values that expressions may read, ordered by name, with the types in which requests carry them:

@@ -146,6 +146,18 @@ pub trait ModelSource {
         kind: Kind,
         features: &FeatureSet,
     ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String>;
+
+    /// The version that `alias` pointed at before the present one: of those that can be asked, the latest. A policy asks
+    /// where a fallback ladder may need it; without one, that step is passed over.
+    fn previous(
+        &self,
+        _name: &str,
+        _alias: &str,
+        _kind: Kind,
+        _features: &FeatureSet,
+    ) -> Option<(ModelRef, Arc<Scorer>)> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ pub struct DecisionInputs {
     pub features_availability: Availability,
     /// The features as read, or all `NOT_FOUND`.
     pub features: FeatureVector,
-    /// Per model alias of the policy, whether its model may be used now. Aliases not listed may not be used.
+    /// Per model alias of the policy, whether its model may be used now; with `previous.` before it, whether the version
+    /// before may. Aliases not listed may not be used.
     pub models: Vec<(Arc<str>, Availability)>,
     /// What this user was already given within the longest cap window, oldest first.
     pub exposures: Vec<Exposure>,
@@ -42,6 +43,9 @@ pub struct DecisionInputs {
     pub budgets: Vec<(Arc<str>, u64)>,
     /// Only a look at what would be decided: it counts against nothing and enrols nobody.
     pub peek: bool,
+    /// How much of the time that the answer may take was left when deciding began, in microseconds. `None` where the
+    /// decision point's ladder does not ask, or nobody waits.
+    pub time_left_us: Option<u64>,
 }
 
 /// What is known of a person beside features: said by the person, not computed from behaviour. Lists are ordered by
@@ -215,7 +219,7 @@ pub enum Rung {
     Champion = 1,
     /// An earlier version of a model stood in for one that could not be used.
     PreviousModel = 2,
-    /// The default that the policy declares for the user's segment.
+    /// The score that the policy declares, for the user's segment or for everybody, stood in for a model.
     SegmentDefault = 3,
     /// Models or features were missing; rules and values did what they could without them.
     RulesOnly = 4,
@@ -253,9 +257,9 @@ impl Rung {
 pub struct ScoreOutcome {
     /// The name that rules use: `scores.<alias>`.
     pub alias: Arc<str>,
-    /// The exact version asked, absent when none was loaded.
+    /// The exact version asked, absent when none was loaded or the policy's own score stood in.
     pub model: Option<ModelRef>,
-    /// The score, absent when the model could not be used.
+    /// The score, absent when neither the model nor what stands in for it could be used.
     pub score: Option<Score>,
 }
 

@@ -102,6 +102,10 @@ reason_codes! {
     TimeZoneUnknown = 28, "TIME_ZONE_UNKNOWN";
     /// Refused since one too like it was given lately. Detail: what they share.
     Diversity = 29, "DIVERSITY";
+    /// The version before stood in for a model that could not be used. Detail: the alias.
+    PreviousModel = 30, "PREVIOUS_MODEL";
+    /// The score that the policy declares stood in for a model. Detail: the alias, or `alias: segment`.
+    PriorScore = 31, "PRIOR_SCORE";
 }
 
 impl ReasonCode {

@@ -69,10 +69,9 @@ impl Loaded {
     ) -> Result<Self, Error> {
         let policy =
             PolicySnapshot::load(&source, Arc::clone(features), &registered).map_err(Error::Diagnostics)?;
-        let availability = policy.declared_models().iter().map(|model| {
-            let loaded = model.version().is_some();
-            let available = if loaded { Availability::Available } else { Availability::NotLoaded };
-            (Arc::clone(model.name()), available)
+        let availability = policy.askable().map(|(name, version)| {
+            let available = if version.is_some() { Availability::Available } else { Availability::NotLoaded };
+            (Arc::clone(name), available)
         });
         let prior = policy.declared_models().iter().flat_map(|model| registered.prior(model, features));
         let kept = |version: &ModelRef| registered.kept.and_then(|kept| kept.scorer(version, features));
@@ -130,14 +129,15 @@ impl Loaded {
         &self.source
     }
 
-    /// Per declared model alias, whether it can be asked.
+    /// Per declared model alias, and per version before that a fallback ladder wants, whether it can be asked.
     pub(crate) fn availability(&self) -> &[(Arc<str>, Availability)] {
         &self.availability
     }
 
-    /// The exact version behind each alias that has one.
-    pub(crate) fn models(&self) -> &[(Arc<str>, ModelRef)] {
-        &self.models
+    /// Declared model aliases that nothing is loaded for.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = &Arc<str>> {
+        let declared = self.policy.declared_models().iter();
+        declared.filter(|model| model.version().is_none()).map(Model::name)
     }
 
     /// The version on trial, if there is one.
@@ -152,7 +152,10 @@ impl Loaded {
         }
         let on_trial = self.trial.iter().flat_map(|trial| trial.policy().declared_models());
         let in_use = self.policy.declared_models().iter().chain(on_trial);
-        let in_use = in_use.filter_map(|model| Some((model.version()?, model.scorer()?)));
+        let in_use = in_use.flat_map(|model| {
+            let present = model.version().zip(model.scorer());
+            present.into_iter().chain(model.previous().map(|(version, scorer)| (version, scorer)))
+        });
         let prior = self.prior.iter().map(|(version, scorer)| (version, scorer));
         in_use.chain(prior).find(|(known, _)| *known == version).map(|(_, scorer)| Arc::clone(scorer))
     }
@@ -191,11 +194,6 @@ impl Active {
     /// See [`Loaded::availability`].
     pub(crate) fn availability(&self) -> &[(Arc<str>, Availability)] {
         self.loaded.availability()
-    }
-
-    /// See [`Loaded::models`].
-    pub(crate) fn models(&self) -> &[(Arc<str>, ModelRef)] {
-        self.loaded.models()
     }
 
     /// See [`Loaded::of_other_definitions`].
@@ -293,25 +291,51 @@ impl<'a> Registered<'a> {
     fn prior(&self, model: &Model, features: &FeatureSet) -> Vec<(ModelRef, Arc<Scorer>)> {
         let (name, alias) = (model.registered_name(), model.alias());
         let Some(in_use) = model.version() else { return Vec::new() };
+        let load = |version: ModelRef| {
+            let loaded = model.previous().filter(|(known, _)| *known == version);
+            // One that cannot be used now cannot be rolled back to; the rollback says so.
+            loaded.cloned().or_else(|| self.load_earlier(name, version, model.kind(), features))
+        };
+        self.earlier(name, alias, in_use).into_iter().filter_map(load).collect()
+    }
+
+    /// The versions that `alias` of `model` had before `in_use`, latest first, no more than are kept.
+    fn earlier(&self, model: &str, alias: &str, in_use: &ModelRef) -> Vec<ModelRef> {
         // An alias that is about to move still has what it is leaving.
-        let present = self.registry.resolve(name, alias).ok().flatten();
-        let earlier = self.registry.previous(name, alias).unwrap_or_default();
+        let present = self.registry.resolve(model, alias).ok().flatten();
+        let earlier = self.registry.previous(model, alias).unwrap_or_default();
         let mut versions: Vec<ModelRef> = Vec::with_capacity(PRIOR_VERSIONS);
         for version in present.into_iter().chain(earlier) {
             if version != *in_use && !versions.contains(&version) && versions.len() < PRIOR_VERSIONS {
                 versions.push(version);
             }
         }
-        let load = |version: ModelRef| {
-            let scorer = self.kept.and_then(|kept| kept.scorer(&version, features)).map_or_else(
-                || Ok(Arc::new(Scorer::new(&self.registry.load(&version)?, features)?)),
-                Ok::<_, augur_models::Error>,
-            );
-            let scorer = scorer.and_then(|scorer| scorer.require(model.kind(), name).map(|()| scorer));
-            // One that cannot be used now cannot be rolled back to; the rollback says so.
-            Some((version, scorer.ok()?))
-        };
-        versions.into_iter().filter_map(load).collect()
+        versions
+    }
+
+    /// An earlier version, if it can be asked.
+    fn load_earlier(
+        &self,
+        name: &str,
+        version: ModelRef,
+        kind: Kind,
+        features: &FeatureSet,
+    ) -> Option<(ModelRef, Arc<Scorer>)> {
+        let scorer = self.kept.and_then(|kept| kept.scorer(&version, features)).map_or_else(
+            || Ok(Arc::new(Scorer::new(&self.registry.load(&version)?, features)?)),
+            Ok::<_, augur_models::Error>,
+        );
+        let scorer = scorer.and_then(|scorer| scorer.require(kind, name).map(|()| scorer));
+        Some((version, scorer.ok()?))
+    }
+
+    /// What `alias` of `model` points at, or is about to.
+    fn target(&self, model: &str, alias: &str) -> Result<Option<ModelRef>, augur_models::Error> {
+        let moved = self.moved.filter(|(name, moved, _)| *name == model && *moved == alias);
+        match moved {
+            Some((_, _, target)) => Ok(Some(target.clone())),
+            None => self.registry.resolve(model, alias),
+        }
     }
 
     fn find(
@@ -321,12 +345,7 @@ impl<'a> Registered<'a> {
         kind: Kind,
         features: &FeatureSet,
     ) -> Result<Option<(ModelRef, Arc<Scorer>)>, augur_models::Error> {
-        let moved = self.moved.filter(|(model, moved, _)| *model == name && *moved == alias);
-        let target = match moved {
-            Some((_, _, target)) => Some(target.clone()),
-            None => self.registry.resolve(name, alias)?,
-        };
-        let Some(model) = target else { return Ok(None) };
+        let Some(model) = self.target(name, alias)? else { return Ok(None) };
         let kept = self.kept.filter(|_| self.from_memory).and_then(|kept| kept.scorer(&model, features));
         let scorer = match kept {
             Some(scorer) => scorer,
@@ -357,6 +376,18 @@ impl ModelSource for Registered<'_> {
                 Ok(None)
             }
         }
+    }
+
+    fn previous(
+        &self,
+        name: &str,
+        alias: &str,
+        kind: Kind,
+        features: &FeatureSet,
+    ) -> Option<(ModelRef, Arc<Scorer>)> {
+        let in_use = self.target(name, alias).ok()??;
+        let earlier = self.earlier(name, alias, &in_use).into_iter();
+        earlier.filter_map(|version| self.load_earlier(name, version, kind, features)).next()
     }
 }
 

@@ -130,9 +130,9 @@ impl App {
         let _one_at_a_time = self.admin.lock();
         let active = self.active();
         let next = self.reloaded(Registered::lenient(&self.registry).beside(active.loaded()))?;
-        let has_model = |name: &Arc<str>| next.models().iter().any(|(loaded, _)| loaded == name);
-        let names = next.availability().iter().map(|(name, _)| Arc::clone(name));
-        let (loaded, missing) = names.partition(has_model);
+        let missing: Vec<Arc<str>> = next.missing().map(Arc::clone).collect();
+        let declared = next.policy().declared_models().iter().map(|model| Arc::clone(model.name()));
+        let loaded = declared.filter(|name| !missing.contains(name)).collect();
         self.begin(next);
         Ok(Reloaded { loaded, missing })
     }

@@ -253,7 +253,7 @@ impl App {
         let building = versions.iter().find(|version| version.status == GenerationStatus::Building);
         let building = building.and_then(|version| version.build.as_ref());
         let active = self.active();
-        let missing = active.availability().len() - active.models().len();
+        let missing = active.loaded().missing().count();
         for (name, value) in [
             (names::QUEUED_EVENTS, store.queued_events),
             (names::STORED_EVENTS, store.events_total),

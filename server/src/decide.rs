@@ -272,6 +272,8 @@ impl App {
             _ => Vec::new(),
         };
         let all_read = self.clock.monotonic();
+        let asks_time = policy.point(&question.decision_point).is_some_and(Point::asks_time_left);
+        let time_left_us = question.read_until.filter(|_| asks_time).map(|until| left_us(until, all_read));
         let (decision_id, seed) = self.entropy.decision(now);
         let inputs = DecisionInputs {
             decision_id,
@@ -287,6 +289,7 @@ impl App {
             person,
             budgets: spent,
             peek: question.peek,
+            time_left_us,
         };
         let decision = decide(policy, &inputs);
         if reach == Reach::Nowhere && cap_window_ms > 0 && decision.counts_against_caps {
@@ -462,6 +465,11 @@ async fn written(
         }
     };
     Ok(told.unwrap_or(Err(augur_decision_log::Error::Closed))?)
+}
+
+/// The microseconds from `now` to `until`, none once it is past.
+fn left_us(until: Duration, now: Duration) -> u64 {
+    u64::try_from(until.saturating_sub(now).as_micros()).unwrap_or(u64::MAX)
 }
 
 fn whole_us(time: Duration) -> u32 {

@@ -66,6 +66,20 @@ impl ModelSource for WithChallenger<'_> {
         let champion = declared.find(|model| **model.registered_name() == *name && **model.alias() == *alias);
         Ok(champion.and_then(|model| Some((model.version()?.clone(), Arc::clone(model.scorer()?)))))
     }
+
+    fn previous(
+        &self,
+        name: &str,
+        alias: &str,
+        kind: Kind,
+        _features: &FeatureSet,
+    ) -> Option<(ModelRef, Arc<Scorer>)> {
+        let mut declared = self.champions.declared_models().iter().filter(|model| model.kind() == kind);
+        let champion = declared.find(|model| {
+            **model.registered_name() == *name && **model.alias() == *alias && model.wants_previous()
+        });
+        champion?.previous().cloned()
+    }
 }
 
 impl Trial {

@@ -223,6 +223,7 @@ fn random_inputs(features: &FeatureSet, number: u64, rng: &mut Rng) -> DecisionI
         person: Person::default(),
         budgets: Vec::new(),
         peek: false,
+        time_left_us: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use augur_decision::{
-    DefinitionsSeal, ENGINE_VERSION, ModelSource, PolicySnapshot, PolicySource, SourceFile,
+    DefinitionsSeal, ENGINE_VERSION, ModelSource, PREVIOUS, PolicySnapshot, PolicySource, SourceFile,
 };
 use augur_domain::{ContentHash, Diagnostic, FeatureSet, ModelRef};
 use augur_feature_store::FeatureSchema;
@@ -249,8 +249,34 @@ impl ModelSource for PinnedModels<'_> {
             })
         };
         let Some((_, model)) = self.models.iter().find(|(known, _)| asked(known)) else { return Ok(None) };
+        self.scorer_of(model, features).map(Some)
+    }
+
+    fn previous(
+        &self,
+        name: &str,
+        alias: &str,
+        kind: Kind,
+        features: &FeatureSet,
+    ) -> Option<(ModelRef, Arc<Scorer>)> {
+        let asked = |known: &str| {
+            let known = known.strip_prefix(PREVIOUS)?;
+            self.bare.declared_models().iter().find(|model| {
+                **model.name() == *known
+                    && **model.registered_name() == *name
+                    && **model.alias() == *alias
+                    && model.kind() == kind
+            })
+        };
+        let (_, model) = self.models.iter().find(|(known, _)| asked(known).is_some())?;
+        self.scorer_of(model, features).ok()
+    }
+}
+
+impl PinnedModels<'_> {
+    fn scorer_of(&self, model: &ModelRef, features: &FeatureSet) -> Result<(ModelRef, Arc<Scorer>), String> {
         match self.directory.scorer(model, features) {
-            Ok(scorer) => Ok(Some((model.clone(), Arc::new(scorer)))),
+            Ok(scorer) => Ok((model.clone(), Arc::new(scorer))),
             Err(missing) => {
                 let text = missing.to_string();
                 self.missing.borrow_mut().get_or_insert(missing);

@@ -13,6 +13,8 @@
 //! From version 2 on follows `texts`, a list of (slot u32, text) in ascending order that is not empty: the values of
 //! text features.
 //!
+//! In versions 9 and 10 `texts` may be empty, and behind it follows `time_left_us u64`.
+//!
 //! From version 5 on may follow, unless all of it is empty: `time_zone optional text | traits | consents | suppressed |
 //! budgets | peek u8 | exposures_more`, where
 //! - `traits` is a list as `context` is;
@@ -63,12 +65,15 @@ pub(super) fn encode(inputs: &DecisionInputs, out: &mut Vec<u8>) {
         out.put_text(&exposure.channel);
         out.put_i64(exposure.at.unix_ms());
     }
-    if !inputs.features.texts.is_empty() {
+    if !inputs.features.texts.is_empty() || inputs.time_left_us.is_some() {
         out.put_count(inputs.features.texts.len());
         for (slot, text) in &inputs.features.texts {
             out.put_u32(*slot);
             out.put_text(text);
         }
+    }
+    if let Some(time_left_us) = inputs.time_left_us {
+        out.put_u64(time_left_us);
     }
     if has_more(inputs) {
         encode_more(inputs, out);
@@ -156,17 +161,16 @@ fn encode_features(features: &FeatureVector, out: &mut Vec<u8>) {
     }
 }
 
-/// `may_have_more` from version 5 on.
-pub(super) fn decode(
-    cursor: &mut Cursor<'_>,
-    with_texts: bool,
-    may_have_more: bool,
-) -> Result<DecisionInputs, Error> {
+pub(super) fn decode(cursor: &mut Cursor<'_>, version: u16) -> Result<DecisionInputs, Error> {
     let mut inputs = decode_without_texts(cursor)?;
-    if with_texts {
-        inputs.features.texts = decode_texts(cursor, inputs.features.values.len())?;
+    let is_timed = super::is_timed(version);
+    if is_timed || super::has_texts(version) {
+        inputs.features.texts = decode_texts(cursor, inputs.features.values.len(), is_timed)?;
     }
-    if may_have_more && !cursor.is_at_end() {
+    if is_timed {
+        inputs.time_left_us = Some(cursor.u64("inputs.time_left_us")?);
+    }
+    if super::may_have_more(version) && !cursor.is_at_end() {
         let offset = cursor.offset();
         decode_more(cursor, &mut inputs)?;
         if !has_more(&inputs) {
@@ -246,6 +250,7 @@ fn decode_without_texts(cursor: &mut Cursor<'_>) -> Result<DecisionInputs, Error
         person: Person::default(),
         budgets: Vec::new(),
         peek: false,
+        time_left_us: None,
     })
 }
 
@@ -288,8 +293,12 @@ fn decode_features(cursor: &mut Cursor<'_>) -> Result<FeatureVector, Error> {
     Ok(FeatureVector { feature_set, watermark, values, texts: Vec::new() })
 }
 
-/// At least one text, each of a slot there is, in ascending order.
-fn decode_texts(cursor: &mut Cursor<'_>, slots: usize) -> Result<Vec<(u32, Arc<str>)>, Error> {
+/// Texts, each of a slot there is, in ascending order; at least one unless there `may_be_none`.
+fn decode_texts(
+    cursor: &mut Cursor<'_>,
+    slots: usize,
+    may_be_none: bool,
+) -> Result<Vec<(u32, Arc<str>)>, Error> {
     let offset = cursor.offset();
     let mut free_from = 0;
     let texts = cursor.list("inputs.texts", 8, |cursor| {
@@ -302,7 +311,7 @@ fn decode_texts(cursor: &mut Cursor<'_>, slots: usize) -> Result<Vec<(u32, Arc<s
         free_from = slot.saturating_add(1);
         Ok((slot, cursor.text("inputs.texts.text")?))
     })?;
-    if texts.is_empty() {
+    if texts.is_empty() && !may_be_none {
         let reason = "an empty list; expected at least one text in this version".to_owned();
         return Err(malformed("inputs.texts", offset, reason));
     }

@@ -21,8 +21,9 @@
 //! Version 2 has texts among the features, version 1 has none; versions 3 and 4 are 1 and 2 of decisions that were part
 //! of a canary, with a sixth section, `canary`: (name text, version u32, artifact \[32\], salt \[32\], share u32 in parts
 //! per million, arm u8); versions 5 to 8 are 1 to 4 of decisions whose `inputs` or `decision` go on behind what the earlier
-//! versions know: the person, budgets, experiments and whatever else came with them. A record is written in the lowest version that can hold it, so that equal records have equal
-//! bytes.
+//! versions know: the person, budgets, experiments and whatever else came with them; versions 9 and 10, without and with
+//! a canary, are of decisions that a fallback ladder asked how much time was left, and hold all that the others do. A
+//! record is written in the lowest version that can hold it, so that equal records have equal bytes.
 
 mod decision;
 mod inputs;
@@ -40,13 +41,15 @@ use read::Cursor;
 use write::{Put, SectionStart};
 
 /// The latest version. Records are written in the lowest version that can hold them.
-pub const RECORD_VERSION: u16 = 8;
+pub const RECORD_VERSION: u16 = 10;
 /// The first version.
 const FIRST_VERSION: u16 = 1;
 /// Added to the version of a decision that was part of a canary.
 const WITH_CANARY: u16 = 2;
 /// Added to the version of a decision of which earlier versions cannot hold all.
 const WITH_MORE: u16 = 4;
+/// The first version with the time that was left; its `inputs` hold texts and more whether there are any or not.
+const TIMED: u16 = 9;
 /// Bytes before the first field whose place depends on the version: `version`, `sequence`.
 pub(crate) const PREFIX_BYTES: usize = 10;
 /// Where the sequence lies.
@@ -76,6 +79,9 @@ pub fn encode_record(record: &DecisionRecord, out: &mut Vec<u8>) {
 }
 
 fn version_of(record: &DecisionRecord) -> u16 {
+    if record.inputs.time_left_us.is_some() {
+        return TIMED + u16::from(record.canary.is_some());
+    }
     let texts = u16::from(!record.inputs.features.texts.is_empty());
     let canary = if record.canary.is_some() { WITH_CANARY } else { 0 };
     let more = inputs::has_more(&record.inputs) || decision::has_more(&record.decision);
@@ -84,6 +90,9 @@ fn version_of(record: &DecisionRecord) -> u16 {
 
 /// Whether a record of this version was part of a canary.
 const fn has_canary(version: u16) -> bool {
+    if is_timed(version) {
+        return version > TIMED;
+    }
     (version - FIRST_VERSION) & WITH_CANARY != 0
 }
 
@@ -92,7 +101,12 @@ const fn may_have_more(version: u16) -> bool {
     version >= FIRST_VERSION + WITH_MORE
 }
 
-/// Whether a record of this version has texts among the features.
+/// Whether a record of this version tells how much time was left.
+const fn is_timed(version: u16) -> bool {
+    version >= TIMED
+}
+
+/// Whether a record of this version has texts among the features; one that is timed may have some.
 const fn has_texts(version: u16) -> bool {
     version.is_multiple_of(2)
 }
@@ -131,8 +145,7 @@ pub fn decode_record(bytes: &[u8]) -> Result<DecisionRecord, Error> {
 /// # Errors
 /// [`Error::Malformed`], its offset counted from the start of the section.
 pub fn decode_inputs(version: u16, bytes: &[u8]) -> Result<DecisionInputs, Error> {
-    Cursor::new(bytes, 0)
-        .whole("inputs", |cursor| inputs::decode(cursor, has_texts(version), may_have_more(version)))
+    Cursor::new(bytes, 0).whole("inputs", |cursor| inputs::decode(cursor, version))
 }
 
 /// Reads the `decision` section of a record.
@@ -240,9 +253,7 @@ impl<'a> RecordView<'a> {
     /// [`Error::Malformed`].
     pub fn inputs(&self) -> Result<DecisionInputs, Error> {
         let version = self.version;
-        self.inputs
-            .cursor()
-            .whole("inputs", |cursor| inputs::decode(cursor, has_texts(version), may_have_more(version)))
+        self.inputs.cursor().whole("inputs", |cursor| inputs::decode(cursor, version))
     }
 
     /// The canary that the decision was part of, if it was.

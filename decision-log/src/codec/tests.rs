@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use augur_domain::decision::Exposure;
 
 use super::*;
-use crate::samples::{any_record, full_record, record_of_today, record_on_trial, record_without_texts};
+use crate::samples::{
+    any_record, full_record, record_in_time, record_of_today, record_on_trial, record_without_texts,
+};
 
 fn encoded(record: &DecisionRecord) -> Vec<u8> {
     let mut out = Vec::new();
@@ -68,7 +70,7 @@ fn sections_are_what_the_parts_encode_to() {
     assert_eq!(view.decision_bytes(), decision);
     assert_eq!(view.models_bytes(), models);
     assert_eq!(view.request(), record.request);
-    assert_eq!(decode_inputs(RECORD_VERSION, &inputs).unwrap(), record.inputs);
+    assert_eq!(decode_inputs(8, &inputs).unwrap(), record.inputs);
     assert_eq!(decode_decision(&decision).unwrap(), record.decision);
     assert_eq!(decode_models(&models).unwrap(), record.models);
     assert_eq!(sequence_of(&bytes), Some(record.sequence));
@@ -84,11 +86,11 @@ fn a_sequence_is_set_in_place() {
 #[test]
 fn unknown_versions_and_numbers_are_named() {
     let mut bytes = encoded(&full_record());
-    for unknown in [0, 9] {
+    for unknown in [0, 11] {
         bytes[0] = unknown;
         let refused = decode_record(&bytes);
         assert!(
-            matches!(refused, Err(Error::RecordVersion { found, supported: 8 }) if found == u16::from(unknown))
+            matches!(refused, Err(Error::RecordVersion { found, supported: 10 }) if found == u16::from(unknown))
         );
     }
 
@@ -122,7 +124,7 @@ fn what_no_encoder_writes_is_refused() {
         encode_inputs(&inputs, &mut bytes);
         let value_at = 16 + 8 + 8 + 4 + inputs.decision_point.len() + 16 + 4 + 4 + 1 + 1;
         bytes[value_at..value_at + 8].copy_from_slice(&bits.to_le_bytes());
-        let message = decode_inputs(RECORD_VERSION, &bytes).unwrap_err().to_string();
+        let message = decode_inputs(8, &bytes).unwrap_err().to_string();
         assert!(message.contains("inputs.context"), "{message}");
     }
 }
@@ -133,7 +135,7 @@ fn instants_out_of_range_are_refused() {
     let mut bytes = Vec::new();
     encode_inputs(&record.inputs, &mut bytes);
     bytes[16..24].copy_from_slice(&i64::MAX.to_le_bytes());
-    let message = decode_inputs(RECORD_VERSION, &bytes).unwrap_err().to_string();
+    let message = decode_inputs(8, &bytes).unwrap_err().to_string();
     assert!(
         message.starts_with("record byte 16: inputs.now: 9223372036854775807 ms is outside"),
         "{message}"
@@ -176,6 +178,29 @@ fn golden_bytes_of_version_8() {
 }
 
 #[test]
+fn golden_bytes_of_version_10() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v10");
+    let golden = std::fs::read(dir.join("record.bin")).unwrap();
+    let text = std::fs::read_to_string(dir.join("record.txt")).unwrap();
+    assert_eq!(encoded(&record_in_time()), golden);
+    assert_eq!(format!("{:#?}\n", decode_record(&golden).unwrap()), text);
+}
+
+#[test]
+fn the_time_left_makes_version_9_or_10_and_nothing_else_does() {
+    for (older, version) in [(record_without_texts(), 9), (full_record(), 9), (record_on_trial(), 10)] {
+        let mut timed = older.clone();
+        timed.inputs.time_left_us = Some(0);
+        let bytes = encoded(&timed);
+        assert_eq!(bytes[0], version);
+        assert_eq!(decode_record(&bytes).unwrap(), timed);
+        let mut untimed = encoded(&older);
+        untimed[0] = version;
+        assert!(decode_record(&untimed).is_err());
+    }
+}
+
+#[test]
 fn what_version_4_cannot_hold_raises_the_version_by_four() {
     let (older, record) = (record_on_trial(), record_of_today());
     let of_inputs = DecisionRecord { inputs: record.inputs.clone(), ..older.clone() };
@@ -200,12 +225,12 @@ fn details_of_exposures_are_for_all_or_for_none() {
     inputs.exposures.push(Exposure::new("call", "", inputs.now));
     let mut bytes = Vec::new();
     encode_inputs(&inputs, &mut bytes);
-    assert_eq!(decode_inputs(RECORD_VERSION, &bytes).unwrap(), inputs);
+    assert_eq!(decode_inputs(8, &bytes).unwrap(), inputs);
     // The last one is (no category, no decision, no end).
     bytes.truncate(bytes.len() - (4 + 16 + 1));
     let count_at = bytes.len() - (4 + "offers".len() + 16 + 1 + 8) - 4;
     bytes[count_at] = 1;
-    let message = decode_inputs(RECORD_VERSION, &bytes).unwrap_err().to_string();
+    let message = decode_inputs(8, &bytes).unwrap_err().to_string();
     assert!(message.contains("1 items; expected none or one for each of 2"), "{message}");
 }
 
@@ -251,9 +276,9 @@ fn write_golden_files() {
     let testdata = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
     let newest = testdata.join(format!("v{RECORD_VERSION}"));
     std::fs::create_dir_all(&newest).unwrap();
-    std::fs::write(newest.join("record.bin"), encoded(&record_of_today())).unwrap();
+    std::fs::write(newest.join("record.bin"), encoded(&record_in_time())).unwrap();
     // What is read of older bytes may gain fields.
-    for version in [1, 2, 4, RECORD_VERSION] {
+    for version in [1, 2, 4, 8, RECORD_VERSION] {
         let dir = testdata.join(format!("v{version}"));
         let bytes = std::fs::read(dir.join("record.bin")).unwrap();
         std::fs::write(dir.join("record.txt"), format!("{:#?}\n", decode_record(&bytes).unwrap())).unwrap();

@@ -162,7 +162,7 @@ fn a_record_of_a_later_version_is_told_from_damage() {
     write_log(dir.path(), 1);
     let mut record = Vec::new();
     encode_record(&numbered_record(2), &mut record);
-    record[0] = 9;
+    record[0] = 99;
     let mut bytes = std::fs::read(path(dir.path(), 1)).unwrap();
     let offset = bytes.len() as u64;
     bytes.extend_from_slice(&FrameHeader::of(RECORD, &record).encode());
@@ -170,7 +170,7 @@ fn a_record_of_a_later_version_is_told_from_damage() {
     std::fs::write(path(dir.path(), 1), bytes).unwrap();
     let error = read_all(dir.path()).1.unwrap();
     assert!(
-        matches!(error, Error::UnsupportedVersion { found: 9, what: "record", offset: at, .. } if at == offset),
+        matches!(error, Error::UnsupportedVersion { found: 99, what: "record", offset: at, .. } if at == offset),
         "{error}"
     );
 }

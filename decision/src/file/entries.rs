@@ -15,7 +15,7 @@ use super::{
     MAX_SEGMENTS, MAX_SEGMENTS_PER_POINT, MAX_TEST_FILES, MAX_TRAITS, MAX_WORDS, MAX_WORDS_PER_DECISION,
     ModelEntry, PointEntry, Policy, SegmentEntry, WordEntry,
 };
-use super::{experiment, exploration, limits, person, rule, table};
+use super::{experiment, exploration, ladder, limits, person, rule, table};
 use crate::names::TIME_ZONE;
 use crate::snapshot::WhenFeaturesUnavailable;
 use crate::source::Sources;
@@ -56,8 +56,10 @@ const POINT_KEYS: &[&str] = &[
     "on_features_unavailable",
     "exploration",
     "tie_break",
+    "fallback",
+    "time_needed",
 ];
-const MODEL_KEYS: &[&str] = &["name", "model", "alias", "explain_most"];
+const MODEL_KEYS: &[&str] = &["name", "model", "alias", "explain_most", "prior", "prior_by_segment"];
 const SEGMENT_KEYS: &[&str] = &["name", "model", "alias"];
 const EXPLAIN_KEYS: &[&str] = &["model", "feature", "raises", "lowers"];
 const ACTION_KEYS: [&str; 10] = [
@@ -211,6 +213,7 @@ fn point(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) ->
         when_features_unavailable: when_features_unavailable.unwrap_or(WhenFeaturesUnavailable::Rules),
         exploration: exploration::exploration(&section, complaints),
         tie_break: exploration::tie_break(&section, complaints),
+        fallback: ladder::ladder(&section, complaints),
     }
 }
 
@@ -226,6 +229,8 @@ fn model(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) ->
         registered_name: section.optional_name("model", complaints).unwrap_or_else(|| name.clone()),
         alias: section.optional_name("alias", complaints).unwrap_or_else(champion),
         explain_most: explain_most(&section, complaints),
+        prior: ladder::prior(&section, complaints),
+        prior_by_segment: ladder::prior_by_segment(&section, complaints),
         name,
     }
 }

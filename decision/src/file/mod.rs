@@ -8,6 +8,7 @@ mod declared;
 mod entries;
 mod experiment;
 mod exploration;
+mod ladder;
 mod limits;
 mod payload;
 mod person;
@@ -32,6 +33,7 @@ pub(crate) use declared::DeclaredEntry;
 pub(crate) use entries::parse;
 pub(crate) use experiment::{ArmEntry, ExperimentEntry, HoldoutEntry, LayerEntry};
 pub(crate) use exploration::{CountEntry, EvidenceEntry};
+pub(crate) use ladder::{LadderEntry, PriorBySegment};
 pub(crate) use limits::ChannelEntry;
 pub(crate) use payload::{MAX_PAYLOAD_BYTES, write_text as quoted_json};
 pub(crate) use rule::RuleEntry;
@@ -140,6 +142,7 @@ pub(crate) struct PointEntry {
     pub(crate) when_features_unavailable: WhenFeaturesUnavailable,
     pub(crate) exploration: Option<Located<Exploration>>,
     pub(crate) tie_break: TieBreak,
+    pub(crate) fallback: LadderEntry,
 }
 
 /// `[[model]]`
@@ -150,6 +153,8 @@ pub(crate) struct ModelEntry {
     pub(crate) alias: Located<String>,
     /// Most words of one decision.
     pub(crate) explain_most: usize,
+    pub(crate) prior: Option<Located<f64>>,
+    pub(crate) prior_by_segment: Option<PriorBySegment>,
 }
 
 /// `[[segment]]`

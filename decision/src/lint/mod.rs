@@ -6,6 +6,7 @@
 
 mod caps;
 mod conflicts;
+mod ladder;
 mod never;
 mod refused;
 mod shadowed;
@@ -48,6 +49,8 @@ pub enum FindingCode {
     ContextUnread,
     /// A word about a model that no decision point asks.
     WordUnheard,
+    /// A step of a fallback ladder that no decision reaches, or a score to fall back to that no ladder uses.
+    RungUnreachable,
 }
 
 impl FindingCode {
@@ -66,6 +69,7 @@ impl FindingCode {
             Self::SegmentUnread => "SEGMENT_UNREAD",
             Self::ContextUnread => "CONTEXT_UNREAD",
             Self::WordUnheard => "WORD_UNHEARD",
+            Self::RungUnreachable => "RUNG_UNREACHABLE",
         }
     }
 
@@ -135,6 +139,7 @@ impl PolicySnapshot {
         refused::check(&mut lint);
         caps::check(&mut lint);
         unread::check(&mut lint);
+        ladder::check(&mut lint);
         let mut findings = lint.findings;
         findings.sort_by_key(|(offset, finding)| (*offset, finding.code));
         findings.into_iter().map(|(_, finding)| finding).collect()

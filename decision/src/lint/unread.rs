@@ -28,7 +28,9 @@ pub(super) fn check(lint: &mut Lint<'_>) {
     for entry in &lint.file.segments {
         let path = format!("segments.{}", entry.name.value);
         let asking = asking(lint.policy, &path, Kind::Segments);
-        if asking.iter().all(|point| !reads(lint.policy, point, &path)) {
+        let by_segment = lint.file.models.iter().filter_map(|model| model.prior_by_segment.as_ref());
+        let chooses = by_segment.map(|prior| &prior.segment.value).any(|name| *name == entry.name.value);
+        if !chooses && asking.iter().all(|point| !reads(lint.policy, point, &path)) {
             let message = format!("nothing reads `{path}`");
             let next_step = "read it in a rule of a decision point that lists it, or take it out";
             found.push((FindingCode::SegmentUnread, entry.name.offset, message, next_step));

@@ -41,6 +41,9 @@ struct Given {
     features: Vec<(usize, Value)>,
     features_unavailable: bool,
     scores: Vec<(Arc<str>, f64)>,
+    /// Of the versions before.
+    previous_scores: Vec<(Arc<str>, f64)>,
+    time_left_us: Option<u64>,
     segments: Vec<(Arc<str>, Arc<str>)>,
     /// Ordered by name.
     context: Vec<(Arc<str>, Value)>,

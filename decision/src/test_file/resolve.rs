@@ -97,6 +97,8 @@ impl Resolver<'_, '_> {
             features,
             features_unavailable: entry.features_unavailable,
             scores: self.scores(&entry.scores),
+            previous_scores: self.scores(&entry.previous_scores),
+            time_left_us: entry.time_left_ms.map(|left_ms| left_ms.unsigned_abs().saturating_mul(1_000)),
             segments: self.segments(&entry.segments),
             context: self.context(&entry.context),
             events,

@@ -9,6 +9,7 @@ use augur_domain::{ContentHash, DecisionId, FeatureStatus, FeatureVector, ModelR
 use augur_models::Scorer;
 
 use super::{Expect, Given, Histories, Mismatch, PolicyTest, TestOutcome};
+use crate::compile::loaded_models;
 use crate::decide::decide;
 use crate::snapshot::{Point, PolicySnapshot};
 
@@ -44,17 +45,21 @@ fn stand_in(policy: &mut PolicySnapshot, given: &Given) {
             artifact: ContentHash::default(),
         };
         model.loaded = scorer.map(|scorer| (version(), Arc::new(scorer)));
+        if let Some(previous) = &mut model.previous {
+            let score = given.previous_scores.iter().find(|(name, _)| *name == model.name);
+            let scorer = score.and_then(|(_, score)| Scorer::of_probability(*score));
+            previous.loaded = scorer.map(|scorer| (version(), Arc::new(scorer)));
+        }
     }
-    let loaded = policy.models.iter().filter_map(|m| Some((Arc::clone(&m.name), m.version()?.clone())));
-    policy.loaded = loaded.collect();
+    policy.loaded = loaded_models(&policy.models);
 }
 
 fn inputs(policy: &PolicySnapshot, test: &PolicyTest, histories: &dyn Histories) -> DecisionInputs {
     let given = &test.given;
-    let availability = |model: &crate::snapshot::Model| {
-        if model.version().is_some() { Availability::Available } else { Availability::NotLoaded }
-    };
-    let models = policy.models.iter().map(|model| (Arc::clone(&model.name), availability(model)));
+    let models = policy.askable().map(|(name, version)| {
+        let loaded = if version.is_some() { Availability::Available } else { Availability::NotLoaded };
+        (Arc::clone(name), loaded)
+    });
     let (features_availability, features) = if given.features_unavailable {
         (Availability::Failed, FeatureVector::not_found(&policy.features))
     } else {
@@ -74,6 +79,7 @@ fn inputs(policy: &PolicySnapshot, test: &PolicyTest, histories: &dyn Histories)
         person: given.person.clone(),
         budgets: spent(policy, test, given),
         peek: false,
+        time_left_us: given.time_left_us,
     }
 }
 

@@ -20,6 +20,7 @@ mod declared_values;
 mod experiments;
 mod explanations;
 mod exploration;
+mod ladder;
 mod limits;
 mod lints;
 mod loading;

@@ -125,6 +125,22 @@ impl ModelSource for Shelf {
             _ => Ok(None),
         }
     }
+
+    /// `conversion` followed `revenue_30d` before, and so did `by_carts`; nothing else was published before.
+    fn previous(
+        &self,
+        name: &str,
+        alias: &str,
+        _: Kind,
+        features: &FeatureSet,
+    ) -> Option<(ModelRef, Arc<Scorer>)> {
+        let (version, scorer) = match (name, alias) {
+            ("conversion", "champion") => model(name, "revenue_30d", features),
+            ("by_carts", "champion") => segments(name, "revenue_30d", features),
+            _ => return None,
+        };
+        Some((ModelRef { version: 2, ..version }, scorer))
+    }
 }
 
 pub(crate) fn load(text: &str) -> Result<PolicySnapshot, Vec<Diagnostic>> {
@@ -166,6 +182,7 @@ pub(crate) fn inputs(point: &str) -> DecisionInputs {
         person: Person::default(),
         budgets: Vec::new(),
         peek: false,
+        time_left_us: None,
     };
     set_context(&mut inputs, "cart_value", number(50.0));
     set_context(&mut inputs, "country", Value::Text("DE".into()));

@@ -76,6 +76,7 @@ fn inputs(favourite: Option<&str>, status: FeatureStatus, is_member: f64) -> Dec
         person: Person::default(),
         budgets: Vec::new(),
         peek: false,
+        time_left_us: None,
     }
 }
 

@@ -97,6 +97,7 @@ fn record(canary: &Canary, n: u64, scored: impl Fn(Arm) -> bool) -> DecisionReco
             person: Person::default(),
             budgets: Vec::new(),
             peek: false,
+            time_left_us: None,
         },
         canary: Some(CanaryArm { challenger: challenger.clone(), salt: *salt, share_ppm: *share_ppm, arm }),
         decision: Decision {

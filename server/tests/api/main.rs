@@ -22,6 +22,7 @@ mod caps;
 mod experiments;
 mod idempotency;
 mod identity;
+mod ladder;
 mod main_path;
 mod models;
 mod monitoring;

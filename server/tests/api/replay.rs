@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use augur_decision::{DefinitionsSeal, ModelSource, PolicySnapshot, SourceFile, decide};
+use augur_decision::{DefinitionsSeal, ModelSource, PREVIOUS, PolicySnapshot, SourceFile, decide};
 use augur_decision_log::{Reader, codec};
 use augur_domain::{DecisionRecord, FeatureSet, ModelRef};
 use augur_feature_store::FeatureSchema;
@@ -28,11 +28,28 @@ impl ModelSource for Recorded<'_> {
         _kind: Kind,
         features: &FeatureSet,
     ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
-        let recorded = self.record.models.iter().find(|(_, model)| &*model.name == name);
-        Ok(recorded.map(|(_, model)| {
-            let artifact = self.registry.load(model).unwrap();
-            (model.clone(), Arc::new(Scorer::new(&artifact, features).unwrap()))
-        }))
+        Ok(self.recorded(name, false, features))
+    }
+
+    fn previous(
+        &self,
+        name: &str,
+        _: &str,
+        _: Kind,
+        features: &FeatureSet,
+    ) -> Option<(ModelRef, Arc<Scorer>)> {
+        self.recorded(name, true, features)
+    }
+}
+
+impl Recorded<'_> {
+    fn recorded(&self, name: &str, previous: bool, features: &FeatureSet) -> Option<(ModelRef, Arc<Scorer>)> {
+        let is_it = |(alias, model): &&(Arc<str>, ModelRef)| {
+            &*model.name == name && alias.starts_with(PREVIOUS) == previous
+        };
+        let (_, model) = self.record.models.iter().find(is_it)?;
+        let artifact = self.registry.load(model).unwrap();
+        Some((model.clone(), Arc::new(Scorer::new(&artifact, features).unwrap())))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use augur_decision::ModelSource;
+use augur_decision::{ModelSource, PREVIOUS};
 use augur_domain::{FeatureSet, ModelRef};
 use augur_models::scorer::Kind;
 use augur_models::{Registry, Scorer};
@@ -34,7 +34,10 @@ impl CandidateModels<'_> {
             return registry.find(name, &pinned.selector).map(Some).map_err(|error| error.to_string());
         }
         // One model behind two aliases is logged under both; which alias is not told by the registry's name alone.
-        if let Some((_, model)) = self.logged.iter().find(|(_, model)| &*model.name == name) {
+        let present = |alias: &str| !alias.starts_with(PREVIOUS);
+        if let Some((_, model)) =
+            self.logged.iter().find(|(alias, model)| present(alias) && &*model.name == name)
+        {
             return Ok(Some(model.clone()));
         }
         registry.resolve(name, alias).map_err(|error| error.to_string())
@@ -59,5 +62,26 @@ impl ModelSource for CandidateModels<'_> {
         let scorer = Scorer::new(&artifact, features).map_err(|error| error.to_string())?;
         scorer.require(kind, name).map_err(|error| error.to_string())?;
         Ok(Some((version, Arc::new(scorer))))
+    }
+
+    /// The one that was logged, else what the registry's alias pointed at before, if it is another than the present one.
+    fn previous(
+        &self,
+        name: &str,
+        alias: &str,
+        kind: Kind,
+        features: &FeatureSet,
+    ) -> Option<(ModelRef, Arc<Scorer>)> {
+        let registry = self.dir.is_dir().then(|| Registry::open(&self.dir).ok())??;
+        let present = self.version(&registry, name, alias).ok()?;
+        let logged = self.logged.iter().filter(|(alias, _)| alias.starts_with(PREVIOUS));
+        let logged = logged.map(|(_, model)| model).filter(|model| &*model.name == name).cloned();
+        let earlier = registry.previous(name, alias).unwrap_or_default();
+        let mut versions = logged.chain(earlier).filter(|version| Some(version) != present.as_ref());
+        versions.find_map(|version| {
+            let scorer = Scorer::new(&registry.load(&version).ok()?, features).ok()?;
+            scorer.require(kind, name).ok()?;
+            Some((version, Arc::new(scorer)))
+        })
     }
 }

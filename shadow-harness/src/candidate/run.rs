@@ -164,6 +164,11 @@ fn list_models(inputs: &mut DecisionInputs, snapshot: &PolicySnapshot, pinned: &
             None => inputs.models.push((Arc::clone(model.name()), Availability::Available)),
         }
     }
+    for (name, _) in snapshot.askable() {
+        if !inputs.models.iter().any(|(known, _)| known == name) {
+            inputs.models.push((Arc::clone(name), Availability::Available));
+        }
+    }
 }
 
 impl Candidate<'_> {

@@ -158,12 +158,14 @@ fn a_later_version_is_no_verdict() {
     let dir = copy();
     damage(&segments(dir.path())[2], |bytes| {
         let length = u32::from_le_bytes(*bytes[32..].first_chunk().unwrap()) as usize;
-        bytes[41] = 9;
+        bytes[41] = 99;
         let covered = [&bytes[32..36], &bytes[40..41 + length]].concat();
         bytes[36..40].copy_from_slice(&crc32c(&covered).to_le_bytes());
     });
     let error = replay_on(dir.path(), 2).unwrap_err().to_string();
-    assert!(error.contains("record version 9 is not known; this program reads up to version 8"), "{error}");
+    let known = augur_decision_log::codec::RECORD_VERSION;
+    let message = format!("record version 99 is not known; this program reads up to version {known}");
+    assert!(error.contains(&message), "{error}");
 }
 
 #[test]

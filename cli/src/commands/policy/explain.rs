@@ -25,6 +25,7 @@ struct Point {
     default_action: String,
     default_without_features: bool,
     models: Vec<String>,
+    fallback: Vec<String>,
     context: Vec<Context>,
     actions: Vec<Action>,
     rules: Vec<Rule>,
@@ -75,6 +76,7 @@ impl From<PointDescription> for Point {
             default_action,
             default_without_features,
             models: point.models,
+            fallback: point.fallback,
             context: context.collect(),
             actions: point.actions.into_iter().map(action).collect(),
             rules: point.rules.into_iter().map(rule).collect(),
@@ -118,6 +120,7 @@ fn point_text(point: &Point, text: &mut String) {
     if !point.models.is_empty() {
         let _written = writeln!(text, "  asks the models {}", point.models.join(", "));
     }
+    let _written = writeln!(text, "  falls back: {}", point.fallback.join(", then "));
     if !point.context.is_empty() {
         let context: Vec<String> =
             point.context.iter().map(|Context { name, r#type }| format!("{name} ({type})")).collect();

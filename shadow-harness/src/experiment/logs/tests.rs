@@ -49,6 +49,7 @@ fn decision(n: u8, user: u8, arm: &str, enrolled: bool) -> DecisionRecord {
             person: Default::default(),
             budgets: Vec::new(),
             peek: false,
+            time_left_us: None,
         },
         canary: None,
         decision: Decision {
