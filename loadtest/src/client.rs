@@ -11,6 +11,7 @@ use augur_proto::v1::event_service_client::EventServiceClient;
 use augur_proto::v1::feature_service_client::FeatureServiceClient;
 use augur_proto::v1::identity_service_client::IdentityServiceClient;
 use augur_proto::v1::model_service_client::ModelServiceClient;
+use augur_proto::v1::outcome_service_client::OutcomeServiceClient;
 use augur_proto::v1::policy_service_client::PolicyServiceClient;
 use augur_proto::v1::privacy_service_client::PrivacyServiceClient;
 use augur_proto::v1::profile_service_client::ProfileServiceClient;
@@ -96,6 +97,11 @@ impl Client {
     /// Decisions out.
     pub fn decisions(&self) -> DecisionServiceClient<Channel> {
         DecisionServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// What came of decisions.
+    pub fn outcomes(&self) -> OutcomeServiceClient<Channel> {
+        OutcomeServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// What is known about users.

@@ -51,6 +51,25 @@ pub enum Error {
         /// What came instead of what.
         problem: String,
     },
+    /// The numbers of a process cannot be read.
+    #[error(
+        "cannot read what process {process_id} uses: {problem}; expected the number of a process on this machine"
+    )]
+    Process {
+        /// Its number.
+        process_id: u32,
+        /// What came instead.
+        problem: String,
+    },
+    /// An echo cannot be served.
+    #[error("cannot serve an echo on {listen}: {source}; choose another address, or port 0 for a free one")]
+    Serve {
+        /// Where it should listen.
+        listen: std::net::SocketAddr,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The operating system gave no thread.
     #[error("cannot start the pacing thread: {0}")]
     Thread(#[source] std::io::Error),

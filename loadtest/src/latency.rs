@@ -5,12 +5,16 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
 /// Latencies beyond this are counted as this.
 const HIGHEST_US: u64 = 120_000_000;
+
+/// Quantiles of a plot: denser towards the tail, where services differ.
+const PLOTTED: [f64; 16] =
+    [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.999, 0.9995, 0.9999, 0.99999, 1.0];
 
 /// Latencies from one microsecond to two minutes, to three digits.
 #[derive(Debug, Clone)]
@@ -38,6 +42,12 @@ impl Latencies {
         self.histogram.saturating_record(us.max(1));
     }
 
+    /// Where a plot of the whole distribution needs points, ascending, up to the largest.
+    pub fn percentiles(&self) -> Vec<Percentile> {
+        let at = |quantile: f64| Percentile { quantile, us: self.histogram.value_at_quantile(quantile) };
+        PLOTTED.iter().map(|quantile| at(*quantile)).collect()
+    }
+
     /// What there is to say.
     pub fn summary(&self) -> Summary {
         let at = |quantile| self.histogram.value_at_quantile(quantile);
@@ -53,8 +63,17 @@ impl Latencies {
     }
 }
 
+/// One point of a distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Percentile {
+    /// From 0 to 1.
+    pub quantile: f64,
+    /// This share of the latencies is at or below, in microseconds.
+    pub us: u64,
+}
+
 /// Percentiles in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Latencies counted.
     pub count: u64,
@@ -88,5 +107,8 @@ mod tests {
         assert!((499_000..502_000).contains(&summary.p50_us), "{summary:?}");
         assert!((990_000..993_000).contains(&summary.p99_us), "{summary:?}");
         assert!(summary.max_us >= HIGHEST_US, "{summary:?}");
+        let plotted = latencies.percentiles();
+        assert!(plotted.is_sorted_by_key(|point| point.us), "{plotted:?}");
+        assert!(plotted.iter().any(|point| point.us == summary.p99_us), "{plotted:?}");
     }
 }

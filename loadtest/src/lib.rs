@@ -4,10 +4,16 @@
 //! run (`cli`) or micro-benchmarks of single crates (their own `benches/`).
 
 pub mod client;
+pub mod compare;
+pub mod echo;
 pub mod ingest;
 pub mod latency;
+pub mod mix;
 pub mod open_loop;
+pub mod popularity;
+pub mod process;
 pub mod shop;
+pub mod slo;
 
 mod error;
 

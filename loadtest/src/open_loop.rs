@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 
 use augur_domain::math;
 use augur_domain::rng::{Purpose, Rng};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::Error;
 use crate::error::code_name;
-use crate::latency::{Latencies, Summary};
+use crate::latency::{Latencies, Percentile, Summary};
 
 /// Tickets issued but not yet taken up; more than this wait in the pacing thread.
 const TICKET_QUEUE: usize = 64 * 1024;
 
 /// How requests are spaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arrivals {
     /// At equal distances.
@@ -33,8 +33,10 @@ pub enum Arrivals {
 /// One open-loop run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// Requests in all, at least 1.
+    /// Requests that are measured, at least 1.
     pub requests: u64,
+    /// Requests before them, on the same schedule, whose answers are thrown away: caches fill, connections open.
+    pub warm_up: u64,
     /// Requests per second, above 0, at most 10 million.
     pub rate_per_second: f64,
     /// Their spacing.
@@ -74,7 +76,7 @@ impl Plan {
         let arrivals = self.arrivals;
         let mut rng = Rng::new(self.seed, Purpose::Simulation);
         let mut random_ns = 0.0;
-        (0..self.requests).map(move |index| match arrivals {
+        (0..self.requests.saturating_add(self.warm_up)).map(move |index| match arrivals {
             Arrivals::Fixed => (index as f64 * gap_ns) as u64,
             Arrivals::Poisson => {
                 random_ns += gap_ns * -math::ln(1.0 - rng.next_f64());
@@ -85,7 +87,7 @@ impl Plan {
 }
 
 /// What came of a run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Requests sent, all of them answered, refused or failed.
     pub requests: u64,
@@ -105,6 +107,18 @@ pub struct Report {
     pub elapsed_seconds: f64,
     /// Of answered requests, from the scheduled send time.
     pub latency: Summary,
+    /// The same as points of a plot.
+    pub percentiles: Vec<Percentile>,
+    /// How long after their scheduled time requests left. Large against `latency`, the client was the slow one.
+    pub send_delay: Summary,
+}
+
+impl Report {
+    /// Whether the latencies say more about the client than about the server: requests left so late that at least
+    /// half of the 99th percentile is the client's own.
+    pub fn client_is_saturated(&self) -> bool {
+        self.send_delay.p99_us > 1_000 && self.send_delay.p99_us.saturating_mul(2) > self.latency.p99_us
+    }
 }
 
 struct Tally {
@@ -112,12 +126,26 @@ struct Tally {
     errors: BTreeMap<String, u64>,
     error_examples: BTreeMap<String, String>,
     latencies: Latencies,
+    send_delays: Latencies,
+}
+
+/// One request's times after the start of the run.
+struct Times {
+    due: Duration,
+    sent: Duration,
+    answered: Duration,
 }
 
 impl Tally {
     fn new() -> Result<Self, Error> {
         let (errors, error_examples) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { ok: 0, errors, error_examples, latencies: Latencies::new()? })
+        Ok(Self {
+            ok: 0,
+            errors,
+            error_examples,
+            latencies: Latencies::new()?,
+            send_delays: Latencies::new()?,
+        })
     }
 
     fn count_error(&mut self, status: &tonic::Status) {
@@ -127,8 +155,8 @@ impl Tally {
     }
 }
 
-/// Sends `plan.requests` requests made by `send(index)`; `answered(index, answer)` sees every answer, and
-/// `progress(done)` hears of every thousandth.
+/// Sends `plan.warm_up` and then `plan.requests` requests made by `send(index)`; `answered(index, answer)` sees every
+/// answer of the latter, and `progress(done)` hears of every thousandth of them.
 ///
 /// # Errors
 /// [`Error::InvalidPlan`], [`Error::Thread`]. Errors of requests are counted, not returned.
@@ -149,16 +177,22 @@ where
     let hooks = Arc::new((answered, progress));
     let start = Instant::now();
     let mut tickets = pace(plan, start)?;
-    let mut index = 0;
+    let (mut index, mut first_due) = (0, Duration::ZERO);
     while let Some(due) = tickets.recv().await {
         let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { break };
         let (request, tally, hooks) = (send(index), Arc::clone(&tally), Arc::clone(&hooks));
+        let measured = index >= plan.warm_up;
+        if index == plan.warm_up {
+            first_due = due;
+        }
         tokio::spawn(async move {
+            let sent = start.elapsed();
             let result = request.await;
-            let latency = start.elapsed().saturating_sub(due);
-            let result = settle(&tally, result, latency, &hooks.1);
-            if let Some(answer) = result {
-                hooks.0(index, answer);
+            if measured {
+                let times = Times { due, sent, answered: start.elapsed() };
+                if let Some(answer) = settle(&tally, result, &times, &hooks.1) {
+                    hooks.0(index, answer);
+                }
             }
             drop(permit);
         });
@@ -167,21 +201,24 @@ where
     let all = u32::try_from(plan.max_in_flight).unwrap_or(u32::MAX);
     // All permits back means that nothing is under way any more; the semaphore is never closed.
     let _all_done = in_flight.acquire_many(all).await;
-    Ok(report(plan, index, start.elapsed(), &tally.lock().unwrap_or_else(PoisonError::into_inner)))
+    let elapsed = start.elapsed().saturating_sub(first_due);
+    let measured = index.saturating_sub(plan.warm_up);
+    Ok(report(plan, measured, elapsed, &tally.lock().unwrap_or_else(PoisonError::into_inner)))
 }
 
 fn settle<Answer>(
     tally: &Mutex<Tally>,
     result: Result<Answer, tonic::Status>,
-    latency: Duration,
+    times: &Times,
     progress: &impl Fn(u64),
 ) -> Option<Answer> {
     let (done, answer) = {
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.send_delays.record(times.sent.saturating_sub(times.due));
         let answer = match result {
             Ok(answer) => {
                 tally.ok += 1;
-                tally.latencies.record(latency);
+                tally.latencies.record(times.answered.saturating_sub(times.due));
                 Some(answer)
             }
             Err(status) => {
@@ -209,6 +246,8 @@ fn report(plan: &Plan, requests: u64, elapsed: Duration, tally: &Tally) -> Repor
         arrivals: plan.arrivals,
         elapsed_seconds,
         latency: tally.latencies.summary(),
+        percentiles: tally.latencies.percentiles(),
+        send_delay: tally.send_delays.summary(),
     }
 }
 
@@ -242,7 +281,7 @@ mod tests {
     use super::*;
 
     fn plan(arrivals: Arrivals) -> Plan {
-        Plan { requests: 10_000, rate_per_second: 2_000.0, arrivals, max_in_flight: 8, seed: 7 }
+        Plan { requests: 10_000, warm_up: 0, rate_per_second: 2_000.0, arrivals, max_in_flight: 8, seed: 7 }
     }
 
     #[test]
@@ -308,6 +347,22 @@ mod tests {
         assert_eq!(answers.load(Ordering::SeqCst), 2_000);
         assert_eq!(progress.load(Ordering::SeqCst), 3);
         assert!((1..=8).contains(&most.load(Ordering::SeqCst)));
+    }
+
+    #[tokio::test]
+    async fn what_warms_up_is_sent_and_not_measured() {
+        let plan = Plan { requests: 100, warm_up: 50, rate_per_second: 1e5, ..plan(Arrivals::Poisson) };
+        let sent = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&sent);
+        let send = move |index: u64| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async move { if index < 50 { Err(tonic::Status::unavailable("cold")) } else { Ok(index) } }
+        };
+        let report = run(&plan, send, |index, _| assert!(index >= 50), |_| ()).await.unwrap();
+        assert_eq!(sent.load(Ordering::SeqCst), 150);
+        assert_eq!((report.requests, report.ok), (100, 100));
+        assert!(report.errors.is_empty());
+        assert_eq!(report.send_delay.count, 100);
     }
 
     #[tokio::test]

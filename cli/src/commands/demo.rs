@@ -171,6 +171,7 @@ fn train_models(config: Config, seed: u64) -> Result<Vec<train::Report>, Error> 
 fn decision_plan(args: &Args) -> open_loop::Plan {
     open_loop::Plan {
         requests: u64::from(args.users),
+        warm_up: 0,
         rate_per_second: args.rate,
         arrivals: Arrivals::Poisson,
         max_in_flight: DECISIONS_IN_FLIGHT,
