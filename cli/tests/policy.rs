@@ -119,6 +119,31 @@ fn a_policy_is_linted_with_places_and_next_steps() {
 }
 
 #[test]
+fn findings_about_rows_lead_into_their_file_and_can_be_denied_by_code() {
+    let table = "[[table]]\nname = \"ships\"\nfile = \"ships.csv\"\nhit = \"first\"\nthen = \"deny\"\n\
+                 actions = [\"free_shipping\"]\npoints = [\"cart_page\"]\nreason = \"SHIPS\"\n";
+    let (dir, policy) = changed(|text| format!("{text}\n{table}"));
+    std::fs::write(dir.path().join("ships.csv"), "context.cart_value\n< 20\n< 10\n> 20\n").unwrap();
+    let line = ["--json", "policy", "lint", policy.as_str()];
+    let linted = answer(&augur(&line));
+    let of = |code: &str| {
+        let findings = linted["findings"].as_array().unwrap().iter();
+        findings.filter(|found| found["code"] == code).map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let (shadowed, gaps) = (of("SHADOWED"), of("TABLE_GAP"));
+    assert!(shadowed.len() == 1 && shadowed[0].contains("ships.csv") && shadowed[0].contains("\"line\":3"));
+    assert!(gaps.iter().any(|gap| gap.contains("`context.cart_value` = 20")), "{gaps:?}");
+    let denied = |what: &str| augur(&[&line[..], &["--deny", what]].concat()).status.code();
+    assert_eq!((denied("TABLE_GAP"), denied("CAP_NEVER_BINDS,NEVER_TRUE")), (Some(3), Some(0)));
+    let no_code = augur(&[&line[..], &["--deny", "TABLE_GAPS"]].concat());
+    assert!(String::from_utf8(no_code.stderr).unwrap().contains("TABLE_INCOMPLETE"), "codes are listed");
+    let checked = augur(&["policy", "check", &policy]);
+    assert!(checked.status.success(), "warnings are no faults");
+    assert!(said(&checked).contains("ships.csv:3:1: warning SHADOWED: row 2 of table `ships` never acts"));
+    assert!(said(&checked).contains("is valid"), "{}", said(&checked));
+}
+
+#[test]
 fn a_policy_is_told_and_compared() {
     let (_dir, policy) = changed(|text| text.replace("priority = 50", "priority = 51"));
     let told = augur(&["policy", "explain", &policy]);

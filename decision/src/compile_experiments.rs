@@ -74,8 +74,8 @@ impl Point {
         self.experiments = experiments;
     }
 
-    /// Every expression that a decision here may ask.
-    fn questions(&self) -> impl Iterator<Item = &Arc<Question>> {
+    /// Every expression that a decision here may ask, but for conditions of experiments and rules on trial.
+    pub(crate) fn questions(&self) -> impl Iterator<Item = &Arc<Question>> {
         let Self { deny, allow, boost, force, set, .. } = self;
         let rules = [deny, allow, boost, force, set].into_iter().flatten().map(|rule| &rule.when);
         let of_actions =

@@ -59,7 +59,7 @@ pub use describe::{ActionDescription, PointDescription, RuleDescription};
 pub use diff::{Difference, DifferenceKind, diff_policies};
 pub use experiment::{Standing, UserStanding};
 pub use file::named_files as files_named_by;
-pub use lint::{Finding, FindingCode, LintContext, Severity};
+pub use lint::{Finding, FindingCode, LintContext, PossibleValues, Severity};
 pub use person::PersonNeeds;
 pub use rule::{Effect, Hit, Mode, RuleInfo, TableRow, Validity};
 pub use snapshot::{ENGINE_VERSION, PREVIOUS, PolicySnapshot, WhenFeaturesUnavailable};

@@ -6,7 +6,13 @@
 //! their contraries are not. Missing values need no cases of their own: whatever a case says of a slot's value, the slot
 //! has one. Not here: evaluation (`evaluate`).
 
+mod allowed;
+mod outside;
+
 use std::collections::{BTreeMap, BTreeSet};
+
+use allowed::{Allowed, Range};
+pub use outside::{Covered, Domain, Example, Outside};
 
 use crate::syntax::Comparison;
 use crate::tree::{Boolean, Millis, Number, Text, Tree};
@@ -14,110 +20,6 @@ use crate::{Expression, Slot};
 
 /// Cases of one condition; one with more is taken for a single case that says nothing.
 const MAX_CASES: usize = 64;
-
-/// Values that a slot may have.
-#[derive(Debug, Clone, PartialEq)]
-enum Allowed {
-    /// Any value.
-    Present,
-    /// None at all.
-    Missing,
-    Boolean(bool),
-    /// A number, or an instant or a length in milliseconds.
-    Range(Range),
-    OneOf(BTreeSet<Box<str>>),
-    NoneOf(BTreeSet<Box<str>>),
-}
-
-/// An interval of numbers. Ends may be infinite.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Range {
-    low: f64,
-    low_is_in: bool,
-    high: f64,
-    high_is_in: bool,
-}
-
-impl Range {
-    const ALL: Self = Self { low: f64::NEG_INFINITY, low_is_in: true, high: f64::INFINITY, high_is_in: true };
-
-    /// The numbers of which `comparison` with `constant` is true; two intervals for `!=`.
-    fn of(comparison: Comparison, constant: f64) -> Vec<Self> {
-        let below = |high_is_in| Self { high: constant, high_is_in, ..Self::ALL };
-        let above = |low_is_in| Self { low: constant, low_is_in, ..Self::ALL };
-        match comparison {
-            Comparison::Less => vec![below(false)],
-            Comparison::LessOrEqual => vec![below(true)],
-            Comparison::Greater => vec![above(false)],
-            Comparison::GreaterOrEqual => vec![above(true)],
-            Comparison::Equal => vec![Self::only(constant)],
-            Comparison::NotEqual => vec![below(false), above(false)],
-        }
-    }
-
-    fn only(constant: f64) -> Self {
-        Self { low: constant, low_is_in: true, high: constant, high_is_in: true }
-    }
-
-    fn is_empty(self) -> bool {
-        match self.low.total_cmp(&self.high) {
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Equal => !(self.low_is_in && self.high_is_in),
-            std::cmp::Ordering::Greater => true,
-        }
-    }
-
-    fn and(self, other: Self) -> Self {
-        let (low, low_is_in) = match self.low.total_cmp(&other.low) {
-            std::cmp::Ordering::Less => (other.low, other.low_is_in),
-            std::cmp::Ordering::Equal => (self.low, self.low_is_in && other.low_is_in),
-            std::cmp::Ordering::Greater => (self.low, self.low_is_in),
-        };
-        let (high, high_is_in) = match self.high.total_cmp(&other.high) {
-            std::cmp::Ordering::Less => (self.high, self.high_is_in),
-            std::cmp::Ordering::Equal => (self.high, self.high_is_in && other.high_is_in),
-            std::cmp::Ordering::Greater => (other.high, other.high_is_in),
-        };
-        Self { low, low_is_in, high, high_is_in }
-    }
-}
-
-impl Allowed {
-    /// What both allow; `None` if that is nothing.
-    fn and(&self, other: &Self) -> Option<Self> {
-        match (self, other) {
-            (Self::Missing, Self::Missing) => Some(Self::Missing),
-            (Self::Missing, _) | (_, Self::Missing) => None,
-            (Self::Present, other) | (other, Self::Present) => Some(other.clone()),
-            (Self::Boolean(one), Self::Boolean(two)) => (one == two).then_some(Self::Boolean(*one)),
-            (Self::Range(one), Self::Range(two)) => {
-                let both = one.and(*two);
-                (!both.is_empty()).then_some(Self::Range(both))
-            }
-            (Self::OneOf(one), Self::OneOf(two)) => Self::one_of(one.intersection(two).cloned().collect()),
-            (Self::OneOf(listed), Self::NoneOf(barred)) | (Self::NoneOf(barred), Self::OneOf(listed)) => {
-                Self::one_of(listed.difference(barred).cloned().collect())
-            }
-            (Self::NoneOf(one), Self::NoneOf(two)) => Some(Self::NoneOf(one.union(two).cloned().collect())),
-            // A slot has one type, so this does not happen.
-            _ => Some(self.clone()),
-        }
-    }
-
-    fn one_of(texts: BTreeSet<Box<str>>) -> Option<Self> {
-        (!texts.is_empty()).then_some(Self::OneOf(texts))
-    }
-
-    /// Whether every value that this allows is allowed by `other`, too.
-    fn is_within(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Missing, Self::Missing) => true,
-            (Self::Missing, _) | (_, Self::Missing) => false,
-            (_, Self::Present) => true,
-            (one, other) => one.and(other).is_some_and(|both| both == *one),
-        }
-    }
-}
 
 /// One way for a condition to be true.
 #[derive(Debug, Clone, PartialEq, Default)]

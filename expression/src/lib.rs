@@ -16,6 +16,7 @@
 mod call;
 mod cases;
 mod check;
+mod compared;
 mod english;
 mod error;
 mod evaluate;
@@ -35,7 +36,7 @@ use check::Checker;
 use syntax::Node;
 use tree::Tree;
 
-pub use cases::Cases;
+pub use cases::{Cases, Covered, Domain, Example, Outside};
 pub use error::CompileError;
 pub use row::{Evaluated, Names, Operand, Row, Slot};
 

@@ -50,7 +50,7 @@ pub use ledger::Spend;
 pub use profile::Profile;
 pub use quarantine::QuarantinedEvent;
 pub use retention::Retention;
-pub use schema::{Context, Explanation, FeatureSchema, NoContext};
+pub use schema::{Context, Explanation, FeatureSchema, NoContext, PossibleValues};
 pub use state::{Accuracy, Changes, UserState, apply, read_record, read_record_in_full};
 pub use training::{Label, NumberedLabel, TrainingOptions, TrainingRow, TrainingRows};
 #[cfg(feature = "export")]

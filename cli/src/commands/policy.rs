@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use augur_loadtest::domain::Diagnostic;
 use augur_loadtest::v1;
-use augur_server::Config;
+use augur_server::{Config, Finding, Severity};
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -27,7 +27,7 @@ pub(crate) enum Command {
     /// Check a policy against feature definitions, without a server and without data.
     ///
     /// Exit code 3 when there are faults; each is told with file, line, column, what was found and what was
-    /// expected.
+    /// expected. What `augur policy lint` warns of is told, too, and is no fault.
     #[command(after_help = "\
 Example:
   augur policy check data/policy.toml
@@ -65,9 +65,11 @@ docs/policy.md has every key.")]
 Examples:
   augur policy lint data/policy.toml
   augur policy lint data/policy.toml --deny warnings --json
+  augur policy lint policy.toml --data data --deny warnings,TABLE_GAP
 
-Findings are advice, and the exit code is 0; 3 with --deny, or when the policy has faults. docs/reason-codes.md explains
-every code.")]
+Findings are advice, and the exit code is 0; 3 when one is denied, or when the policy has faults. Of a decision table it
+says for which values no row holds, which rows never act, and which ones hold together and do different things.
+docs/reason-codes.md explains every code.")]
     Lint(lint::Args),
     /// Tell a policy in plain English: per decision point the actions, and every rule in the order in which it is asked.
     #[command(
@@ -143,6 +145,8 @@ struct Report {
     features: usize,
     decision_points: Vec<String>,
     faults: Vec<Fault>,
+    warnings: Vec<lint::Found>,
+    notes: usize,
 }
 
 /// One fault of a file, with its place.
@@ -218,28 +222,9 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
 }
 
 fn check(definitions: &Definitions, output: Output) -> Result<Outcome, Error> {
-    let Definitions { file, .. } = definitions;
     let config = definitions.config();
     let (report, text) = match augur_server::check_definitions(&config) {
-        Ok(checked) => {
-            let points = checked.policy.decision_points().iter().map(|point| point.name().to_string());
-            let report = Report {
-                valid: true,
-                policy_id: Some(checked.policy.id().to_string()),
-                feature_set: Some(checked.schema.feature_set().hash().to_string()),
-                features: checked.schema.feature_set().features().len(),
-                decision_points: points.collect(),
-                faults: Vec::new(),
-            };
-            let text = format!(
-                "{} is valid: policy {}, decision points {}, {} features",
-                file.display(),
-                checked.policy.id(),
-                report.decision_points.join(", "),
-                report.features
-            );
-            (report, text)
-        }
+        Ok(checked) => valid(definitions, &checked)?,
         Err(augur_server::Error::Diagnostics(complaints)) => {
             let lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
             let faults = complaints.into_iter().map(Fault::from);
@@ -250,6 +235,8 @@ fn check(definitions: &Definitions, output: Output) -> Result<Outcome, Error> {
                 features: 0,
                 decision_points: Vec::new(),
                 faults: faults.collect(),
+                warnings: Vec::new(),
+                notes: 0,
             };
             (report, lines.join("\n"))
         }
@@ -257,4 +244,34 @@ fn check(definitions: &Definitions, output: Output) -> Result<Outcome, Error> {
     };
     output.report(&report, |_| text)?;
     Ok(if report.valid { Outcome::Fine } else { Outcome::Refused })
+}
+
+/// What is told of a policy without faults: its ids, and what a lint warns of.
+fn valid(definitions: &Definitions, checked: &augur_server::Checked) -> Result<(Report, String), Error> {
+    let points = checked.policy.decision_points().iter().map(|point| point.name().to_string());
+    let is_warning = |finding: &Finding| finding.code.severity() == Severity::Warning;
+    let (warnings, notes): (Vec<_>, Vec<_>) =
+        lint::findings(definitions, None)?.into_iter().partition(is_warning);
+    let report = Report {
+        valid: true,
+        policy_id: Some(checked.policy.id().to_string()),
+        feature_set: Some(checked.schema.feature_set().hash().to_string()),
+        features: checked.schema.feature_set().features().len(),
+        decision_points: points.collect(),
+        faults: Vec::new(),
+        warnings: warnings.into_iter().map(lint::Found::from).collect(),
+        notes: notes.len(),
+    };
+    let mut text: String = report.warnings.iter().map(|found| format!("{found}\n")).collect();
+    text.push_str(&format!(
+        "{} is valid: policy {}, decision points {}, {} features",
+        definitions.file.display(),
+        checked.policy.id(),
+        report.decision_points.join(", "),
+        report.features
+    ));
+    if report.notes > 0 {
+        text.push_str(&format!("; `augur policy lint` has {} notes", report.notes));
+    }
+    Ok((report, text))
 }

@@ -231,11 +231,20 @@ impl<'a> Complaints<'a> {
         expected: impl Into<String>,
         hint: impl Into<String>,
     ) {
+        let Some(complaint) = self.at(offset, message, expected) else { return };
+        self.list.push((offset, complaint.with_hint(hint)));
+    }
+
+    /// What can be said of the place, without keeping it.
+    pub(crate) fn at(
+        &self,
+        offset: usize,
+        message: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Option<Diagnostic> {
         let index = self.files.partition_point(|(start, _)| *start <= offset).saturating_sub(1);
-        let Some((start, file)) = self.files.get(index) else { return };
-        let complaint =
-            Diagnostic::at_offset(&file.name, &file.text, offset - start, message, expected).with_hint(hint);
-        self.list.push((offset, complaint));
+        let (start, file) = self.files.get(index)?;
+        Some(Diagnostic::at_offset(&file.name, &file.text, offset - start, message, expected))
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -4,7 +4,7 @@
 
 use toml::de::DeValue;
 
-use super::section::{Section, name, wrong_type};
+use super::section::{Section, name};
 use super::{Complaints, Located};
 
 /// Purposes that one action needs.
@@ -12,13 +12,7 @@ const MAX_PURPOSES_PER_ACTION: usize = 8;
 
 /// Whether a request's consent counts where the person was never asked.
 pub(super) fn consent_from_request(root: &Section<'_>, complaints: &mut Complaints<'_>) -> bool {
-    const KEY: &str = "consent_from_request";
-    let Some(value) = root.get(KEY) else { return false };
-    let DeValue::Boolean(allowed) = value.get_ref() else {
-        wrong_type(KEY, value, "`true` or `false`", complaints);
-        return false;
-    };
-    *allowed
+    root.boolean("consent_from_request", complaints).unwrap_or_default()
 }
 
 /// `requires_consent` of an action, a purpose or a list of purposes, ordered by name.

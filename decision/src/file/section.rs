@@ -151,6 +151,15 @@ impl<'t> Section<'t> {
         integer.map(|integer| Located { value: integer, offset: value.span().start })
     }
 
+    pub(super) fn boolean(&self, key: &str, complaints: &mut Complaints<'_>) -> Option<bool> {
+        let value = self.get(key)?;
+        if let DeValue::Boolean(boolean) = value.get_ref() {
+            return Some(*boolean);
+        }
+        wrong_type(key, value, "`true` or `false`", complaints);
+        None
+    }
+
     /// A length of time in milliseconds, such as `50ms`.
     pub(super) fn duration_ms(&self, key: &str, complaints: &mut Complaints<'_>) -> Option<Located<i64>> {
         let value = self.get(key)?;

@@ -37,6 +37,7 @@ const KEYS: &[&str] = &[
     "valid_until",
     "owner",
     "mode",
+    "complete",
 ];
 /// Columns that say what a row does. Every other title is a value to ask about.
 const COLUMNS: [&str; 11] = [
@@ -74,6 +75,8 @@ pub(crate) struct TableEntry {
     /// The file that it names, if it names one that can be.
     pub(crate) file: Option<String>,
     pub(crate) hit: Hit,
+    /// Whether some row is meant to hold for all values, if the author says; it changes nothing.
+    pub(crate) complete: Option<bool>,
     /// Its rows as rules, in order.
     pub(crate) rows: Vec<RuleEntry>,
 }
@@ -123,6 +126,7 @@ impl<'a> Reader<'a> {
         if section.get("hit").is_none() {
             section.required("hit", &one_of(&Hit::WORDS.map(|(word, _)| word)), complaints);
         }
+        let complete = section.boolean("complete", complaints);
         let usual = usual(&section, complaints);
         let lines = self.lines(&section, complaints);
         let mut rows = Vec::new();
@@ -148,7 +152,7 @@ impl<'a> Reader<'a> {
             Some(DeValue::String(file)) if is_file_name(file) => Some(file.to_string()),
             _ => None,
         };
-        TableEntry { name, file, hit: hit.unwrap_or(Hit::Collect), rows }
+        TableEntry { name, file, hit: hit.unwrap_or(Hit::Collect), complete, rows }
     }
 
     /// The titles and the rows, each with the place where it begins.

@@ -265,14 +265,7 @@ fn instant(key: &str, value: &Spanned<DeValue<'_>>, complaints: &mut Complaints<
 }
 
 fn flag(section: &Section<'_>, key: &str, complaints: &mut Complaints<'_>) -> bool {
-    match section.get(key).map(|value| (value, value.get_ref())) {
-        None => false,
-        Some((_, DeValue::Boolean(boolean))) => *boolean,
-        Some((value, _)) => {
-            wrong_type(key, value, "`true` or `false`", complaints);
-            false
-        }
-    }
+    section.boolean(key, complaints).unwrap_or_default()
 }
 
 /// The values of the table under `key`.

@@ -1,21 +1,20 @@
 //! Rules that disagree: force rules of equal priority, allow rules against deny rules.
 //!
-//! Not here: rules that agree and repeat each other (`shadowed`).
+//! Not here: rules that agree and repeat each other (`shadowed`), rows of one table (`overlaps`).
 
 use super::{FindingCode, Lint, LintedRule};
 use crate::rule::Effect;
 
 pub(super) fn check(lint: &mut Lint<'_>) {
-    let now = lint.context.now;
-    let live: Vec<&LintedRule<'_>> = lint.rules.iter().filter(|rule| rule.is_live(now)).collect();
+    let live = lint.compared();
     let mut found = Vec::new();
     for (index, rule) in live.iter().enumerate() {
         let earlier = live.get(..index).unwrap_or_default();
         if let Some(other) = earlier.iter().find(|other| race(other, rule)) {
-            let (id, other) = (&rule.info.id, &other.info.id);
+            let (title, other) = (rule.title(), other.title());
             let message = format!(
-                "rules `{other}` and `{id}` can fire together with equal priority and force different actions: the first \
-                 in the file decides"
+                "{other} and {title} can fire together with equal priority and force different actions: the first in \
+                 the file decides"
             );
             let next_step = "give the one that should decide a higher `priority`";
             found.push((FindingCode::EqualPriority, rule.offset, message, next_step));
@@ -24,10 +23,10 @@ pub(super) fn check(lint: &mut Lint<'_>) {
             other.does(Effect::Deny) && other.fires_with(rule) && other.covers_actions_of(rule)
         };
         if let Some(other) = live.iter().find(denies).filter(|_| rule.does(Effect::Allow)) {
-            let (id, other) = (&rule.info.id, &other.info.id);
+            let (title, other) = (rule.title(), other.title());
             let message = format!(
-                "rule `{id}` leaves only actions that `{other}` refuses whenever it fires: nothing is left but the \
-                 default action"
+                "{title} leaves only actions that {other} refuses whenever it fires: nothing is left but the default \
+                 action"
             );
             found.push((
                 FindingCode::AllowDenied,
@@ -46,7 +45,9 @@ pub(super) fn check(lint: &mut Lint<'_>) {
 fn race(one: &LintedRule<'_>, two: &LintedRule<'_>) -> bool {
     let (Some(cases), Some(others)) = (&one.cases, &two.cases) else { return false };
     let same_actions = one.covers_actions_of(two) && two.covers_actions_of(one);
-    one.does(Effect::Force)
+    // Of rows of one table more is told (`overlaps`).
+    !one.is_row_with(two)
+        && one.does(Effect::Force)
         && two.does(Effect::Force)
         && one.info.priority == two.info.priority
         && !same_actions

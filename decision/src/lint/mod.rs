@@ -6,10 +6,15 @@
 
 mod caps;
 mod conflicts;
+mod gaps;
 mod ladder;
 mod never;
+mod overlaps;
 mod refused;
+mod segments;
 mod shadowed;
+mod sorting;
+mod tables;
 mod unread;
 
 use std::sync::Arc;
@@ -17,10 +22,16 @@ use std::sync::Arc;
 use augur_domain::{Diagnostic, Timestamp};
 use augur_expression::Cases;
 
-use crate::file::{Complaints, Policy, parse};
-use crate::rule::{Effect, Mode, RuleInfo};
+use crate::file::{Complaints, Policy, RuleEntry, parse};
+use crate::rule::{Effect, Hit, Mode, RuleInfo};
 use crate::snapshot::{Point, PolicySnapshot};
-use crate::source::{SourceFile, Sources};
+use crate::source::Sources;
+
+/// Findings of one kind that are told of one table; many rows share one mistake.
+const MAX_PER_TABLE: usize = 20;
+/// Rules, and rows of tables all of whose rows act, that are compared with each other; those behind are not looked at in
+/// pairs.
+const MAX_COMPARED: usize = 3_000;
 
 /// What was found. The words are the codes of `augur policy lint`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +48,16 @@ pub enum FindingCode {
     EqualPriority,
     /// An allow rule that leaves only what a deny rule refuses.
     AllowDenied,
+    /// Two rows of a table of equal priority that can hold together and do different things.
+    TableOverlap,
+    /// Values for which no row holds of a table that is said to be complete.
+    TableIncomplete,
+    /// An experiment that nobody can be in, or a holdout that holds nobody out.
+    NobodyIn,
+    /// An experiment that reaches, at one decision point, who is held out at another.
+    HoldoutMixed,
+    /// A comparison with the name of a segment that the model does not have.
+    SegmentUnknown,
     /// An action that is never given.
     AlwaysRefused,
     /// A cap that another one always reaches first.
@@ -51,9 +72,37 @@ pub enum FindingCode {
     WordUnheard,
     /// A step of a fallback ladder that no decision reaches, or a score to fall back to that no ladder uses.
     RungUnreachable,
+    /// An experiment whose arms differ in nothing.
+    ExperimentIdle,
+    /// Values for which no row of a table holds.
+    TableGap,
 }
 
 impl FindingCode {
+    /// Every code.
+    pub const ALL: [Self; 20] = [
+        Self::NeverTrue,
+        Self::StaleFeature,
+        Self::WindowOver,
+        Self::Shadowed,
+        Self::EqualPriority,
+        Self::AllowDenied,
+        Self::TableOverlap,
+        Self::TableIncomplete,
+        Self::NobodyIn,
+        Self::HoldoutMixed,
+        Self::SegmentUnknown,
+        Self::AlwaysRefused,
+        Self::CapNeverBinds,
+        Self::ModelUnread,
+        Self::SegmentUnread,
+        Self::ContextUnread,
+        Self::WordUnheard,
+        Self::RungUnreachable,
+        Self::ExperimentIdle,
+        Self::TableGap,
+    ];
+
     /// The word used in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,6 +112,11 @@ impl FindingCode {
             Self::Shadowed => "SHADOWED",
             Self::EqualPriority => "EQUAL_PRIORITY",
             Self::AllowDenied => "ALLOW_DENIED",
+            Self::TableOverlap => "TABLE_OVERLAP",
+            Self::TableIncomplete => "TABLE_INCOMPLETE",
+            Self::NobodyIn => "NOBODY_IN",
+            Self::HoldoutMixed => "HOLDOUT_MIXED",
+            Self::SegmentUnknown => "SEGMENT_UNKNOWN",
             Self::AlwaysRefused => "ALWAYS_REFUSED",
             Self::CapNeverBinds => "CAP_NEVER_BINDS",
             Self::ModelUnread => "MODEL_UNREAD",
@@ -70,6 +124,8 @@ impl FindingCode {
             Self::ContextUnread => "CONTEXT_UNREAD",
             Self::WordUnheard => "WORD_UNHEARD",
             Self::RungUnreachable => "RUNG_UNREACHABLE",
+            Self::ExperimentIdle => "EXPERIMENT_IDLE",
+            Self::TableGap => "TABLE_GAP",
         }
     }
 
@@ -80,7 +136,9 @@ impl FindingCode {
             | Self::ModelUnread
             | Self::SegmentUnread
             | Self::ContextUnread
-            | Self::WordUnheard => Severity::Note,
+            | Self::WordUnheard
+            | Self::ExperimentIdle
+            | Self::TableGap => Severity::Note,
             _ => Severity::Warning,
         }
     }
@@ -119,9 +177,19 @@ pub struct Finding {
 pub struct LintContext<'a> {
     /// The instant at which windows are over.
     pub now: Timestamp,
-    /// Per feature, in slot order, the largest value that it can have, where there is one: the time since something that
-    /// is forgotten after a while.
-    pub greatest: &'a [Option<f64>],
+    /// Per feature, in slot order, what it can be; nothing of those behind the last.
+    pub features: &'a [PossibleValues],
+}
+
+/// What a feature can be, as far as its definition tells.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PossibleValues {
+    /// The smallest value, if there is one: counts are never negative.
+    pub least: Option<f64>,
+    /// The largest value, if there is one: the time since something that is forgotten after a while.
+    pub greatest: Option<f64>,
+    /// Whether it is a whole number.
+    pub is_whole: bool,
 }
 
 impl PolicySnapshot {
@@ -130,14 +198,18 @@ impl PolicySnapshot {
         let sources = source.into();
         let mut complaints = Complaints::new(sources);
         let file = parse(sources, &mut complaints);
-        let source = sources.policy;
-        let rules = self.rules.iter().map(|info| LintedRule::new(self, &file, info)).collect();
-        let mut lint = Lint { policy: self, file: &file, source, context, rules, findings: Vec::new() };
+        let rules = file.every_rule().zip(&self.rules);
+        let rules = rules.map(|((entry, _), info)| LintedRule::new(self, entry, info)).collect();
+        let mut lint = Lint { policy: self, file: &file, complaints, context, rules, findings: Vec::new() };
         never::check(&mut lint);
         shadowed::check(&mut lint);
         conflicts::check(&mut lint);
+        overlaps::check(&mut lint);
+        gaps::check(&mut lint);
         refused::check(&mut lint);
         caps::check(&mut lint);
+        sorting::check(&mut lint);
+        segments::check(&mut lint);
         unread::check(&mut lint);
         ladder::check(&mut lint);
         let mut findings = lint.findings;
@@ -151,25 +223,33 @@ struct Lint<'a> {
     policy: &'a PolicySnapshot,
     /// The policy as written, for places.
     file: &'a Policy,
-    source: &'a SourceFile,
+    /// Knows the files that places are in.
+    complaints: Complaints<'a>,
     context: LintContext<'a>,
-    /// In file order.
+    /// In file order: rules, then the rows of tables.
     rules: Vec<LintedRule<'a>>,
     findings: Vec<(usize, Finding)>,
 }
 
 impl Lint<'_> {
     fn add(&mut self, code: FindingCode, offset: usize, message: String, next_step: &str) {
-        let SourceFile { name, text } = self.source;
-        let complaint = Diagnostic::at_offset(name, text, offset, message, "").with_hint(next_step);
+        let Some(complaint) = self.complaints.at(offset, message, "") else { return };
+        let complaint = complaint.with_hint(next_step);
         self.findings.push((offset, Finding { code, complaint }));
+    }
+
+    /// The rules that act and are asked by themselves, at most [`MAX_COMPARED`]: not rows of tables of which one row acts.
+    fn compared(&self) -> Vec<&LintedRule<'_>> {
+        let now = self.context.now;
+        let by_itself = |rule: &&LintedRule<'_>| rule.is_live(now) && !rule.yields();
+        self.rules.iter().filter(by_itself).take(MAX_COMPARED).collect()
     }
 }
 
-/// A rule with what the checks ask of it.
+/// A rule, or a row of a table, with what the checks ask of it.
 struct LintedRule<'a> {
     info: &'a RuleInfo,
-    /// Where it begins in the file.
+    /// Where it begins in the files.
     offset: usize,
     /// When its condition can be true; `None` of a rule that holds nowhere.
     cases: Option<Cases>,
@@ -178,16 +258,33 @@ struct LintedRule<'a> {
 }
 
 impl<'a> LintedRule<'a> {
-    fn new(policy: &'a PolicySnapshot, file: &Policy, info: &'a RuleInfo) -> Self {
-        let entry = file.rules.iter().find(|entry| *entry.id.value == *info.id);
+    fn new(policy: &'a PolicySnapshot, entry: &RuleEntry, info: &'a RuleInfo) -> Self {
         let named = |point: &&Point| info.points.as_ref().is_none_or(|points| points.contains(&point.name));
         let offers = |point: &&Point| point.actions().any(|action| info.actions.contains(action));
         Self {
             info,
-            offset: entry.map_or(0, |entry| entry.id.offset),
+            offset: entry.id.offset,
             cases: info.when.as_ref().map(|when| Cases::of(when.expression())),
             points: policy.points.iter().filter(named).filter(offers).collect(),
         }
+    }
+
+    /// How findings call it: ``rule `vip` `` or ``row 3 of table `shipping` ``.
+    fn title(&self) -> String {
+        match &self.info.row {
+            Some(row) => format!("row {} of table `{}`", row.row, row.table),
+            None => format!("rule `{}`", self.info.id),
+        }
+    }
+
+    /// Whether it is a row of a table of which one row acts, so that another row may stand in its way.
+    fn yields(&self) -> bool {
+        self.info.row.as_ref().is_some_and(|row| row.hit != Hit::Collect)
+    }
+
+    fn is_row_with(&self, other: &Self) -> bool {
+        let table = |rule: &Self| rule.info.row.as_ref().map(|row| Arc::clone(&row.table));
+        table(self).is_some() && table(self) == table(other)
     }
 
     /// Whether it acts and can fire at all.
@@ -202,7 +299,10 @@ impl<'a> LintedRule<'a> {
 
     /// Whether this is asked before `other`: by priority, then by place in the file.
     fn is_before(&self, other: &Self) -> bool {
-        let rank = |rule: &Self| (std::cmp::Reverse(rule.info.priority), rule.offset);
+        let rank = |rule: &Self| {
+            // Rows stand behind rules of equal priority.
+            (std::cmp::Reverse(rule.info.priority), rule.info.row.is_some(), rule.offset)
+        };
         rank(self) < rank(other)
     }
 

@@ -11,10 +11,10 @@ use crate::rule::Mode;
 pub(super) fn check(lint: &mut Lint<'_>) {
     let mut found = Vec::new();
     for rule in &lint.rules {
-        let id = &rule.info.id;
+        let title = rule.title();
         let Some(cases) = rule.cases.as_ref().filter(|_| rule.info.mode != Mode::Off) else { continue };
         if let Some(until) = rule.info.validity.until.filter(|until| *until <= lint.context.now) {
-            let message = format!("rule `{id}` holds no more since {until}");
+            let message = format!("{title} holds no more since {until}");
             found.push((
                 FindingCode::WindowOver,
                 rule.offset,
@@ -23,19 +23,21 @@ pub(super) fn check(lint: &mut Lint<'_>) {
             ));
         }
         if cases.is_never() {
-            let message = format!("rule `{id}` never fires: its condition contradicts itself");
+            let message = format!("{title} never fires: its condition contradicts itself");
             found.push((FindingCode::NeverTrue, rule.offset, message, "mend `when`, or take the rule out"));
             continue;
         }
         let Some(when) = &rule.info.when else { continue };
         for slot in when.slots() {
             let Some(Input::Feature(feature, _)) = lint.policy.inputs.get(*slot) else { continue };
-            let Some(most) = lint.context.greatest.get(*feature).copied().flatten() else { continue };
+            let Some(most) = lint.context.features.get(*feature).and_then(|feature| feature.greatest) else {
+                continue;
+            };
             if cases.at_most(*slot, most).is_never() {
                 let name = lint.policy.inputs.path(*slot);
                 let length = format_duration_ms((most * SECOND_MS as f64) as i64);
                 let message = format!(
-                    "rule `{id}` never fires: `{name}` is forgotten after {length}, sooner than the condition asks"
+                    "{title} never fires: `{name}` is forgotten after {length}, sooner than the condition asks"
                 );
                 let next_step = "give the feature a longer `max_age`, or ask for less";
                 found.push((FindingCode::StaleFeature, rule.offset, message, next_step));

@@ -27,6 +27,7 @@ pub(super) fn check(lint: &mut Lint<'_>) {
         }
         let always_denies = |rule: &&super::LintedRule<'_>| {
             rule.does(Effect::Deny)
+                && !rule.yields()
                 && rule.is_live(lint.context.now)
                 && rule.info.validity == Validity::default()
                 && rule.info.actions.iter().any(|action| **action == **name)
@@ -37,8 +38,7 @@ pub(super) fn check(lint: &mut Lint<'_>) {
         };
         let by: Option<Vec<_>> = offering.iter().map(|(point, _)| refused_at(point)).collect();
         if let Some(rule) = by.as_ref().and_then(|by| by.first()) {
-            let message =
-                format!("action `{name}` is never given: rule `{}` always refuses it", rule.info.id);
+            let message = format!("action `{name}` is never given: {} always refuses it", rule.title());
             found.push((entry.name.offset, message, "narrow the rule, or take the action out"));
         }
     }

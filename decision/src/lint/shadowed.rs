@@ -2,26 +2,39 @@
 //!
 //! Not here: rules that disagree (`conflicts`).
 
-use super::{FindingCode, Lint, LintedRule};
+use super::{FindingCode, Lint, LintedRule, MAX_PER_TABLE, tables};
 use crate::rule::Effect;
 
 pub(super) fn check(lint: &mut Lint<'_>) {
-    let now = lint.context.now;
     let mut found = Vec::new();
-    for (index, rule) in lint.rules.iter().enumerate().filter(|(_, rule)| rule.is_live(now)) {
-        let others = lint.rules.iter().enumerate().filter(|(other, _)| *other != index);
-        let mut others = others.map(|(_, other)| other).filter(|other| other.is_live(now));
-        if let Some(other) = others.find(|other| shadows(other, rule)) {
+    let compared = lint.compared();
+    for rule in &compared {
+        if let Some(other) = compared.iter().find(|other| shadows(other, rule)) {
             found.push((rule.offset, sentence(rule, other)));
         }
     }
     for (offset, message) in found {
-        lint.add(
-            FindingCode::Shadowed,
-            offset,
-            message,
-            "take it out, narrow the other one, or give this one a higher `priority`",
-        );
+        let next_step = "take it out, narrow the other one, or give this one a higher `priority`";
+        lint.add(FindingCode::Shadowed, offset, message, next_step);
+    }
+    check_rows(lint);
+}
+
+/// Rows of tables of which one row acts: those to which the rows before them leave nothing.
+fn check_rows(lint: &mut Lint<'_>) {
+    let mut found = Vec::new();
+    for table in 0..lint.file.tables.len() {
+        for (before, row) in tables::hidden_rows(lint, table).into_iter().take(MAX_PER_TABLE) {
+            let whenever = match before.as_slice() {
+                [only] => format!("row {only} always acts before it"),
+                _ => "the rows before it leave nothing to it".to_owned(),
+            };
+            found.push((row.offset, format!("{} never acts: {whenever}", row.title())));
+        }
+    }
+    for (offset, message) in found {
+        let next_step = "take it out, move it up, or narrow the rows before it";
+        lint.add(FindingCode::Shadowed, offset, message, next_step);
     }
 }
 
@@ -45,10 +58,10 @@ fn shadows(other: &LintedRule<'_>, rule: &LintedRule<'_>) -> bool {
 }
 
 fn sentence(rule: &LintedRule<'_>, other: &LintedRule<'_>) -> String {
-    let (id, other) = (&rule.info.id, &other.info.id);
+    let (title, other) = (rule.title(), other.title());
     match rule.info.effect {
-        Effect::Deny => format!("rule `{id}` refuses nothing that `{other}` has not refused before"),
-        Effect::Allow => format!("rule `{id}` leaves nothing that `{other}` does not leave"),
-        _ => format!("rule `{id}` never decides: `{other}` fires whenever it does, and is asked first"),
+        Effect::Deny => format!("{title} refuses nothing that {other} has not refused before"),
+        Effect::Allow => format!("{title} leaves nothing that {other} does not leave"),
+        _ => format!("{title} never decides: {other} fires whenever it does, and is asked first"),
     }
 }

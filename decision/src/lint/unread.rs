@@ -82,14 +82,9 @@ fn reads(policy: &PolicySnapshot, point: &Point, path: &str) -> bool {
         !matches!(policy.inputs.get(*slot), Some(Input::Feature(..) | Input::Now))
             && policy.inputs.path(*slot) == path
     };
-    let of_actions =
-        point.candidates.iter().flat_map(|candidate| [&candidate.value, &candidate.eligible_when]);
-    let rules = [&point.deny, &point.allow, &point.boost, &point.force, &point.set, &point.shadow];
-    let of_rules = rules.into_iter().flatten().map(|rule| &rule.when);
+    // Rows of tables are rules, too.
+    let shadow = point.shadow.iter().map(|rule| &rule.when);
     let of_experiments = point.experiments.iter().filter_map(|experiment| experiment.when.as_ref());
-    of_actions
-        .flatten()
-        .chain(of_rules)
-        .chain(of_experiments)
-        .any(|question| question.slots().iter().any(is_it))
+    let mut asked = point.questions().chain(shadow).chain(of_experiments);
+    asked.any(|question| question.slots().iter().any(is_it))
 }

@@ -1,17 +1,17 @@
 //! What a lint finds in policies that load, and what it lets pass; what is different between two policies; the page that
 //! tells a policy.
 
-use augur_decision::{DifferenceKind, LintContext, SourceFile, diff_policies};
+use augur_decision::{DifferenceKind, LintContext, PossibleValues, SourceFile, diff_policies};
 
 use crate::support::{EXAMPLE, FEATURES, NOW, loaded};
 
 /// `CODE line message` per finding.
 fn lint(text: &str) -> Vec<String> {
-    let mut greatest = vec![None; FEATURES.len()];
+    let mut features = vec![PossibleValues::default(); FEATURES.len()];
     let slot = FEATURES.iter().position(|name| *name == "seconds_since_last_purchase").unwrap();
-    greatest[slot] = Some(7.0 * 86_400.0);
+    features[slot].greatest = Some(7.0 * 86_400.0);
     let source = SourceFile { name: "policy.toml".to_owned(), text: text.to_owned() };
-    let findings = loaded(text).lint(&source, LintContext { now: NOW, greatest: &greatest });
+    let findings = loaded(text).lint(&source, LintContext { now: NOW, features: &features });
     let told = findings.iter().map(|finding| {
         assert!(!finding.complaint.hint.is_empty(), "{finding:?} has a next step");
         format!("{} {} {}", finding.code.as_str(), finding.complaint.line, finding.complaint.message)
@@ -61,14 +61,18 @@ fn rules_that_never_fire_are_told() {
 fn rules_that_change_nothing_are_told() {
     let wide = rule("wide", "deny", "features.purchases_7d > 1", "'a', 'b'", "");
     let narrow = rule("narrow", "deny", "features.purchases_7d > 5 && features.revenue_30d > 3", "'a'", "");
-    finds(&[wide.clone(), narrow.clone()], "SHADOWED", "`narrow` refuses nothing that `wide`");
+    finds(&[wide.clone(), narrow.clone()], "SHADOWED", "rule `narrow` refuses nothing that rule `wide`");
     // The other way round each does something, for the reasons differ.
     assert_eq!(of(&[narrow, wide.clone()]), [] as [&str; 0]);
     let elsewhere = rule("narrow", "deny", "features.purchases_7d > 5", "'c'", "");
     assert_eq!(of(&[wide, elsewhere]), [] as [&str; 0]);
     let first = rule("first", "force", "features.purchases_7d > 1", "'none'", "priority = 9");
     let second = rule("second", "force", "features.purchases_7d > 2", "'a'", "");
-    finds(&[second.clone(), first], "SHADOWED", "`second` never decides: `first` fires whenever it does");
+    finds(
+        &[second.clone(), first],
+        "SHADOWED",
+        "rule `second` never decides: rule `first` fires whenever it does",
+    );
     let for_a_while = rule(
         "first",
         "force",
@@ -83,14 +87,14 @@ fn rules_that_change_nothing_are_told() {
 fn rules_that_disagree_are_told() {
     let one = rule("one", "force", "features.purchases_7d > 1", "'a'", "");
     let two = rule("two", "force", "features.revenue_30d > 2", "'b'", "");
-    finds(&[one.clone(), two.clone()], "EQUAL_PRIORITY", "rules `one` and `two` can fire together");
+    finds(&[one.clone(), two.clone()], "EQUAL_PRIORITY", "rule `one` and rule `two` can fire together");
     let higher = two.replace("reason", "priority = 1\nreason");
     assert_eq!(of(&[one.clone(), higher]), [] as [&str; 0]);
     let apart = rule("two", "force", "features.purchases_7d <= 1", "'b'", "");
     assert_eq!(of(&[one, apart]), [] as [&str; 0]);
     let allow = rule("allow", "allow", "features.purchases_7d > 5", "'a'", "");
     let deny = rule("deny", "deny", "features.purchases_7d > 2", "'a'", "");
-    finds(&[allow, deny], "ALLOW_DENIED", "`allow` leaves only actions that `deny` refuses");
+    finds(&[allow, deny], "ALLOW_DENIED", "rule `allow` leaves only actions that rule `deny` refuses");
 }
 
 #[test]

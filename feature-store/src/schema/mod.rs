@@ -16,6 +16,7 @@ mod fields;
 mod filter;
 mod kind;
 mod output;
+mod possible;
 mod properties;
 mod resolved;
 mod restrict;
@@ -26,13 +27,13 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use augur_domain::time::SECOND_MS;
 use augur_domain::{ContentHash, Diagnostic, FeatureSet, Timestamp, ValueType};
 
 pub use context::{Context, NoContext};
 pub use explain::Explanation;
 pub(crate) use filter::Filter;
 pub(crate) use output::{Output, Source};
+pub use possible::PossibleValues;
 
 use complaints::Complaints;
 use computed::Computed;
@@ -358,15 +359,6 @@ impl FeatureSchema {
             measure,
             Measure::SinceFirst | Measure::Total | Measure::SessionCount { .. } | Measure::Distinct
         )
-    }
-
-    /// The largest value that the feature in `slot` can have, where its `max_age` sets one: a time since the last event,
-    /// in seconds, reads as outside its age beyond that.
-    pub fn greatest(&self, slot: usize) -> Option<f64> {
-        // A default stands in for what is too old, whatever it is.
-        let output = self.outputs.get(slot).filter(|output| output.default.is_none())?;
-        let Source::Aggregate { measure: Measure::SinceLast, .. } = output.source else { return None };
-        output.max_age_ms.map(|max_age_ms| max_age_ms as f64 / SECOND_MS as f64)
     }
 
     /// The text that it was read from.
