@@ -267,7 +267,7 @@ fn ladders_that_are_none_are_refused_with_their_place() {
 
 fn unreachable(text: &str) -> Vec<String> {
     let source = SourceFile { name: "policy.toml".to_owned(), text: text.to_owned() };
-    let findings = loaded(text).lint(&source, LintContext { now: NOW, greatest: &[] });
+    let findings = loaded(text).lint(&source, LintContext { now: NOW, features: &[] });
     let found = findings.iter().filter(|finding| finding.code.as_str() == "RUNG_UNREACHABLE");
     found.map(|finding| format!("{} {}", finding.complaint.line, finding.complaint.message)).collect()
 }
