@@ -55,6 +55,8 @@ enum Command {
     DecideAll(commands::decide_all::Args),
     Replay(commands::replay::Args),
     #[command(subcommand)]
+    Breaker(commands::breaker::Command),
+    #[command(subcommand)]
     Log(commands::log::Command),
     Ope(commands::ope::Args),
     #[command(subcommand)]
@@ -105,6 +107,7 @@ fn run(cli: Cli) -> Result<Outcome, Error> {
         Command::Experiment(command) => commands::experiment::run(&command, output),
         Command::Features(command) => commands::features::run(&command, output),
         Command::Replay(args) => commands::replay::run(&args, output),
+        Command::Breaker(command) => commands::breaker::run(&command, output),
         Command::Log(command) => commands::log::run(&command, output),
         Command::Ope(args) => commands::ope::run(&args, output),
         Command::Models(command) => commands::models::run(&command, output),

@@ -354,7 +354,7 @@ impl Point {
     }
 
     /// The model aliases that it asks for segments, in declaration order.
-    pub(crate) fn segments<'a>(&'a self, policy: &'a PolicySnapshot) -> impl Iterator<Item = &'a Model> {
+    pub fn segments<'a>(&'a self, policy: &'a PolicySnapshot) -> impl Iterator<Item = &'a Model> {
         self.segments.iter().filter_map(|index| policy.models.get(*index))
     }
 

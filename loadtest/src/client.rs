@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use augur_proto::v1::breaker_service_client::BreakerServiceClient;
 use augur_proto::v1::decision_service_client::DecisionServiceClient;
 use augur_proto::v1::event_service_client::EventServiceClient;
 use augur_proto::v1::feature_service_client::FeatureServiceClient;
@@ -127,6 +128,11 @@ impl Client {
     /// What people say of themselves.
     pub fn profiles(&self) -> ProfileServiceClient<Channel> {
         ProfileServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// What is left alone because it is slow or broken.
+    pub fn breakers(&self) -> BreakerServiceClient<Channel> {
+        BreakerServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// Erasure.

@@ -17,6 +17,7 @@ use augur_models::scorer::Kind;
 use augur_models::{Registry, Scorer};
 
 use crate::Error;
+use crate::breakers::{Breakers, ModelBreakers};
 use crate::config::Config;
 use crate::drift::Watching;
 use crate::files::{self, Layout};
@@ -39,6 +40,9 @@ pub struct Active {
     definitions: Arc<Definitions>,
     counters: BTreeMap<Arc<str>, RungCounters>,
     watching: Watching,
+    breakers: ModelBreakers,
+    /// Of the policy with the version on trial, if there is one.
+    trial_breakers: ModelBreakers,
 }
 
 /// A policy that was loaded and leaves nothing behind unless it begins to decide.
@@ -93,6 +97,7 @@ impl Loaded {
         definitions: Arc<Definitions>,
         metrics: &Metrics,
         config: &Config,
+        breakers: &Breakers,
         before: Option<&Self>,
     ) -> Active {
         let points = self.policy.decision_points().iter();
@@ -117,7 +122,10 @@ impl Loaded {
         if let Some(trial) = &self.trial {
             trial.begin(before.and_then(Self::trial), &config.canary);
         }
-        Active { loaded: self, definitions, counters, watching }
+        let of = |policy: &PolicySnapshot| ModelBreakers::new(policy, breakers);
+        let (breakers, on_trial) = (of(&self.policy), self.trial.as_ref().map(|trial| of(trial.policy())));
+        let trial_breakers = on_trial.unwrap_or_default();
+        Active { loaded: self, definitions, counters, watching, breakers, trial_breakers }
     }
 
     pub(crate) const fn policy(&self) -> &PolicySnapshot {
@@ -209,6 +217,11 @@ impl Active {
             Some((trial, canary)) => trial.side(canary, (policy, models)),
             None => Side { policy, models, canary: None },
         }
+    }
+
+    /// The breakers before the models of `side`.
+    pub(crate) fn breakers(&self, side: &Side<'_>) -> &ModelBreakers {
+        if std::ptr::eq(side.policy, self.policy()) { &self.breakers } else { &self.trial_breakers }
     }
 
     pub(crate) const fn watching(&self) -> &Watching {

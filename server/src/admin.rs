@@ -141,7 +141,8 @@ impl App {
     pub(crate) fn begin(&self, next: Loaded) {
         let before = self.active();
         let definitions = Arc::clone(before.definitions());
-        let next = next.begun(definitions, &self.metrics, &self.config, Some(before.loaded()));
+        let next =
+            next.begun(definitions, &self.metrics, &self.config, &self.breakers, Some(before.loaded()));
         self.active.store(Arc::new(next));
     }
 

@@ -21,8 +21,10 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::Error;
 use crate::active::{self, Active, Loaded, Registered};
+use crate::breakers::Breakers;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::decider::{Decider, Pure};
 use crate::entropy::{self, Entropy};
 use crate::files::Layout;
 use crate::idempotency::UnderWay;
@@ -47,6 +49,8 @@ pub struct App {
     /// Held by calls that change the policy or an alias: one at a time.
     pub(crate) admin: Mutex<()>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) breakers: Breakers,
+    pub(crate) decider: Arc<dyn Decider>,
     pub(crate) entropy: Entropy,
     /// Where events wait to be stored or set aside.
     pub(crate) ingest_room: Room,
@@ -143,7 +147,8 @@ impl App {
         chosen.settle(&layout, &active::features_source(definitions.schema()))?;
         let failed_policy_tests =
             crate::policies::at_start(&layout, &config, &chosen.loaded, definitions.schema(), clock.now());
-        let active = chosen.loaded.begun(definitions, &metrics, &config, None);
+        let breakers = Breakers::new(&config.breakers);
+        let active = chosen.loaded.begun(definitions, &metrics, &config, &breakers, None);
         tracing::info!(
             policy = %active.policy().id().short(),
             feature_set = %features.hash().short(),
@@ -163,6 +168,8 @@ impl App {
             active: ArcSwap::from_pointee(active),
             admin: Mutex::new(()),
             metrics,
+            breakers,
+            decider: Arc::new(Pure),
             entropy: Entropy::new(entropy::system_bytes()?),
             ingest_room: Room::new(config.ingest.queue_events, config.ingest.queue_bytes),
             scan_permits: Arc::new(Semaphore::new(MAX_SCANS)),
@@ -174,6 +181,12 @@ impl App {
             config,
             clock: Arc::new(clock),
         })
+    }
+
+    /// Decides by `decider`, in the place of the pure function.
+    #[must_use]
+    pub fn deciding_by(self, decider: impl Decider) -> Self {
+        Self { decider: Arc::new(decider), ..self }
     }
 
     /// Stops the writers, writes and syncs what is queued, closes the store last. Blocks.
@@ -294,6 +307,7 @@ impl App {
         ] {
             self.metrics.set(name, value as f64);
         }
+        self.breakers.tell(self.clock.monotonic(), &self.metrics);
         self.metrics.fold();
     }
 }

@@ -4,10 +4,12 @@
 //! caller that goes away leaves either nothing or a whole decision. What is not in memory is read before that, on a
 //! storage thread. Not here: the wire's answer (`services`).
 
+mod guarded;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use augur_decision::{Budget, Point, PolicySnapshot, decide, decide_default};
+use augur_decision::{Budget, Point, PolicySnapshot, decide_default};
 use augur_decision_log::Durability;
 use augur_domain::decision::{Availability, DecisionInputs, DecisionRecord, Exposure, Observed, Person};
 use augur_domain::value::Value;
@@ -24,6 +26,7 @@ use crate::recent;
 use crate::suggest::did_you_mean;
 use crate::trial::Side;
 use crate::{App, Error};
+use guarded::Missing;
 
 /// A request for a decision, with what the network layer knows about it.
 #[derive(Debug)]
@@ -150,21 +153,31 @@ impl App {
     }
 
     async fn answer(&self, active: &Active, question: Question) -> Result<DecisionRecord, Error> {
+        let logging = match self.breakers.log.admit(self.clock.monotonic()) {
+            Ok(logging) => logging,
+            Err(refused) => return self.unrecordable(active, question, refused),
+        };
         let pending = match self.make(active, question).await? {
             Made::Recorded(pending) => pending,
-            Made::Unlogged(record, error) => return self.unlogged(active, *record, error),
+            Made::Unlogged(record, error) => {
+                let error = Error::Log(error);
+                self.end_logging(logging, Err(&error), Duration::ZERO);
+                return self.unlogged(active, *record, error);
+            }
             // `make` reads from disk what is not in memory.
             Made::OnDisk(_) => return Err(Error::Internal),
         };
         let Pending { mut record, logged, patience } = pending;
         let waited_from = self.clock.monotonic();
         let outcome = written(logged, patience).await;
-        self.metrics.log_seconds.record(self.clock.monotonic().saturating_sub(waited_from).as_secs_f64());
+        let waited = self.since(waited_from);
+        self.metrics.log_seconds.record(waited.as_secs_f64());
+        self.end_logging(logging, outcome.as_ref().map(|_| ()), waited);
         record.sequence = match outcome {
             Ok(sequence) => sequence,
             // Nothing of a failed write stays in the log. After a failed sync the record may be there, as it may when
             // the time is over: another answer than the recorded one would then be a lie.
-            Err(Error::Log(error)) if self.config.decision_log.durability == Durability::Written => {
+            Err(error @ Error::Log(_)) if self.config.decision_log.durability == Durability::Written => {
                 return self.unlogged(active, record, error);
             }
             Err(error) => return Err(error),
@@ -199,24 +212,22 @@ impl App {
         let (store, user, now) = (Arc::clone(&self.store), question.user, features.now);
         let point = active.policy().point(&question.decision_point);
         let is_capped = point.is_some_and(|point| point.longest_cap_window_ms() > 0);
-        let warmed = self.storage.run(move || {
-            // One that cannot be read is met again, and told, where it is looked at.
-            let _ = store.profile(user);
-            if is_capped { store.exposures(user, now).map(drop) } else { Ok(()) }
-        });
-        match self.before_deadline(&question, warmed).await {
-            Some(Ok(Ok(()))) => {}
+        let warmed = async {
+            let read = move || {
+                // One that cannot be read is met again, and told, where it is looked at.
+                let _ = store.profile(user);
+                if is_capped { store.exposures(user, now).map(drop) } else { Ok(()) }
+            };
+            Ok(self.storage.run(read).await??)
+        };
+        match self.read_cold(active, &question, warmed).await {
+            Ok(()) => {}
             // The profile alone is missing, and without it less may be given, but something.
-            Some(Err(_)) | None if !is_capped => {
-                return self.decide_now(active, question, features, Reach::Nowhere);
-            }
-            Some(warmed) => warmed??,
-            None => {
-                let late = self.unavailable(
-                    active,
-                    (features.now, features.started),
-                    Availability::DeadlineExceeded,
-                );
+            Err(_) if !is_capped => return self.decide_now(active, question, features, Reach::Nowhere),
+            Err(Missing::Failed(error)) => return Err(error),
+            Err(missing) => {
+                let when = (features.now, features.started);
+                let late = self.unavailable(active, when, missing.availability());
                 return self.decide_now(active, question, late, Reach::Nowhere);
             }
         }
@@ -231,7 +242,9 @@ impl App {
         read: FeaturesRead,
         reach: Reach,
     ) -> Result<Made, Error> {
-        let Side { policy, models, canary } = active.side(question.user, &question.decision_point);
+        let side = active.side(question.user, &question.decision_point);
+        let breakers = active.breakers(&side);
+        let Side { policy, models, canary } = side;
         let now = read.now;
         let cap_window_ms = policy.point(&question.decision_point).map_or(0, Point::longest_cap_window_ms);
         // Without caps, no two decisions of one user depend on each other.
@@ -275,7 +288,8 @@ impl App {
         let asks_time = policy.point(&question.decision_point).is_some_and(Point::asks_time_left);
         let time_left_us = question.read_until.filter(|_| asks_time).map(|until| left_us(until, all_read));
         let (decision_id, seed) = self.entropy.decision(now);
-        let inputs = DecisionInputs {
+        let (models_availability, asked) = breakers.ask(&question.decision_point, all_read);
+        let mut inputs = DecisionInputs {
             decision_id,
             now,
             seed,
@@ -284,14 +298,14 @@ impl App {
             context: question.context,
             features_availability: read.availability,
             features: read.vector,
-            models: active.availability().to_vec(),
+            models: models_availability,
             exposures,
             person,
             budgets: spent,
             peek: question.peek,
             time_left_us,
         };
-        let decision = decide(policy, &inputs);
+        let decision = self.decide_guarded(policy, &mut inputs, asked, all_read);
         if reach == Reach::Nowhere && cap_window_ms > 0 && decision.counts_against_caps {
             return Err(Error::DeadlineExceeded { elapsed: self.since(read.started) });
         }
@@ -356,23 +370,28 @@ impl App {
 
     async fn read_features(&self, active: &Active, question: &Question) -> FeaturesRead {
         let (now, started) = (self.clock.now(), self.clock.monotonic());
-        let read = if question.read_until.is_some_and(|until| started >= until) {
-            None
+        let Question { user, context, read_until, .. } = question;
+        let read = if read_until.is_some_and(|until| started >= until) {
+            Err(Missing::Late)
         } else {
-            let vector = self.vector(active.definitions(), question.user, now, &question.context);
-            self.before_deadline(question, vector).await
-        };
-        let unavailable = match read {
-            Some(Ok(vector)) => {
-                return FeaturesRead { now, started, availability: Availability::Available, vector };
+            match self.store.features_if_cached(active.definitions(), *user, now, context) {
+                Ok(Some(vector)) => Ok(vector),
+                Ok(None) => {
+                    let vector = self.vector_from_disk(active.definitions(), *user, now, context);
+                    self.read_cold(active, question, vector).await
+                }
+                Err(error) => Err(Missing::Failed(error.into())),
             }
-            Some(Err(error)) => {
-                tracing::error!(%error, "features cannot be read; deciding without them");
-                Availability::Failed
-            }
-            None => Availability::DeadlineExceeded,
         };
-        self.unavailable(active, (now, started), unavailable)
+        match read {
+            Ok(vector) => FeaturesRead { now, started, availability: Availability::Available, vector },
+            Err(missing) => {
+                if let Missing::Failed(error) = &missing {
+                    tracing::error!(%error, "features cannot be read; deciding without them");
+                }
+                self.unavailable(active, (now, started), missing.availability())
+            }
+        }
     }
 
     fn unavailable(
@@ -437,10 +456,10 @@ impl App {
         &self,
         active: &Active,
         mut record: DecisionRecord,
-        error: augur_decision_log::Error,
+        error: Error,
     ) -> Result<DecisionRecord, Error> {
         if self.config.decision_log.on_unavailable == OnUnavailable::Refuse {
-            return Err(Error::Log(error));
+            return Err(error);
         }
         tracing::error!(%error, "the decision log cannot be written; answering the default action");
         let side = active.side(record.inputs.user, &record.inputs.decision_point);

@@ -59,6 +59,16 @@ pub enum Error {
     /// An idempotency key came with another request.
     #[error("the idempotency key was used for another request; send that request again, or use a new key")]
     KeyReused,
+    /// Something was slow or broken of late and is left alone for a while.
+    #[error(
+        "{what} was slow or broken of late, and is left alone for a while; send the same request again later"
+    )]
+    BreakerOpen {
+        /// What it is.
+        what: &'static str,
+        /// After which it is tried again.
+        retry_after: Duration,
+    },
     /// The time that the caller or the server allows is over.
     #[error("the deadline passed after {} ms; whether the call took effect is not known", elapsed.as_millis())]
     DeadlineExceeded {
@@ -220,6 +230,9 @@ fn answer_to(error: &Error) -> Answer {
         | Error::Log(Log::QueueFull { .. })
         | Error::OutcomeLog(Log::QueueFull { .. }) => Answer::Wait(Code::ResourceExhausted, RETRY_SOON),
         Error::Log(Log::RecordTooLarge { .. }) => Answer::Told(Code::ResourceExhausted),
+        Error::BreakerOpen { retry_after, .. } => {
+            Answer::Wait(Code::Unavailable, (*retry_after).max(RETRY_SOON))
+        }
         Error::KeyReused => Answer::Told(Code::AlreadyExists),
         Error::DeadlineExceeded { .. } => Answer::Told(Code::DeadlineExceeded),
         // Sent again, the events find out how things stand.
@@ -271,6 +284,9 @@ impl From<Error> for Status {
                     let place = format!("{}:{}:{}", complaint.file, complaint.line, complaint.column);
                     details.add_bad_request_violation(place, complaint.to_string());
                 }
+            }
+            Error::BreakerOpen { .. } => {
+                details.set_error_info("BREAKER_OPEN", "augur", HashMap::new());
             }
             Error::KeyReused => {
                 details.set_error_info("IDEMPOTENCY_KEY_REUSED", "augur", HashMap::new());

@@ -147,6 +147,19 @@ pub const VERIFY_MISSING: &str = "augur_feature_verify_missing_total";
 /// Values served that the event log does not know.
 pub const VERIFY_EXTRA: &str = "augur_feature_verify_extra_total";
 
+/// What each circuit breaker does: 0 closed, 1 half-open, 2 open, 3 forced open, 4 forced closed, 5 counting only.
+pub const BREAKER_STATE: &str = "augur_breaker_state";
+/// Calls in each breaker's window.
+pub const BREAKER_CALLS: &str = "augur_breaker_window_calls";
+/// Share of them that failed.
+pub const BREAKER_FAILED_SHARE: &str = "augur_breaker_failed_share";
+/// Share of them that took too long.
+pub const BREAKER_SLOW_SHARE: &str = "augur_breaker_slow_share";
+/// Calls that each breaker refused since the start.
+pub const BREAKER_REFUSED: &str = "augur_breaker_refused";
+/// Changes of each breaker's state since the start.
+pub const BREAKER_TRANSITIONS: &str = "augur_breaker_transitions";
+
 /// Upper bounds of histogram buckets, in seconds: 50 us to 10 s.
 const BUCKETS: [f64; 16] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,

@@ -162,17 +162,14 @@ impl App {
         Ok(Features { now, reading: Reading::new(read, &definitions.schema().windows(now)) })
     }
 
-    /// The values alone, as of `now`, by these definitions.
-    pub(crate) async fn vector(
+    /// The values alone, as of `now`, by these definitions, on a storage thread.
+    pub(crate) async fn vector_from_disk(
         &self,
         definitions: &Arc<Definitions>,
         user: UserKey,
         now: Timestamp,
         context: &RequestContext,
     ) -> Result<FeatureVector, Error> {
-        if let Some(vector) = self.store.features_if_cached(definitions, user, now, context)? {
-            return Ok(vector);
-        }
         let (store, definitions, context) =
             (Arc::clone(&self.store), Arc::clone(definitions), context.clone());
         Ok(self.storage.run(move || store.features_by(&definitions, user, now, &context)).await??)

@@ -159,6 +159,7 @@ impl App {
             definitions,
             &self.metrics,
             &self.config,
+            &self.breakers,
             Some(self.active().loaded()),
         )));
         drop(before);

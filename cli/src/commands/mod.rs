@@ -2,6 +2,7 @@
 //!
 //! Not here: what is shared beyond two small helpers below: `data`, `import`, `output`, `progress`.
 
+pub(crate) mod breaker;
 pub(crate) mod decide;
 pub(crate) mod decide_all;
 pub(crate) mod decisions;

@@ -2,6 +2,7 @@
 //!
 //! Not here: how a value is read and refused (`settings`), or what the settings do.
 
+mod breakers;
 mod sections;
 mod settings;
 #[cfg(test)]
@@ -18,6 +19,8 @@ use augur_feature_store::SharedDevice;
 use augur_models::drift::Thresholds;
 
 use crate::Error;
+
+pub use breakers::Breakers;
 
 /// The shipped file: every setting with its default and what it is for.
 pub const SHIPPED: &str = include_str!("../../../config/augur.toml");
@@ -41,6 +44,8 @@ pub struct Config {
     pub retention: Retention,
     /// `[decision_log]`
     pub decision_log: DecisionLog,
+    /// `[breakers]`
+    pub breakers: Breakers,
     /// `[monitor]`
     pub monitor: Monitor,
     /// `[canary]`
@@ -320,6 +325,7 @@ impl Default for Config {
                 durability: Durability::Written,
                 on_unavailable: OnUnavailable::Refuse,
             },
+            breakers: Breakers::default(),
             monitor: Monitor {
                 psi: 0.1,
                 ks: 0.1,

@@ -3,7 +3,7 @@
 //! Not here: what they mean or how they are read (`settings`).
 
 /// Sections and their keys, in the order of the shipped file.
-pub(super) const SECTIONS: [(&str, &[&str]); 11] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 12] = [
     (
         "server",
         &[
@@ -56,6 +56,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 11] = [
     ("idempotency", &["lifetime", "max_keys"]),
     ("retention", &["events", "classes", "dedup_marks", "sweep_users_per_second"]),
     ("decision_log", &["segment_bytes", "queue_bytes", "sync_interval", "durability", "on_unavailable"]),
+    ("breakers", super::settings::BREAKERS_KEYS),
     ("monitor", super::settings::MONITOR_KEYS),
     ("canary", super::settings::CANARY_KEYS),
     ("telemetry", &["log_level", "log_format", "otlp_endpoint", "otlp_sample_ratio"]),

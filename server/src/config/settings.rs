@@ -3,10 +3,12 @@
 //!
 //! Not here: what the settings mean or their defaults (the parent).
 
+mod breakers;
 mod canary;
 mod classes;
 mod monitor;
 
+pub(super) use breakers::KEYS as BREAKERS_KEYS;
 pub(super) use canary::KEYS as CANARY_KEYS;
 pub(super) use monitor::KEYS as MONITOR_KEYS;
 
@@ -149,6 +151,7 @@ fn set(
         "idempotency" => set_idempotency(&mut config.idempotency, key, value),
         "retention" => set_retention(&mut config.retention, key, value),
         "decision_log" => set_decision_log(&mut config.decision_log, key, value),
+        "breakers" => breakers::set(&mut config.breakers, key, value),
         "monitor" => monitor::set(&mut config.monitor, key, value),
         "canary" => canary::set(&mut config.canary, key, value),
         _ => set_telemetry(&mut config.telemetry, key, value),

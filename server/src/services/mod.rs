@@ -3,6 +3,7 @@
 //! Not here: listeners and layers (`serve`), or which error becomes which status (`error`).
 
 mod answers;
+mod breakers;
 mod bulk;
 mod decisions;
 mod events;
@@ -29,6 +30,7 @@ use tonic_health::server::HealthReporter;
 use crate::{App, Error};
 use tokio_util::sync::CancellationToken;
 
+type Breakers = v1::breaker_service_server::BreakerServiceServer<breakers::Breakers>;
 type Events = v1::event_service_server::EventServiceServer<events::Events>;
 type Features = v1::feature_service_server::FeatureServiceServer<features::Features>;
 type Decisions = v1::decision_service_server::DecisionServiceServer<decisions::Decisions>;
@@ -41,7 +43,7 @@ type Profiles = v1::profile_service_server::ProfileServiceServer<profiles::Profi
 type Privacy = v1::privacy_service_server::PrivacyServiceServer<privacy::Privacy>;
 
 /// Every service by name, for health.
-pub(crate) const NAMES: [&str; 10] = [
+pub(crate) const NAMES: [&str; 11] = [
     Events::NAME,
     Features::NAME,
     Decisions::NAME,
@@ -52,6 +54,7 @@ pub(crate) const NAMES: [&str; 10] = [
     Privacy::NAME,
     Profiles::NAME,
     Identity::NAME,
+    Breakers::NAME,
 ];
 /// The service that cannot serve when the decision log has failed.
 pub(crate) const DECISIONS: &str = Decisions::NAME;
@@ -59,6 +62,9 @@ pub(crate) const DECISIONS: &str = Decisions::NAME;
 pub(crate) const OUTCOMES: &str = Outcomes::NAME;
 /// Every method, for metrics.
 pub(crate) const METHODS: &[&str] = &[
+    "/augur.v1.BreakerService/ListBreakers",
+    "/augur.v1.BreakerService/ForceBreaker",
+    "/augur.v1.BreakerService/ReleaseBreaker",
     "/augur.v1.DecisionService/Decide",
     "/augur.v1.DecisionService/BatchDecide",
     "/augur.v1.DecisionService/DecideStream",
@@ -149,6 +155,8 @@ pub(crate) async fn routes(
     routes.add_service(profiles.max_decoding_message_size(limit));
     let identity = Identity::new(identity::Identity::new(Arc::clone(app)));
     routes.add_service(identity.max_decoding_message_size(limit));
+    let breakers = Breakers::new(breakers::Breakers::new(Arc::clone(app)));
+    routes.add_service(breakers.max_decoding_message_size(limit));
 
     let (health, health_service) = tonic_health::server::health_reporter();
     for name in NAMES {

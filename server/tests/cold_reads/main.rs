@@ -12,6 +12,7 @@
     )
 )]
 
+mod breakers;
 mod slow_disk;
 
 use std::collections::BTreeMap;
