@@ -113,3 +113,38 @@ async fn decisions_go_on_while_models_and_policies_move() {
     }
     served.stop().await;
 }
+
+#[tokio::test]
+async fn breakers_are_listed_forced_and_released() {
+    let served = Served::start().await;
+    promote(&served, &artifact("conversion", "purchase_count_30d", 0.5)).await;
+    let force = |name: &str, state: v1::BreakerState| v1::ForceBreakerRequest {
+        name: name.to_owned(),
+        state: state.into(),
+    };
+    let listed = served.breakers().list_breakers(v1::ListBreakersRequest {}).await.unwrap().into_inner();
+    let names: Vec<&str> = listed.breakers.iter().map(|breaker| &*breaker.name).collect();
+    assert_eq!(names, ["features", "log", "model/conversion@1"]);
+    assert!(listed.breakers.iter().all(|breaker| breaker.state() == v1::BreakerState::Closed));
+
+    let open = force("model/conversion@1", v1::BreakerState::ForcedOpen);
+    let forced = served.breakers().force_breaker(open).await.unwrap().into_inner().breaker.unwrap();
+    assert_eq!(forced.state(), v1::BreakerState::ForcedOpen);
+    let is_missed = |decided: &v1::DecideResponse| {
+        let mut reasons = decided.reasons.iter();
+        reasons.any(|reason| reason.code == "MODEL_UNAVAILABLE" && reason.detail == "conversion")
+    };
+    assert!(is_missed(&served.decide(cart("ada", 60.0)).await));
+    let release = v1::ReleaseBreakerRequest { name: "model/conversion@1".to_owned() };
+    let released = served.breakers().release_breaker(release).await.unwrap().into_inner().breaker.unwrap();
+    assert_eq!((released.state(), released.refused), (v1::BreakerState::Closed, 1));
+    assert!(!is_missed(&served.decide(cart("ada", 60.0)).await));
+
+    let unknown = force("featurs", v1::BreakerState::ForcedOpen);
+    let status = served.breakers().force_breaker(unknown).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::NotFound);
+    assert!(status.message().contains("`features`"), "{}", status.message());
+    let status = served.breakers().force_breaker(force("log", v1::BreakerState::Closed)).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    served.stop().await;
+}

@@ -9,6 +9,7 @@ use augur_models::artifact::{Body, Content, Input, Lineage, Transform};
 use augur_models::{Artifact, Calibrator};
 use augur_proto::convert::timestamp_to_wire;
 use augur_proto::v1;
+use augur_proto::v1::breaker_service_client::BreakerServiceClient;
 use augur_proto::v1::decision_service_client::DecisionServiceClient;
 use augur_proto::v1::event_service_client::EventServiceClient;
 use augur_proto::v1::feature_service_client::FeatureServiceClient;
@@ -124,6 +125,10 @@ impl Served {
 
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    pub(crate) fn breakers(&self) -> BreakerServiceClient<Channel> {
+        BreakerServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn decisions(&self) -> DecisionServiceClient<Channel> {
