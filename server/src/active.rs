@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use augur_decision::{Model, ModelSource, PolicySnapshot, PolicySource, SourceFile};
-use augur_domain::decision::{Availability, Rung};
+use augur_domain::decision::Rung;
 use augur_domain::{ContentHash, FeatureSet, ModelRef, UserKey};
 use augur_feature_store::{Definitions, FeatureSchema};
 use augur_models::scorer::Kind;
@@ -50,7 +50,6 @@ pub struct Active {
 pub(crate) struct Loaded {
     policy: PolicySnapshot,
     source: PolicySource,
-    availability: Vec<(Arc<str>, Availability)>,
     models: Vec<(Arc<str>, ModelRef)>,
     /// Versions that aliases of the policy pointed at before, ready to decide again.
     prior: Vec<(ModelRef, Arc<Scorer>)>,
@@ -73,16 +72,11 @@ impl Loaded {
     ) -> Result<Self, Error> {
         let policy =
             PolicySnapshot::load(&source, Arc::clone(features), &registered).map_err(Error::Diagnostics)?;
-        let availability = policy.askable().map(|(name, version)| {
-            let available = if version.is_some() { Availability::Available } else { Availability::NotLoaded };
-            (Arc::clone(name), available)
-        });
         let prior = policy.declared_models().iter().flat_map(|model| registered.prior(model, features));
         let kept = |version: &ModelRef| registered.kept.and_then(|kept| kept.scorer(version, features));
         Ok(Self {
             prior: prior.collect(),
             trial: Trial::load(&source, &policy, registered.registry, kept),
-            availability: availability.collect(),
             models: policy.models().to_vec(),
             notes: registered.notes.into_inner(),
             policy,
@@ -135,11 +129,6 @@ impl Loaded {
     /// The files it was loaded from.
     pub(crate) const fn source(&self) -> &PolicySource {
         &self.source
-    }
-
-    /// Per declared model alias, and per version before that a fallback ladder wants, whether it can be asked.
-    pub(crate) fn availability(&self) -> &[(Arc<str>, Availability)] {
-        &self.availability
     }
 
     /// Declared model aliases that nothing is loaded for.
@@ -197,11 +186,6 @@ impl Active {
 
     pub(crate) const fn loaded(&self) -> &Loaded {
         &self.loaded
-    }
-
-    /// See [`Loaded::availability`].
-    pub(crate) fn availability(&self) -> &[(Arc<str>, Availability)] {
-        self.loaded.availability()
     }
 
     /// See [`Loaded::of_other_definitions`].

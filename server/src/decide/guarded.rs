@@ -86,7 +86,7 @@ impl App {
             // Without features no model is asked.
             Ok(decision) if inputs.features_availability != Availability::Available => return decision,
             Ok(decision) => {
-                asked.end(&decision, took, now);
+                asked.end(inputs, &decision, took, now);
                 return decision;
             }
             Err(panic) => panic,
@@ -97,8 +97,8 @@ impl App {
         }
         tracing::error!(point = &*inputs.decision_point, "deciding panicked; it is decided without models");
         self.metrics.panics.increment(1);
-        for (alias, availability) in &mut inputs.models {
-            if failed.contains(alias) {
+        for place in failed {
+            if let Some((_, availability)) = inputs.models.get_mut(place) {
                 *availability = Availability::Failed;
             }
         }
@@ -142,6 +142,7 @@ impl App {
             person: Person::default(),
             budgets: Vec::new(),
             peek: question.peek,
+            time_left_us: None,
         };
         let decision = decide_default(policy, &inputs, Reason::new(ReasonCode::LogUnavailable));
         self.metrics.unlogged_decisions.increment(1);
