@@ -24,6 +24,7 @@ mod ledger;
 pub mod profile;
 mod quarantine;
 mod rebuild;
+mod recompute;
 mod retention;
 mod schema;
 mod state;
@@ -49,6 +50,7 @@ pub use identity::{IdentityConfig, Incoming, Link, LinkOutcome, Person, SharedDe
 pub use ledger::Spend;
 pub use profile::Profile;
 pub use quarantine::QuarantinedEvent;
+pub use recompute::{Differing, PastRead, Recomputed, Recomputer, Standing, Unseen};
 pub use retention::Retention;
 pub use schema::{Context, Explanation, FeatureSchema, NoContext, PossibleValues};
 pub use state::{Accuracy, Changes, UserState, apply, read_record, read_record_in_full};

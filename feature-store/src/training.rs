@@ -21,8 +21,8 @@ use crate::retention::Base;
 use crate::state::UserState;
 use crate::store::Store;
 use crate::{Definitions, Error, FeatureSchema, rebuild};
-use log::{EventLog, UserLog};
-use past::Past;
+pub(crate) use log::{EventLog, Place, UserLog};
+pub(crate) use past::Past;
 #[cfg(feature = "export")]
 pub use sorter::{LabelSorter, SortedLabels};
 

@@ -11,6 +11,7 @@ mod difference;
 mod error;
 pub mod experiment;
 pub mod off_policy;
+pub mod recomputed;
 mod report;
 mod source;
 mod survey;

@@ -15,7 +15,7 @@ pub const MAX_LISTED: usize = 20;
 /// The exit code of a program whose replay came to no verdict.
 pub const EXIT_ERROR: u8 = 1;
 const EXIT_IDENTICAL: u8 = 0;
-const EXIT_DIFFERENT: u8 = 3;
+pub(crate) const EXIT_DIFFERENT: u8 = 3;
 pub(crate) const EXIT_CORRUPT: u8 = 4;
 const EXIT_UNVERIFIABLE: u8 = 5;
 pub(crate) const EXIT_TRUNCATED: u8 = 6;

@@ -115,6 +115,18 @@ impl DataDirectory {
         Ok(self.files(policy)?.0)
     }
 
+    /// The features that `policy` was compiled against, and the definitions as they are computed by today.
+    ///
+    /// # Errors
+    /// As [`Self::feature_set`].
+    pub(crate) fn feature_schema(
+        &self,
+        policy: ContentHash,
+    ) -> Result<(Arc<FeatureSet>, Arc<FeatureSchema>), Missing> {
+        let (features, schema, _) = self.archived(policy)?;
+        Ok((features, schema))
+    }
+
     /// The features that `policy` was compiled against and its text.
     ///
     /// # Errors
@@ -128,6 +140,14 @@ impl DataDirectory {
 
     /// The feature definitions and the policy text of `policy`.
     fn files(&self, policy: ContentHash) -> Result<(Arc<FeatureSet>, PolicySource), Missing> {
+        let (features, _, source) = self.archived(policy)?;
+        Ok((features, source))
+    }
+
+    fn archived(
+        &self,
+        policy: ContentHash,
+    ) -> Result<(Arc<FeatureSet>, Arc<FeatureSchema>, PolicySource), Missing> {
         let dir = self.policy_dir(policy);
         let read = |name: &str| {
             let path = dir.join(name);
@@ -139,6 +159,7 @@ impl DataDirectory {
         let (policy_file, features_file) = (read("policy.toml")?, read("features.toml")?);
         let schema = FeatureSchema::parse(&features_file.name, &features_file.text)
             .map_err(|complaints| Missing::policy(policy, joined(&complaints)))?;
+        let schema = Arc::new(schema);
         let features = schema.feature_set();
         // Without a seal, or with one of another text, the definitions speak for themselves.
         let seal = read(DefinitionsSeal::FILE).ok().and_then(|file| DefinitionsSeal::parse(&file.text));
@@ -151,7 +172,7 @@ impl DataDirectory {
         };
         // One that is missing is told when the policy is loaded.
         let policy = PolicySource::gather(policy_file, |name| Ok::<_, Missing>(read(name).ok()))?;
-        Ok((features, policy))
+        Ok((features, schema, policy))
     }
 
     fn scorer(&self, model: &ModelRef, features: &FeatureSet) -> Result<Scorer, Missing> {

@@ -1,11 +1,14 @@
-//! `augur replay`: decides a log again and says whether every byte came out the same, or what a candidate would change.
+//! `augur replay`: decides a log again and says whether every byte came out the same, what a candidate would change, or
+//! what features computed again would.
 //!
 //! Not here: the replay itself (`augur_shadow_harness`).
 
 mod candidate;
+mod recomputed;
 
 use std::path::{Path, PathBuf};
 
+use augur_loadtest::domain::Timestamp;
 use augur_shadow_harness::{DataDirectory, Options, VerifyReport, verify};
 
 use crate::data::Directory;
@@ -18,21 +21,28 @@ Examples:
   augur replay --verify --decisions copy/decisions --data data --json
   augur replay --policy new_policy.toml --data data
   augur replay --model churn=7 --gate gates.toml --reward converted --within 14d --data data
+  augur replay --recompute --data data
+  augur replay --recompute --features new_features.toml --as-of received --data data
 
 A candidate decides on the features, contexts and models that were logged; --model names other versions. What its own
 decisions cause is carried along: the caps of later decisions count what the candidate gave, not what was given. Models
 and features that only the candidate asks for are those of today, or missing. Verify first: a difference means something
 only where the same policy makes none.
 
+--recompute makes the features of every decision again from the event log and tells how they differ from what was logged,
+by feature and by cause, and which decisions would have come out otherwise. By event time a decision sees what happened
+before it, as a training set does: late events, retractions and links that came since make the difference. As received
+it sees what had come: then nothing differs, unless --features names other definitions.
+
 Exit codes:
   0  every decision came out the same, byte for byte
   1  the replay could not be done
   3  some decisions came out differently; the report shows the first ones field by field. Of a candidate: it does not
-     pass a gate, or could not decide some records
+     pass a gate, or could not decide some records. Of --recompute: some features came out differently
   4  the log is damaged, or records are missing from it
   5  a policy or a model that decided is no longer there
   6  the same, up to an unfinished record at the end, as a crash leaves it
-  7  the log holds no whole record: nothing was verified";
+  7  the log holds no whole record: nothing was verified; or no decision's features could be computed again";
 
 /// Decide logged decisions again, with the policies and models that decided them or with others.
 ///
@@ -41,8 +51,10 @@ Exit codes:
 #[command(after_help = HELP)]
 pub(crate) struct Args {
     /// Compare with what was logged, byte for byte.
-    #[arg(long, required_unless_present_any = ["policy", "model"])]
+    #[arg(long, required_unless_present_any = ["policy", "model", "recompute"])]
     verify: bool,
+    #[command(flatten)]
+    recomputed: recomputed::Args,
     #[command(flatten)]
     candidate: candidate::Args,
     /// The data directory, or the directory that its `[data] dir` names.
@@ -67,6 +79,12 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         }
         (None, None) => PathBuf::new(),
     };
+    if args.recomputed.recompute {
+        let directory = DataDirectory::new(&stored);
+        let log = args.decisions.clone().unwrap_or_else(|| directory.decisions_dir());
+        let from = args.candidate.from.unwrap_or(Timestamp::MIN);
+        return recomputed::run(&args.recomputed, from, (&stored, &directory), &log, output);
+    }
     if args.candidate.is_given() {
         let directory = DataDirectory::new(&stored);
         let log = args.decisions.clone().unwrap_or_else(|| directory.decisions_dir());

@@ -302,7 +302,7 @@ impl Identity {
     }
 }
 
-fn link_of(store: &(impl Read + ?Sized), id: UserKey) -> Result<Option<Link>, Error> {
+pub(crate) fn link_of(store: &(impl Read + ?Sized), id: UserKey) -> Result<Option<Link>, Error> {
     decode_link(id, store.link(id)?)
 }
 

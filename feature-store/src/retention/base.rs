@@ -11,7 +11,7 @@ use crate::bytes;
 use crate::error::DecodeError;
 use crate::state::UserState;
 use crate::store::{Generation, Read};
-use crate::{Definitions, Error};
+use crate::{Definitions, Error, FeatureSchema};
 
 const MAGIC: u8 = b'B';
 const VERSION: u8 = 1;
@@ -54,6 +54,12 @@ impl Base {
         let (_, record) = self.states.get(place.ok()?)?;
         let state = UserState::decode(record, definitions.schema()).ok()?;
         (state.watermark() == self.sequence).then_some(state)
+    }
+
+    /// The state under definitions of any generation that was kept, if they are these.
+    pub(crate) fn state_under(&self, schema: &FeatureSchema) -> Option<UserState> {
+        let mut states = self.states.iter().filter_map(|(_, record)| UserState::decode(record, schema).ok());
+        states.rfind(|state| state.watermark() == self.sequence)
     }
 
     pub(crate) fn put_state(&mut self, generation: Generation, record: Vec<u8>) {

@@ -72,6 +72,17 @@ impl RocksStore {
         Ok(store)
     }
 
+    /// Reads what was in the directory when this was called; a server may be writing it meanwhile. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; [`Error::Damaged`] when there is nothing.
+    pub fn open_read_only(config: &Config) -> Result<impl Read + Send + Sync + use<>, Error> {
+        let (db, cache) = rocks_open::open_read_only(config)?;
+        let states = StateCache::new(0);
+        let (quarantine, answers) = (Mutex::default(), AnswerEntries::default());
+        Ok(Self { db, cache, states, sync: false, quarantine, answers })
+    }
+
     fn family(&self, name: &'static str) -> Result<&ColumnFamily, Error> {
         self.reader().family(name)
     }

@@ -99,6 +99,33 @@ pub(super) fn open(config: &Config) -> Result<(DB, Cache), Error> {
     Ok((db, cache))
 }
 
+/// What is in the directory now, with the part of the write-ahead log that is not in tables yet; nothing is written, and
+/// nobody is kept from writing.
+pub(super) fn open_read_only(config: &Config) -> Result<(DB, Cache), Error> {
+    let stored = stored_families(&config.dir)?;
+    refuse_incomplete(&config.dir, &stored)?;
+    if stored.is_empty() {
+        let detail = "there is no store in it; expected the `store` of a data directory".to_owned();
+        return Err(Error::Damaged { dir: config.dir.clone(), detail });
+    }
+    let cache = Cache::new_lru_cache(config.block_cache_bytes);
+    let mut options = database_options(config);
+    options.create_if_missing(false);
+    options.create_missing_column_families(false);
+    // Whoever writes may remove a table at any time: one that is open stays readable.
+    options.set_max_open_files(-1);
+    let families = stored.iter().map(|name| {
+        let options = family_options(config, &cache, name);
+        ColumnFamilyDescriptor::new(name, options)
+    });
+    let db = DB::open_cf_descriptors_read_only(&options, &config.dir, families, false)
+        .map_err(|error| opening_error(&config.dir, &error))?;
+    if !has_known_format(&db, &config.dir)? {
+        refuse_data(&db, &config.dir, &stored)?;
+    }
+    Ok((db, cache))
+}
+
 /// Looks at the format before anything is changed. What cannot be read here is left to the real opening, which tells a
 /// directory in use from a damaged one.
 fn refuse_other_formats(dir: &Path, families: &[String]) -> Result<(), Error> {

@@ -5,7 +5,7 @@
 
 use augur_domain::{Timestamp, UserKey};
 
-use crate::store::{EventCursor, EventRecord, Store};
+use crate::store::{EventCursor, EventRecord, Read};
 use crate::{Error, StoredEvent, rebuild};
 
 /// Records stepped over before a jump is cheaper.
@@ -16,7 +16,7 @@ const DECODED_BYTES: usize = 256;
 const DECODED_FACTOR: usize = 3;
 
 /// The whole event log, walked forward user by user.
-pub(super) struct EventLog<'a> {
+pub(crate) struct EventLog<'a> {
     cursor: Box<dyn EventCursor + 'a>,
     /// Read, and not yet taken.
     ahead: Option<EventRecord>,
@@ -25,7 +25,7 @@ pub(super) struct EventLog<'a> {
 }
 
 impl<'a> EventLog<'a> {
-    pub(super) fn open(store: &'a dyn Store, block_bytes: usize) -> Result<Self, Error> {
+    pub(crate) fn open(store: &'a dyn Read, block_bytes: usize) -> Result<Self, Error> {
         Ok(Self { cursor: store.event_cursor()?, ahead: None, block_bytes })
     }
 
@@ -78,14 +78,14 @@ struct Block {
 
 /// A place in one user's log, between events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     block: usize,
     /// Events of the block before it.
     event: usize,
 }
 
 /// One user's log.
-pub(super) struct UserLog {
+pub(crate) struct UserLog {
     user: UserKey,
     blocks: Vec<Block>,
     /// The block in memory, with its number.
@@ -102,6 +102,16 @@ impl UserLog {
             0 => log.advance_to(user)?,
             _ => log.seek(user, after.saturating_add(1))?,
         }
+        Self::read(log, user)
+    }
+
+    /// [`Self::open`] of a user who may be anywhere.
+    pub(crate) fn open_at(log: &mut EventLog<'_>, user: UserKey, after: u64) -> Result<Self, Error> {
+        log.seek(user, after.saturating_add(1))?;
+        Self::read(log, user)
+    }
+
+    fn read(log: &mut EventLog<'_>, user: UserKey) -> Result<Self, Error> {
         let mut this =
             Self { user, blocks: Vec::new(), loaded: 0, events: Vec::new(), visible_from: Vec::new() };
         let mut events = log.block(user)?;
@@ -122,7 +132,7 @@ impl UserLog {
     }
 
     /// The event behind `place`; `None` at the end of the log. Moves `place` on, over the end of a block too.
-    pub(super) fn next(
+    pub(crate) fn next(
         &mut self,
         log: &mut EventLog<'_>,
         place: &mut Place,
@@ -140,7 +150,7 @@ impl UserLog {
 
     /// The earliest instant from which an event behind `place` may be seen, or one before it when the place is in a
     /// block that is not in memory.
-    pub(super) fn visible_from(&self, place: Place) -> Timestamp {
+    pub(crate) fn visible_from(&self, place: Place) -> Timestamp {
         let in_memory = place.block == self.loaded;
         let in_block = self.visible_from.get(place.event).filter(|_| in_memory).copied();
         let block = place.block + usize::from(in_memory);

@@ -20,7 +20,7 @@ use crate::{Error, FeatureSchema, StoredEvent, rebuild};
 const STATE_FACTOR: usize = 4;
 
 /// Walks one user's log for ascending instants.
-pub(super) struct Past {
+pub(crate) struct Past {
     log: UserLog,
     /// The state at the place: events before it are all visible to every instant still to come.
     state: UserState,
@@ -29,14 +29,14 @@ pub(super) struct Past {
 
 impl Past {
     /// From the state that the events before the log made.
-    pub(super) fn open(log: UserLog, state: UserState) -> Self {
+    pub(crate) fn open(log: UserLog, state: UserState) -> Self {
         Self { log, state, place: Place::default() }
     }
 
     /// The features of the first of `instants`, at least one of them. Instants ascend, from call to call too. An
     /// instant sees the events that are visible before it plus `reach_ms`. States of open instants take up to about
     /// `state_bytes`.
-    pub(super) fn read(
+    pub(crate) fn read(
         &mut self,
         events: &mut EventLog<'_>,
         instants: &[NumberedLabel],

@@ -3,6 +3,7 @@
 //! Not here: fitting models (`augur_models::train`), or publishing them (`App::publish`, `App::set_alias`).
 
 mod bulk;
+mod history;
 mod labels;
 mod monitor;
 mod training;
@@ -14,6 +15,7 @@ pub use augur_feature_store::{
     TrainingOptions, Verdict,
 };
 pub use bulk::Decided;
+pub use history::event_history;
 pub use labels::{Span, check_tasks, label_readers, task_definition};
 pub use monitor::{Monitored, Outcomes, Tell, Watch};
 pub use training::TrainingSet;

@@ -249,7 +249,7 @@ impl Counting {
 }
 
 impl ScoreShift {
-    fn take(&mut self, logged: f64, candidate: f64) {
+    pub(crate) fn take(&mut self, logged: f64, candidate: f64) {
         self.scored += 1;
         self.changed += u64::from(logged.to_bits() != candidate.to_bits());
         self.logged_mean += logged;
@@ -257,7 +257,7 @@ impl ScoreShift {
         self.largest = self.largest.max((candidate - logged).abs());
     }
 
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.logged_mean /= self.scored as f64;
         self.candidate_mean /= self.scored as f64;
     }

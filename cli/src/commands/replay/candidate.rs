@@ -43,7 +43,7 @@ pub(super) struct Args {
     within: i64,
     /// Decisions from this instant on, such as 2026-11-01T00:00:00Z.
     #[arg(long, value_name = "TIME", conflicts_with = "verify", value_parser = instant)]
-    from: Option<Timestamp>,
+    pub(super) from: Option<Timestamp>,
     /// Resamples of the estimate's bootstrap; 0 for none.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     resamples: u32,
