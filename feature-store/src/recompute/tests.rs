@@ -1,3 +1,7 @@
+//! Reads made again beside what they are by definition, and each reason for other events by itself.
+//!
+//! Not here: a running server (`cli/tests/recompute.rs`).
+
 use augur_domain::event::EventKind;
 use augur_domain::ids::MessageKey;
 use augur_domain::time::{DAY_MS, HOUR_MS};

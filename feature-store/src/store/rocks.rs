@@ -62,10 +62,7 @@ impl RocksStore {
     /// [`Error::InUse`], [`Error::NewerFormat`], [`Error::Damaged`], or [`Error::Storage`] for what the system
     /// refused.
     pub fn open(config: &Config) -> Result<Self, Error> {
-        let (db, cache) = rocks_open::open(config)?;
-        let states = StateCache::new(config.state_cache_bytes);
-        let (quarantine, answers) = (Mutex::default(), AnswerEntries::default());
-        let store = Self { db, cache, states, sync: config.sync, quarantine, answers };
+        let store = Self::on(rocks_open::open(config)?, config.state_cache_bytes, config.sync);
         store.answers.set(store.answer_table().count()?);
         let bounds = store.quarantine_table().bounds()?;
         *store.quarantine.lock() = bounds;
@@ -77,10 +74,12 @@ impl RocksStore {
     /// # Errors
     /// As [`Self::open`]; [`Error::Damaged`] when there is nothing.
     pub fn open_read_only(config: &Config) -> Result<impl Read + Send + Sync + use<>, Error> {
-        let (db, cache) = rocks_open::open_read_only(config)?;
-        let states = StateCache::new(0);
+        Ok(Self::on(rocks_open::open_read_only(config)?, 0, false))
+    }
+
+    fn on((db, cache): (DB, Cache), state_cache_bytes: usize, sync: bool) -> Self {
         let (quarantine, answers) = (Mutex::default(), AnswerEntries::default());
-        Ok(Self { db, cache, states, sync: false, quarantine, answers })
+        Self { db, cache, states: StateCache::new(state_cache_bytes), sync, quarantine, answers }
     }
 
     fn family(&self, name: &'static str) -> Result<&ColumnFamily, Error> {
