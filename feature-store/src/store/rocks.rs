@@ -59,8 +59,7 @@ impl RocksStore {
     /// Opens or creates the store in `config.dir`.
     ///
     /// # Errors
-    /// [`Error::InUse`], [`Error::NewerFormat`], [`Error::Damaged`], or [`Error::Storage`] for what the system
-    /// refused.
+    /// [`Error::InUse`], [`Error::NewerFormat`], [`Error::Damaged`], or [`Error::Storage`].
     pub fn open(config: &Config) -> Result<Self, Error> {
         let store = Self::on(rocks_open::open(config)?, config.state_cache_bytes, config.sync);
         store.answers.set(store.answer_table().count()?);
@@ -78,8 +77,8 @@ impl RocksStore {
     }
 
     fn on((db, cache): (DB, Cache), state_cache_bytes: usize, sync: bool) -> Self {
-        let (quarantine, answers) = (Mutex::default(), AnswerEntries::default());
-        Self { db, cache, states: StateCache::new(state_cache_bytes), sync, quarantine, answers }
+        let (states, answers) = (StateCache::new(state_cache_bytes), AnswerEntries::default());
+        Self { db, cache, states, sync, quarantine: Mutex::default(), answers }
     }
 
     fn family(&self, name: &'static str) -> Result<&ColumnFamily, Error> {
