@@ -17,7 +17,7 @@ use arrow_array::types::{Float64Type, UInt64Type};
 use arrow_array::{Array, RecordBatch};
 use augur_loadtest::domain::DecisionRecord;
 use augur_shadow_harness::DataDirectory;
-use augur_shadow_harness::decision_log::Reader;
+use augur_shadow_harness::decision_log::{Config, Log, Reader};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
@@ -103,6 +103,76 @@ fn damage_is_told_with_its_place_and_its_exit_code() {
     }
     assert_eq!(verify(dir.path()).0, 7);
     assert_eq!(log(&["verify", "--decisions", "/nowhere"]).status.code(), Some(1));
+}
+
+/// A copy of the golden log, all of its closed segments sealed.
+fn sealed() -> tempfile::TempDir {
+    let dir = copied();
+    let (log, _) = Log::open(Config::new(dir.path())).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while log.stats().sealed_segments + 1 < segments(dir.path()).len() as u64 {
+        assert!(std::time::Instant::now() < deadline, "{:?}", log.stats());
+        std::thread::yield_now();
+    }
+    log.close().unwrap();
+    dir
+}
+
+#[test]
+fn sealed_segments_are_verified_shown_and_replayed_as_before() {
+    let dir = sealed();
+    let place = ["--decisions", dir.path().to_str().unwrap()];
+    let run = |line: &[&str]| log(&[line, &place[..]].concat());
+    let stat = answer(&run(&["stat"]));
+    let told = stat["segments"].as_array().unwrap();
+    assert!(told.len() > 1 && told.split_last().unwrap().1.iter().all(|segment| segment["sealed"] == true));
+    assert_eq!(stat["first_sequence"], 1);
+    assert_eq!(stat["last_hash"].as_str().unwrap().len(), 64);
+    assert_eq!(run(&["verify"]).status.code(), Some(0));
+
+    let golden = golden();
+    let records = records();
+    for record in [&records[0], records.last().unwrap()] {
+        for name in [record.sequence.to_string(), record.inputs.decision_id.to_string()] {
+            let data = golden.to_str().unwrap();
+            let shown = answer(&run(&["show", &name, "--data", data]));
+            assert_eq!(shown["decision_id"], record.inputs.decision_id.to_string());
+            assert_eq!(shown["sequence"], record.sequence);
+            assert_eq!(shown["seed"], record.inputs.seed);
+            assert_eq!(shown["sealed"], record.sequence == 1);
+            let features = shown["features"].as_array().unwrap();
+            assert_eq!(features.len(), record.inputs.features.values.len());
+            assert!(!features[0]["name"].as_str().unwrap().starts_with("slot"), "{shown}");
+        }
+    }
+    let absent = run(&["show", "99999999"]);
+    assert_eq!(absent.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&absent.stderr).contains("one that is in the log"), "{absent:?}");
+
+    // A whole segment in the place of another of the same length is found by the chain alone: here, its own raw copy.
+    let raw = segments(&golden.join("decisions"))[0].clone();
+    std::fs::copy(raw, &segments(dir.path())[0]).unwrap();
+    let verified = run(&["verify"]);
+    assert_eq!(verified.status.code(), Some(4));
+    let fault = answer(&verified)["first_faults"][0].as_str().unwrap().to_owned();
+    assert!(fault.contains("it is not sealed, though segment"), "{fault}");
+}
+
+#[test]
+fn what_is_held_is_told_until_it_is_released() {
+    let dir = copied();
+    let place = ["--decisions", dir.path().to_str().unwrap()];
+    let run = |line: &[&str]| log(&[line, &place[..]].concat());
+    assert_eq!(run(&["hold", "export", "--from", "7"]).status.code(), Some(0));
+    assert_eq!(answer(&run(&["stat"]))["holds"], serde_json::json!({ "export": 7 }));
+    assert_eq!(
+        answer(&run(&["hold", "--list"]))["holds"],
+        serde_json::json!([{ "name": "export", "first_sequence": 7 }])
+    );
+    assert_eq!(run(&["hold", "export", "--release"]).status.code(), Some(0));
+    assert_eq!(run(&["hold", "export", "--release"]).status.code(), Some(1));
+    assert_eq!(run(&["hold", "No!", "--from", "7"]).status.code(), Some(1));
+    assert_eq!(answer(&run(&["hold", "--list"]))["holds"], serde_json::json!([]));
 }
 
 #[test]

@@ -1,9 +1,10 @@
-//! The few operations that the writing side needs of a file system, behind a trait so that tests can make them
+//! The few operations that the writing side needs of an operating system, behind a trait so that tests can make them
 //! fail at a chosen byte.
 //!
 //! Not here: what to do about failures (`writer`).
 
 use std::fs::{File, OpenOptions};
+use std::hash::BuildHasher as _;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -15,8 +16,14 @@ pub(crate) trait Disk: Send {
     fn open(&mut self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Removes a file.
     fn remove(&mut self, path: &Path) -> io::Result<()>;
+    /// Gives a file another name, in the place of the file that has it.
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&mut self, dir: &Path) -> io::Result<()>;
+    /// A number that nobody outside can guess.
+    fn salt(&mut self) -> u64;
+    /// The same disk, for another thread.
+    fn again(&self) -> Box<dyn Disk>;
 }
 
 /// A file being written.
@@ -46,8 +53,21 @@ impl Disk for SystemDisk {
         std::fs::remove_file(path)
     }
 
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
     fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+
+    fn salt(&mut self) -> u64 {
+        // Keyed by the operating system's randomness.
+        std::hash::RandomState::new().hash_one(())
+    }
+
+    fn again(&self) -> Box<dyn Disk> {
+        Box::new(Self)
     }
 }
 

@@ -96,6 +96,16 @@ pub enum Error {
         /// The sequence that came, if any did.
         found: Option<u64>,
     },
+    /// Records were removed, because they had been kept for as long as is declared.
+    #[error("{}: record {expected} was removed; this log is kept from record {first} on, read from there", .dir.display())]
+    Removed {
+        /// The log's directory.
+        dir: PathBuf,
+        /// The sequence that should have come.
+        expected: u64,
+        /// The first that is kept.
+        first: u64,
+    },
     /// Written by a later version of this program.
     #[error("{} at byte {offset}: {what} version {found} is not known; this program reads up to version {supported}, use a later one", .file.display())]
     UnsupportedVersion {
@@ -103,7 +113,7 @@ pub enum Error {
         file: PathBuf,
         /// Where in it.
         offset: u64,
-        /// `segment` or `record`.
+        /// `segment`, `record` or `anchor`.
         what: &'static str,
         /// The version found.
         found: u16,

@@ -2,7 +2,7 @@
 //!
 //! Not here: the bytes of a decision (`codec`) or of an outcome (`outcome`), or of a segment (`segment`).
 
-use augur_domain::{DecisionRecord, Timestamp};
+use augur_domain::{DecisionId, DecisionRecord, Timestamp};
 
 use crate::codec;
 use crate::error::Error;
@@ -16,6 +16,8 @@ pub struct Format {
     pub(crate) name: &'static str,
     /// The name of the thread that syncs.
     pub(crate) syncer: &'static str,
+    /// The name of the thread that seals.
+    pub(crate) sealer: &'static str,
 }
 
 /// What a log holds.
@@ -38,11 +40,36 @@ pub trait Record: Sized + Send + 'static {
 
     /// The instant that it was made at.
     fn made_at(&self) -> Timestamp;
+
+    /// The decision that it is of.
+    fn decision(&self) -> DecisionId;
+
+    /// What the index of a sealed segment knows of the record that these bytes are.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    fn entry(bytes: &[u8]) -> Result<Entry, Error> {
+        let record = Self::decode(bytes)?;
+        Ok(Entry { made_at: record.made_at(), decision: record.decision() })
+    }
+}
+
+/// What an index knows of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The instant that it was made at.
+    pub made_at: Timestamp,
+    /// The decision that it is of.
+    pub decision: DecisionId,
 }
 
 /// Decisions.
-pub(crate) static DECISIONS: Format =
-    Format { magic: *b"AUGURLOG", name: "decision-log", syncer: "decision-log-sync" };
+pub(crate) static DECISIONS: Format = Format {
+    magic: *b"AUGURLOG",
+    name: "decision-log",
+    syncer: "decision-log-sync",
+    sealer: "decision-log-seal",
+};
 
 impl Record for DecisionRecord {
     const FORMAT: &'static Format = &DECISIONS;
@@ -57,5 +84,9 @@ impl Record for DecisionRecord {
 
     fn made_at(&self) -> Timestamp {
         self.inputs.now
+    }
+
+    fn decision(&self) -> DecisionId {
+        self.inputs.decision_id
     }
 }

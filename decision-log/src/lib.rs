@@ -6,35 +6,47 @@
 //!
 //! A directory holds segments named by the sequence of their first record, `000000000001.log`, and a `LOCK`
 //! file. [`SegmentedLog`] is the one writer, [`SegmentedReader`] never changes a byte and may follow a log that is being written.
-//! The bytes of a segment are described in the `segment` module, those of a record in [`codec`].
+//! Full segments are sealed: compressed, indexed and chained. The bytes of a segment are described in the modules
+//! `header`, `segment` and `sealed`, those of a record in [`codec`].
 
 #![cfg_attr(test, allow(clippy::float_cmp, reason = "replay is about exact bits"))]
 
+mod anchor;
 mod backlog;
+mod bases;
 pub mod codec;
 mod config;
 mod disk;
 mod error;
+mod file;
 mod format;
+mod header;
+mod holds;
 mod log;
 mod outcome;
 mod queue;
 mod reader;
 mod recovery;
+mod retention;
 #[cfg(test)]
 mod samples;
 mod scan;
+mod sealed;
+mod sealer;
 mod segment;
 mod syncer;
 #[cfg(test)]
 mod testing;
 mod writer;
 
-pub use config::{Config, Durability};
+pub use anchor::Anchor;
+pub use config::{Clock, Config, Durability, Retention};
 pub use error::Error;
-pub use format::{Format, Record};
+pub use format::{Entry, Format, Record};
+pub use holds::{Hold, hold, holds, release};
 pub use log::{Recovery, SegmentedLog, Stats, TruncatedTail};
 pub use reader::{Position, SegmentedReader, unreadable};
+pub use sealed::{SealFault, Seals, check_seals, find_decision};
 
 use augur_domain::DecisionRecord;
 use augur_domain::outcome::OutcomeRecord;

@@ -4,7 +4,7 @@
 //!
 //! The thread takes everything that is queued, writes it in one go, and then tells the callers; what arrives in
 //! the meantime forms the next group. Under load groups grow and the cost per record falls. Syncs that nobody waits
-//! for run on a second thread (`syncer`).
+//! for run on a second thread (`syncer`), and full segments are sealed by a third (`sealer`).
 
 use std::cell::Cell;
 use std::fs::{File, TryLockError};
@@ -23,8 +23,9 @@ use crate::error::Error;
 use crate::format::{Format, Record};
 use crate::queue::{Batch, Done, Queue, Waiting, Wake, begin_frame, finish_frame};
 use crate::recovery::recover;
+use crate::sealer::{Progress, Sealer, Task, Waker};
 use crate::syncer::{Asked, Syncer};
-use crate::writer::Writer;
+use crate::writer::{Limits, Writer};
 
 /// The name of the file that a writer holds locked.
 const LOCK_FILE: &str = "LOCK";
@@ -40,6 +41,8 @@ thread_local! {
 pub struct SegmentedLog<R> {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<Result<(), Error>>>,
+    sealer: Option<Sealer>,
+    durability: Durability,
     /// Held for as long as the log is open; the operating system lets go when the process ends, however it ends.
     _lock: File,
     format: &'static Format,
@@ -51,6 +54,8 @@ pub struct SegmentedLog<R> {
 pub struct Recovery {
     /// The sequence that the next record will get.
     pub next_sequence: u64,
+    /// The sequence of the first record that is kept.
+    pub first_sequence: u64,
     /// Segments found.
     pub segments: usize,
     /// The unfinished end that was cut off, if there was one.
@@ -77,12 +82,25 @@ pub struct Stats {
     pub written_sequence: u64,
     /// The last sequence known to be on the disk, 0 if none.
     pub synced_sequence: u64,
+    /// The first sequence that is kept; 1 unless segments were removed.
+    pub first_sequence: u64,
+    /// Segments that are sealed.
+    pub sealed_segments: u64,
+    /// Segments that are full and not yet sealed.
+    pub unsealed_segments: u64,
+    /// Bytes of all segments' files, as of the last time that one was sealed or removed, or of the last minute.
+    pub file_bytes: u64,
+    /// Segments removed since the log was begun.
+    pub removed_segments: u64,
+    /// How often a segment could not be sealed or removed since the log was opened.
+    pub sealing_failures: u64,
     /// Whether the log has stopped writing; see [`Error::Failed`].
     pub failed: bool,
 }
 
 struct Shared {
     queue: Queue,
+    sealing: Arc<Progress>,
     written_sequence: AtomicU64,
     synced_sequence: AtomicU64,
 }
@@ -108,7 +126,7 @@ impl<R: Record> SegmentedLog<R> {
 
     pub(crate) fn open_on(disk: Box<dyn Disk>, config: Config) -> Result<(Self, Recovery), Error> {
         config.validate()?;
-        let Config { dir, segment_bytes, queue_bytes, sync_interval, durability } = config;
+        let Config { dir, queue_bytes, sync_interval, durability, .. } = config;
         create_dir(&dir)?;
         let lock = lock(&dir)?;
         let (resume, recovery) = recover(R::FORMAT, &dir)?;
@@ -119,13 +137,27 @@ impl<R: Record> SegmentedLog<R> {
             );
         }
         let last = AtomicU64::new(recovery.next_sequence - 1);
+        let sealing = Arc::new(Progress::default());
+        sealing.first_sequence.store(recovery.first_sequence, Ordering::Relaxed);
         let shared = Arc::new(Shared {
             queue: Queue::new(queue_bytes),
+            sealing: Arc::clone(&sealing),
             written_sequence: AtomicU64::new(last.load(Ordering::Relaxed)),
             synced_sequence: last,
         });
-        let writer = Writer::open(R::FORMAT, disk, &dir, segment_bytes, durability, resume)?;
+        let age_ms = config.segment_age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        let limits = Limits { bytes: config.segment_bytes, age_ms };
+        let task =
+            Task { disk: disk.again(), dir: dir.clone(), retention: config.retention, clock: config.clock };
+        let writer = Writer::open(R::FORMAT, disk, &dir, limits, durability, resume)?;
         let syncer = start_syncer(R::FORMAT, &shared, &dir)?;
+        let sealer = match config.seal {
+            false => None,
+            true => Some(
+                Sealer::start::<R>(task, sealing)
+                    .map_err(|error| Error::io("start the sealer of", &dir, error))?,
+            ),
+        };
         let worker = Worker {
             format: R::FORMAT,
             shared: Arc::clone(&shared),
@@ -135,12 +167,21 @@ impl<R: Record> SegmentedLog<R> {
             sync_interval,
             sync_due: None,
             backlog: Backlog::default(),
+            sealer: sealer.as_ref().and_then(Sealer::waker),
         };
         let thread = std::thread::Builder::new()
             .name(R::FORMAT.name.to_owned())
             .spawn(move || worker.run())
             .map_err(|error| Error::io("start the writer of", &dir, error))?;
-        let log = Self { shared, thread: Some(thread), _lock: lock, format: R::FORMAT, holds: PhantomData };
+        let log = Self {
+            shared,
+            thread: Some(thread),
+            sealer,
+            durability,
+            _lock: lock,
+            format: R::FORMAT,
+            holds: PhantomData,
+        };
         Ok((log, recovery))
     }
 
@@ -172,12 +213,25 @@ impl<R: Record> SegmentedLog<R> {
 
     /// Where the writer stands.
     pub fn stats(&self) -> Stats {
+        let sealing = &self.shared.sealing;
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         Stats {
+            first_sequence: read(&sealing.first_sequence),
+            sealed_segments: read(&sealing.sealed_segments),
+            unsealed_segments: read(&sealing.unsealed_segments),
+            file_bytes: read(&sealing.file_bytes),
+            removed_segments: read(&sealing.removed_segments),
+            sealing_failures: read(&sealing.failures),
             queued_bytes: self.shared.queue.held_bytes(),
             written_sequence: self.shared.written_sequence.load(Ordering::Acquire),
             synced_sequence: self.shared.synced_sequence.load(Ordering::Acquire),
             failed: self.shared.queue.failure().is_some(),
         }
+    }
+
+    /// What has happened to a record before its caller is told.
+    pub const fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// Writes and syncs what is queued and stops the writer. Dropping does the same and keeps errors to itself.
@@ -193,7 +247,11 @@ impl<R> SegmentedLog<R> {
     fn stop(&mut self) -> Result<(), Error> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         self.shared.queue.close();
-        thread.join().unwrap_or_else(|_| Err(Error::Failed { cause: "the writer's thread died".to_owned() }))
+        let written = thread
+            .join()
+            .unwrap_or_else(|_| Err(Error::Failed { cause: "the writer's thread died".to_owned() }));
+        self.sealer = None;
+        written
     }
 }
 
@@ -260,6 +318,8 @@ struct Worker {
     /// When what is written must be synced.
     sync_due: Option<Instant>,
     backlog: Backlog,
+    /// Told when a segment was closed.
+    sealer: Option<Waker>,
 }
 
 impl Worker {
@@ -309,6 +369,11 @@ impl Worker {
             if self.writer.is_synced() {
                 self.note(true);
             }
+            if self.writer.take_closed()
+                && let Some(sealer) = &self.sealer
+            {
+                sealer.wake();
+            }
             let mut group = Group::default();
             while let Some(record) = records.next_if(|_| (group.bytes as u64) < room) {
                 group.bytes += record.frame_bytes;
@@ -324,10 +389,11 @@ impl Worker {
     /// Writes the frames of one segment in one go and tells their callers.
     fn write_group(&mut self, frames: &mut [u8], group: Group) {
         let first = self.writer.next_sequence();
+        let seed = self.writer.seed();
         let mut rest = &mut *frames;
         for (sequence, (frame_bytes, _)) in (first..).zip(&group.done) {
             let (frame, behind) = std::mem::take(&mut rest).split_at_mut(*frame_bytes);
-            finish_frame(frame, sequence);
+            finish_frame(frame, sequence, seed);
             rest = behind;
         }
         let mut outcome = self.writer.write(frames, group.done.len() as u64);

@@ -18,7 +18,12 @@ use crate::format::{Format, Record};
 const OUTCOME_VERSION: u16 = 1;
 
 /// Outcomes.
-static OUTCOMES: Format = Format { magic: *b"AUGUROUT", name: "outcome-log", syncer: "outcome-log-sync" };
+static OUTCOMES: Format = Format {
+    magic: *b"AUGUROUT",
+    name: "outcome-log",
+    syncer: "outcome-log-sync",
+    sealer: "outcome-log-seal",
+};
 
 impl Record for OutcomeRecord {
     const FORMAT: &'static Format = &OUTCOMES;
@@ -54,6 +59,10 @@ impl Record for OutcomeRecord {
 
     fn made_at(&self) -> Timestamp {
         self.received_at
+    }
+
+    fn decision(&self) -> DecisionId {
+        self.decision
     }
 }
 

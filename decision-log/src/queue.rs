@@ -159,9 +159,9 @@ pub(crate) fn begin_frame(frame: &mut Vec<u8>) {
     frame.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
 }
 
-/// Gives a queued frame its sequence and its header.
-pub(crate) fn finish_frame(frame: &mut [u8], sequence: u64) {
+/// Gives a queued frame its sequence and its header, in a segment whose checksums go on from `seed`.
+pub(crate) fn finish_frame(frame: &mut [u8], sequence: u64, seed: u32) {
     let Some((head, record)) = frame.split_first_chunk_mut::<FRAME_HEADER_BYTES>() else { return };
     crate::codec::set_sequence(record, sequence);
-    *head = FrameHeader::of(RECORD, record).encode();
+    *head = FrameHeader::of(seed, RECORD, record).encode();
 }

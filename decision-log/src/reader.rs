@@ -2,18 +2,18 @@
 //!
 //! Not here: the frames of one segment (`scan`), or deciding again (`shadow-harness`).
 
-use std::fs::File;
-use std::io::Read as _;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use augur_domain::Timestamp;
 
+use crate::bases::{Bases, list};
 use crate::error::Error;
-use crate::format::{Format, Record};
-use crate::recovery::list;
-use crate::scan::{Scanner, Step};
-use crate::segment::{self, HEADER_BYTES, Header};
+use crate::file::{Ending, Segment, ending};
+use crate::format::Record;
+use crate::header::Header;
+use crate::scan::Step;
+use crate::segment;
 
 /// Where a record lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,7 +22,7 @@ pub struct Position {
     pub sequence: u64,
     /// The sequence that names its segment.
     pub segment: u64,
-    /// The byte at which its frame begins.
+    /// The byte at which its frame begins; in a sealed segment, that of the block which holds it.
     pub offset: u64,
 }
 
@@ -30,6 +30,11 @@ impl Position {
     /// The file of this position in the log in `dir`.
     pub fn file(&self, dir: &Path) -> PathBuf {
         segment::path(dir, self.segment)
+    }
+
+    /// Whether the segment of this position in the log in `dir` is sealed, as far as its ends tell.
+    pub fn is_sealed<R: Record>(&self, dir: &Path) -> bool {
+        matches!(ending(R::FORMAT, dir, self.segment), Ok((_, Ending::Sealed(_))))
     }
 }
 
@@ -43,7 +48,9 @@ impl Position {
 #[derive(Debug)]
 pub struct SegmentedReader<R> {
     dir: PathBuf,
-    segment: Option<Scanner>,
+    segment: Option<Segment>,
+    /// The segments that there were when last looked.
+    bases: Bases,
     /// Sequence of the next record.
     expected: u64,
     /// Records before this one are passed over.
@@ -56,42 +63,54 @@ pub struct SegmentedReader<R> {
 type Found = (Position, std::ops::Range<usize>);
 
 impl<R: Record> SegmentedReader<R> {
-    /// Reads the log in `dir` from record 1.
+    /// Reads the log in `dir` from its first record.
     ///
     /// # Errors
-    /// [`Error::Io`] when the directory cannot be listed.
+    /// [`Error::Io`] when the directory cannot be listed, [`Error::Corrupted`] when it is not known what was removed.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         Self::open_from(dir, 1)
     }
 
-    /// Reads the log in `dir` from record `sequence`, counted from 1. Earlier segments need not be there.
+    /// Reads the log in `dir` from record `sequence`, counted from 1, or from the first that is kept. Earlier segments
+    /// need not be there.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub fn open_from(dir: &Path, sequence: u64) -> Result<Self, Error> {
-        let wanted = sequence.max(1);
-        let base = list(dir)?.into_iter().rfind(|base| *base <= wanted);
+        let bases = list(R::FORMAT, dir)?;
+        let wanted = sequence.max(bases.first_kept);
         Ok(Self {
             dir: dir.to_owned(),
             segment: None,
-            expected: base.unwrap_or(wanted),
+            expected: bases.up_to(wanted).unwrap_or(wanted),
+            bases,
             first_wanted: wanted,
             ended: false,
             holds: PhantomData,
         })
     }
 
-    /// Reads the log in `dir` from the last segment that was begun before `at`: nothing made at `at` or later is
-    /// passed over, as long as the clock of the records did not run backwards.
+    /// Reads the log in `dir` from the last segment that was begun before `at`, or from within it if its index tells:
+    /// nothing made at `at` or later is passed over, as long as the clock of the records did not run backwards from
+    /// one segment to another.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub fn open_at(dir: &Path, at: Timestamp) -> Result<Self, Error> {
-        let begun = |base: &u64| {
-            read_header(R::FORMAT, &segment::path(dir, *base)).is_some_and(|header| header.created_at < at)
+        let bases = list(R::FORMAT, dir)?;
+        let begun = |base: &u64| match ending(R::FORMAT, dir, *base) {
+            Ok((Some(Header { created_at, .. }), _)) => created_at < at,
+            _ => false,
         };
-        let base = list(dir)?.into_iter().rfind(begun);
-        Self::open_from(dir, base.unwrap_or(1))
+        let Some(base) = bases.last_where(begun) else { return Self::open_from(dir, 1) };
+        let within = match Segment::open(R::FORMAT, dir, base) {
+            Ok(Segment::Sealed(mut sealed)) => {
+                let index = sealed.index().ok().map(|(_, index)| index);
+                index.and_then(|index| index.block_at(at).map(|block| block.first_sequence))
+            }
+            _ => None,
+        };
+        Self::open_from(dir, within.unwrap_or(base))
     }
 
     /// The next record; `None` at the end of what is written now.
@@ -118,6 +137,11 @@ impl<R: Record> SegmentedReader<R> {
         Ok(Some((position, bytes)))
     }
 
+    /// The sequences of the first records of the segments that there were when last looked, ascending.
+    pub fn segments(&self) -> &[u64] {
+        self.bases.as_slice()
+    }
+
     /// Sequence of the record that comes next.
     pub const fn next_sequence(&self) -> u64 {
         self.expected
@@ -131,14 +155,14 @@ impl<R: Record> SegmentedReader<R> {
     pub fn skip_damage(&mut self) -> Result<Option<u64>, Error> {
         self.ended = false;
         let before = self.expected;
-        let damaged = self.segment.as_ref().map(Scanner::base);
+        let damaged = self.segment.as_ref().map(Segment::base);
         if let Some(segment) = &mut self.segment
             && segment.skip_to_intact(before)?
         {
             let next = match segment.peek(before)? {
                 Step::Record { sequence, .. } => Some(sequence),
-                // A seal that tells nothing new leads to the next segment.
-                Step::Seal { last_sequence, .. } => {
+                // A closing frame that tells nothing new leads to the next segment.
+                Step::Closing { last_sequence, .. } => {
                     last_sequence.checked_add(1).filter(|next| *next > before)
                 }
                 Step::End { .. } | Step::Torn { .. } => None,
@@ -149,7 +173,8 @@ impl<R: Record> SegmentedReader<R> {
             }
         }
         let beyond = |base: &u64| damaged.is_none_or(|damaged| *base > damaged) && *base >= before;
-        let next = list(&self.dir)?.into_iter().find(beyond);
+        self.bases = list(R::FORMAT, &self.dir)?;
+        let next = self.bases.as_slice().iter().copied().find(beyond);
         self.segment = None;
         let Some(base) = next else { return Ok(None) };
         self.expected = base;
@@ -175,7 +200,7 @@ impl<R: Record> SegmentedReader<R> {
                         return Ok(Some((Position { sequence, segment: base, offset }, payload)));
                     }
                 }
-                Step::Seal { offset, last_sequence } => {
+                Step::Closing { offset, last_sequence } => {
                     segment.step_back(offset);
                     if last_sequence.saturating_add(1) != self.expected {
                         return Err(self.gap(None));
@@ -191,10 +216,11 @@ impl<R: Record> SegmentedReader<R> {
                 }
                 Step::Torn { offset, bytes, reason } => {
                     let file = segment.path().to_owned();
-                    if successor(&self.dir, base)?.is_none() {
+                    if self.successor(base)?.is_none() {
                         return Err(Error::TruncatedTail { file, offset, bytes });
                     }
                     // A live writer may have finished the frame and begun the next segment since it was looked at.
+                    let Some(segment) = &mut self.segment else { return Ok(None) };
                     let now = segment.peek(self.expected)?;
                     if !matches!(now, Step::Torn { offset: still, .. } if still == offset) {
                         continue;
@@ -208,26 +234,54 @@ impl<R: Record> SegmentedReader<R> {
 
     /// Opens the segment that begins with the expected record; `false` when the log has none yet.
     fn enter(&mut self) -> Result<bool, Error> {
-        let bases = list(&self.dir)?;
-        if bases.contains(&self.expected) {
-            self.segment = Some(Scanner::open(R::FORMAT, &self.dir, self.expected)?);
+        if !self.bases.contains(self.expected) {
+            self.bases = list(R::FORMAT, &self.dir)?;
+        }
+        if self.bases.contains(self.expected) {
+            let mut segment = self.open_segment(self.expected)?;
+            if self.first_wanted > self.expected
+                && let Segment::Sealed(sealed) = &mut segment
+                && let Some(first) = sealed.seek(self.first_wanted)
+            {
+                self.expected = first;
+            }
+            self.segment = Some(segment);
             return Ok(true);
         }
-        match bases.into_iter().find(|base| *base > self.expected) {
+        match self.bases.behind(self.expected) {
             Some(base) => Err(self.gap(Some(base))),
             None => Ok(false),
         }
     }
 
-    /// At the end of a segment, moves to its successor; `false` when there is none. With `unsealed_at` the end was
-    /// not marked by a seal: records may have been added to the segment since it was looked at.
-    fn leave(&mut self, unsealed_at: Option<u64>) -> Result<bool, Error> {
-        let Some(segment) = &mut self.segment else { return Ok(false) };
-        let base = segment.base();
-        let Some(successor) = successor(&self.dir, base)? else { return Ok(false) };
+    /// Opens a segment that was there when last looked.
+    fn open_segment(&mut self, base: u64) -> Result<Segment, Error> {
+        let opened = Segment::open(R::FORMAT, &self.dir, base);
+        if matches!(&opened, Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound) {
+            self.bases = list(R::FORMAT, &self.dir)?;
+            if base < self.bases.first_kept {
+                return Err(self.gap(Some(self.bases.first_kept)));
+            }
+        }
+        opened
+    }
+
+    /// The segment that comes after the one that begins with record `base`.
+    fn successor(&mut self, base: u64) -> Result<Option<u64>, Error> {
+        if self.bases.behind(base).is_none() {
+            self.bases = list(R::FORMAT, &self.dir)?;
+        }
+        Ok(self.bases.behind(base))
+    }
+
+    /// At the end of a segment, moves to its successor; `false` when there is none. With `unclosed_at` the end was
+    /// not marked by a closing frame: records may have been added to the segment since it was looked at.
+    fn leave(&mut self, unclosed_at: Option<u64>) -> Result<bool, Error> {
+        let Some(base) = self.segment.as_ref().map(Segment::base) else { return Ok(false) };
+        let Some(successor) = self.successor(base)? else { return Ok(false) };
         if successor == self.expected {
-            let mut next = Scanner::open(R::FORMAT, &self.dir, successor)?;
-            if unsealed_at.is_none()
+            let mut next = self.open_segment(successor)?;
+            if unclosed_at.is_none()
                 && let Step::End { offset: 0 } | Step::Torn { offset: 0, .. } = next.peek(successor)?
             {
                 return Err(unfinished_header(next.path()));
@@ -236,7 +290,7 @@ impl<R: Record> SegmentedReader<R> {
             return Ok(true);
         }
         let Some(segment) = &mut self.segment else { return Ok(false) };
-        let grown = match (unsealed_at, segment.peek(self.expected)?) {
+        let grown = match (unclosed_at, segment.peek(self.expected)?) {
             (Some(end), Step::End { offset }) => offset != end,
             (Some(_), _) => true,
             (None, _) => false,
@@ -245,13 +299,12 @@ impl<R: Record> SegmentedReader<R> {
     }
 
     fn gap(&self, found: Option<u64>) -> Error {
-        Error::Gap { dir: self.dir.clone(), expected: self.expected, found }
+        let (dir, expected, first) = (self.dir.clone(), self.expected, self.bases.first_kept);
+        if expected < first {
+            return Error::Removed { dir, expected, first };
+        }
+        Error::Gap { dir, expected, found }
     }
-}
-
-/// The segment of the log in `dir` that comes after the one that begins with record `base`.
-fn successor(dir: &Path, base: u64) -> Result<Option<u64>, Error> {
-    Ok(list(dir)?.into_iter().find(|other| *other > base))
 }
 
 /// A segment without a header where there must be one.
@@ -283,13 +336,6 @@ impl<R: Record> Iterator for SegmentedReader<R> {
         self.ended = !matches!(item, Some(Ok(_)));
         item
     }
-}
-
-/// The header of a segment, if it can be read.
-fn read_header(format: &Format, path: &Path) -> Option<Header> {
-    let mut bytes = [0; HEADER_BYTES];
-    File::open(path).ok()?.read_exact(&mut bytes).ok()?;
-    Header::decode(format, &bytes).ok()
 }
 
 #[cfg(test)]

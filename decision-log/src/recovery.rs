@@ -1,41 +1,33 @@
 //! What opening for writing does first: checks that the segments belong together, and mends what a crash can
 //! leave, an unfinished end of the last segment.
 //!
-//! Not here: the checksums of records in sealed segments. They are whole since they were synced and the writer has
+//! Not here: the checksums of records in closed segments. They are whole since they were synced and the writer has
 //! no business with them; reading or verifying the log checks every one.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
+use std::fs::OpenOptions;
 use std::path::Path;
 
+use crate::anchor::Anchor;
+use crate::bases::list;
 use crate::disk::{Disk, SystemDisk};
 use crate::error::Error;
+use crate::file::{Ending, Segment, ending};
 use crate::format::Format;
+use crate::header::{HEADER_BYTES, Layout};
 use crate::log::{Recovery, TruncatedTail};
 use crate::reader::unfinished_header;
-use crate::scan::{Scanner, Step};
-use crate::segment::{self, HEADER_BYTES, SEAL_BYTES};
-use crate::writer::Resume;
+use crate::scan::Step;
+use crate::sealed::SEALING_SUFFIX;
+use crate::segment::{self, CLOSING_BYTES};
+use crate::writer::{Resume, ResumedSegment};
 
-/// The first sequences of the segments in `dir`, ascending.
-pub(crate) fn list(dir: &Path) -> Result<Vec<u64>, Error> {
-    let entries = std::fs::read_dir(dir).map_err(|error| Error::io("list", dir, error))?;
-    let mut bases = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|error| Error::io("list", dir, error))?;
-        bases.extend(entry.file_name().to_str().and_then(segment::base_of));
-    }
-    bases.sort_unstable();
-    Ok(bases)
-}
-
-/// How a segment ends.
-struct Ending {
+/// How a walk through a segment ends.
+struct Walked {
     /// Sequence of the record that would come next.
     next_sequence: u64,
-    /// Where the whole frames end; nothing but reserved space follows a seal.
+    /// Where the whole frames end; nothing but reserved space follows a closing frame.
     length: u64,
-    sealed: bool,
+    closed: bool,
     /// Bytes of an unfinished frame.
     torn_bytes: u64,
 }
@@ -50,29 +42,53 @@ pub(crate) fn recover(format: &'static Format, dir: &Path) -> Result<(Resume, Re
 }
 
 fn mend(format: &'static Format, dir: &Path) -> Result<(Resume, Recovery), Error> {
-    let mut bases = list(dir)?;
+    let anchor = Anchor::read(format, dir)?;
+    remove_leftovers(dir, anchor.first_sequence)?;
+    let mut bases = list(format, dir)?.into_vec();
     let mut truncated = drop_unfinished_segment(format, dir, &mut bases)?;
+    let first_sequence = anchor.first_sequence;
     let Some((last, earlier)) = bases.split_last() else {
-        let recovery = Recovery { next_sequence: 1, segments: 0, truncated };
-        return Ok((Resume { segment: None, next_sequence: 1 }, recovery));
+        if first_sequence > 1 {
+            return Err(Error::Gap { dir: dir.to_owned(), expected: first_sequence, found: None });
+        }
+        let recovery = Recovery { next_sequence: first_sequence, first_sequence, segments: 0, truncated };
+        return Ok((Resume { segment: None, next_sequence: first_sequence }, recovery));
     };
-    expect(dir, 1, earlier.first().copied().unwrap_or(*last))?;
+    expect(dir, first_sequence, earlier.first().copied().unwrap_or(*last))?;
     for (base, successor) in bases.iter().zip(bases.iter().skip(1)) {
         check_full(format, dir, *base, *successor, *last)?;
     }
     let path = segment::path(dir, *last);
-    let ending = walk(format, dir, *last)?;
-    if ending.sealed {
-        return Err(Error::Gap { dir: dir.to_owned(), expected: ending.next_sequence, found: None });
+    let walked = walk(format, dir, *last)?;
+    if walked.closed {
+        return Err(Error::Gap { dir: dir.to_owned(), expected: walked.next_sequence, found: None });
     }
-    cut_and_sync(&path, ending.length)?;
-    if ending.torn_bytes > 0 {
+    let Some(header) = ending(format, dir, *last)?.0 else { return Err(unfinished_header(&path)) };
+    cut_and_sync(&path, walked.length)?;
+    if walked.torn_bytes > 0 {
         truncated =
-            Some(TruncatedTail { file: path.clone(), offset: ending.length, bytes: ending.torn_bytes });
+            Some(TruncatedTail { file: path.clone(), offset: walked.length, bytes: walked.torn_bytes });
     }
-    let next_sequence = ending.next_sequence;
-    let recovery = Recovery { next_sequence, segments: bases.len(), truncated };
-    Ok((Resume { segment: Some((path, ending.length)), next_sequence }, recovery))
+    let next_sequence = walked.next_sequence;
+    let recovery = Recovery { next_sequence, first_sequence, segments: bases.len(), truncated };
+    let segment = Some(ResumedSegment { path, length: walked.length, header });
+    Ok((Resume { segment, next_sequence }, recovery))
+}
+
+/// Removes what a crash left beside the log: segments that were being sealed, and those that were being removed.
+fn remove_leftovers(dir: &Path, first_kept: u64) -> Result<(), Error> {
+    let entries = std::fs::read_dir(dir).map_err(|error| Error::io("list", dir, error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| Error::io("list", dir, error))?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let sealing = name.strip_suffix(SEALING_SUFFIX).and_then(segment::base_of).is_some();
+        if sealing || segment::base_of(name).is_some_and(|base| base < first_kept) {
+            let path = entry.path();
+            std::fs::remove_file(&path).map_err(|error| Error::io("remove", &path, error))?;
+        }
+    }
+    Ok(())
 }
 
 fn expect(dir: &Path, expected: u64, found: u64) -> Result<(), Error> {
@@ -89,16 +105,18 @@ fn drop_unfinished_segment(
     bases: &mut Vec<u64>,
 ) -> Result<Option<TruncatedTail>, Error> {
     let Some(last) = bases.last().copied() else { return Ok(None) };
-    let mut scanner = Scanner::open(format, dir, last)?;
-    let bytes = match scanner.step(last)? {
+    let bytes = match Segment::open(format, dir, last)?.step(last)? {
         Step::Torn { offset: 0, bytes, .. } => bytes,
         Step::End { offset: 0 } => 0,
         _ => return Ok(None),
     };
     let file = segment::path(dir, last);
-    if let [.., before, _] = bases.as_slice()
-        && seal_at_end(&segment::path(dir, *before))?.is_some()
-    {
+    // The one before was closed, or was even removed since.
+    let promised = match bases.as_slice() {
+        [.., before, _] => ending(format, dir, *before)?.1 != Ending::Open,
+        _ => last > 1,
+    };
+    if promised {
         return Err(unfinished_header(&file));
     }
     std::fs::remove_file(&file).map_err(|error| Error::io("remove", &file, error))?;
@@ -106,8 +124,8 @@ fn drop_unfinished_segment(
     Ok((bytes > 0).then_some(TruncatedTail { file, offset: 0, bytes }))
 }
 
-/// Checks that a segment ends where its successor begins. The seal tells; where a crash came before the seal was
-/// written, the segment is walked and sealed now.
+/// Checks that a segment ends where its successor begins. The closing frame tells; where a crash came before it was
+/// written, the segment is walked and closed now.
 fn check_full(
     format: &'static Format,
     dir: &Path,
@@ -116,47 +134,35 @@ fn check_full(
     last: u64,
 ) -> Result<(), Error> {
     let path = segment::path(dir, base);
-    if let Some(last_sequence) = seal_at_end(&path)? {
-        Scanner::open(format, dir, base)?.step(base)?;
-        return expect(dir, last_sequence.saturating_add(1), successor);
+    let (header, ends) = ending(format, dir, base)?;
+    match ends {
+        Ending::Closed(last_sequence) => return expect(dir, last_sequence.saturating_add(1), successor),
+        Ending::Sealed(footer) => return expect(dir, footer.last_sequence.saturating_add(1), successor),
+        Ending::Open => {}
     }
-    let ending = walk(format, dir, base)?;
+    let walked = walk(format, dir, base)?;
     let crashed_here = successor == last && is_empty(format, dir, successor)?;
-    if ending.length < HEADER_BYTES as u64 || (ending.torn_bytes > 0 && !crashed_here) {
+    if walked.length < HEADER_BYTES as u64 || (walked.torn_bytes > 0 && !crashed_here) {
         let reason = "it ends in the middle, although a later segment follows";
-        return Err(Error::corrupted(&path, ending.length, reason));
+        return Err(Error::corrupted(&path, walked.length, reason));
     }
-    expect(dir, ending.next_sequence, successor)?;
-    cut_and_sync(&path, ending.length)?;
-    if ending.sealed {
-        // The crash came before the space reserved behind the seal was given back.
+    expect(dir, walked.next_sequence, successor)?;
+    cut_and_sync(&path, walked.length)?;
+    if walked.closed {
+        // The crash came before the space reserved behind the closing frame was given back.
         return Ok(());
     }
-    append(&path, &segment::seal(successor.saturating_sub(1)))
+    let seed = header.map_or(Layout::Plain, |header| header.layout).seed();
+    append(&path, &segment::closing(seed, successor.saturating_sub(1)))
 }
 
 fn is_empty(format: &'static Format, dir: &Path, base: u64) -> Result<bool, Error> {
-    Ok(matches!(Scanner::open(format, dir, base)?.step(base)?, Step::End { .. }))
-}
-
-/// The last sequence by the seal in the last bytes of a file, if there is one.
-fn seal_at_end(path: &Path) -> Result<Option<u64>, Error> {
-    let read = || -> std::io::Result<Option<u64>> {
-        let mut file = File::open(path)?;
-        if file.metadata()?.len() < (HEADER_BYTES + SEAL_BYTES) as u64 {
-            return Ok(None);
-        }
-        file.seek(SeekFrom::End(-(SEAL_BYTES as i64)))?;
-        let mut bytes = Vec::with_capacity(SEAL_BYTES);
-        file.take(SEAL_BYTES as u64).read_to_end(&mut bytes)?;
-        Ok(segment::read_seal(&bytes))
-    };
-    read().map_err(|error| Error::io("read", path, error))
+    Ok(matches!(Segment::open(format, dir, base)?.step(base)?, Step::End { .. }))
 }
 
 /// Reads a segment to its end, checking every frame.
-fn walk(format: &'static Format, dir: &Path, base: u64) -> Result<Ending, Error> {
-    let mut scanner = Scanner::open(format, dir, base)?;
+fn walk(format: &'static Format, dir: &Path, base: u64) -> Result<Walked, Error> {
+    let mut scanner = Segment::open(format, dir, base)?;
     let mut expected = base;
     loop {
         match scanner.step(expected)? {
@@ -164,22 +170,23 @@ fn walk(format: &'static Format, dir: &Path, base: u64) -> Result<Ending, Error>
                 expect(dir, expected, sequence)?;
                 expected += 1;
             }
-            Step::Seal { offset, last_sequence } => {
-                let length = offset + SEAL_BYTES as u64;
+            Step::Closing { offset, last_sequence } => {
+                let length = offset + CLOSING_BYTES as u64;
                 if last_sequence.checked_add(1) != Some(expected) || !scanner.only_zeros()? {
-                    let reason = format!("the seal does not end the segment at record {}", expected - 1);
+                    let reason =
+                        format!("the closing frame does not end the segment at record {}", expected - 1);
                     return Err(Error::corrupted(scanner.path(), offset, reason));
                 }
-                return Ok(Ending { next_sequence: expected, length, sealed: true, torn_bytes: 0 });
+                return Ok(Walked { next_sequence: expected, length, closed: true, torn_bytes: 0 });
             }
             Step::End { offset } => {
-                return Ok(Ending { next_sequence: expected, length: offset, sealed: false, torn_bytes: 0 });
+                return Ok(Walked { next_sequence: expected, length: offset, closed: false, torn_bytes: 0 });
             }
             Step::Torn { offset, bytes, .. } => {
-                return Ok(Ending {
+                return Ok(Walked {
                     next_sequence: expected,
                     length: offset,
-                    sealed: false,
+                    closed: false,
                     torn_bytes: bytes,
                 });
             }
@@ -203,5 +210,5 @@ fn append(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         std::io::Write::write_all(&mut file, bytes)?;
         file.sync_all()
     };
-    append().map_err(|error| Error::io("seal", path, error))
+    append().map_err(|error| Error::io("close", path, error))
 }

@@ -6,7 +6,8 @@
 //! last write was not finished, or damage to bytes that were once whole. It is damage when an intact frame of a
 //! later record follows it anywhere in the segment: a process writes in order, so nothing whole can lie behind what
 //! it left unfinished. Frames among the bytes of an unfinished record, which a caller may have sent, are not taken
-//! for such: what follows them does not fit, unless the cut is just behind them.
+//! for such: their checksums do not go on from the segment's salt. In segments of version 1, which have none, what
+//! follows them does not fit, unless the cut is just behind them.
 //!
 //! Two cases cannot be told apart this way. Damage to the very last frame looks like a torn end and is taken for one.
 //! And a power cut on a file system that puts unsynced pages on the disk out of order can leave a hole before intact
@@ -20,10 +21,10 @@ use crate::codec;
 use crate::config::MAX_RECORD_BYTES;
 use crate::error::Error;
 use crate::format::Format;
-use crate::segment::{
-    FRAME_HEADER_BYTES, FrameHeader, HEADER_BYTES, Header, HeaderFault, RECORD, SEAL, SEAL_BYTES,
-    SEGMENT_VERSION, path, read_seal,
+use crate::header::{
+    HEADER_BYTES, Header, HeaderFault, Layout, NEWEST_VERSION, SALTED_HEADER_BYTES, seed_behind_damage,
 };
+use crate::segment::{CLOSING, CLOSING_BYTES, FRAME_HEADER_BYTES, FrameHeader, RECORD, read_closing};
 
 /// Bytes asked of the file at a time.
 const READ_BYTES: usize = 256 * 1024;
@@ -36,6 +37,8 @@ pub(crate) struct Scanner {
     path: PathBuf,
     base: u64,
     header_seen: bool,
+    /// What the checksums of frames go on from.
+    seed: u32,
     buffer: Vec<u8>,
     /// Where in `buffer` the next frame begins.
     start: usize,
@@ -49,7 +52,7 @@ pub(crate) enum Step {
     /// A record; [`Scanner::payload`] of the same range gives its bytes.
     Record { offset: u64, sequence: u64, payload: std::ops::Range<usize> },
     /// The end of a full segment.
-    Seal { offset: u64, last_sequence: u64 },
+    Closing { offset: u64, last_sequence: u64 },
     /// Nothing yet, or nothing but reserved space.
     End { offset: u64 },
     /// The bytes from here to the end of the file are no whole frame, and no later frame is intact.
@@ -64,12 +67,10 @@ enum Frame {
 }
 
 impl Scanner {
-    /// Opens the segment of `dir` that begins with record `base`.
-    pub(crate) fn open(format: &'static Format, dir: &Path, base: u64) -> Result<Self, Error> {
-        let path = path(dir, base);
-        let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
+    /// Reads `file`, which lies at `path` and is named by record `base`.
+    pub(crate) const fn new(format: &'static Format, file: File, path: PathBuf, base: u64) -> Self {
         let buffer = Vec::new();
-        Ok(Self { format, file, path, base, header_seen: false, buffer, start: 0, buffer_offset: 0 })
+        Self { format, file, path, base, header_seen: false, seed: 0, buffer, start: 0, buffer_offset: 0 }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -133,7 +134,13 @@ impl Scanner {
 
     /// Moves to the next intact record with a sequence of at least `expected`, and says whether there is one.
     pub(crate) fn skip_to_intact(&mut self, expected: u64) -> Result<bool, Error> {
-        self.header_seen = true;
+        if !self.header_seen {
+            self.step_back(0);
+            self.fill(SALTED_HEADER_BYTES)?;
+            self.seed = Header::decode(self.format, self.rest())
+                .map_or_else(|_| seed_behind_damage(self.rest()), |header| header.layout.seed());
+            self.header_seen = true;
+        }
         let from = self.offset().max(HEADER_BYTES as u64);
         self.buffer_offset = from;
         self.forget();
@@ -145,46 +152,44 @@ impl Scanner {
 
     /// Reads the header; `Some` when the file ends before it does.
     fn read_header(&mut self) -> Result<Option<Step>, Error> {
-        self.fill(HEADER_BYTES)?;
-        let Some(bytes) = self.rest().first_chunk::<HEADER_BYTES>() else {
-            let bytes = self.rest().len() as u64;
-            self.forget();
-            let reason = "the file ends inside its header".to_owned();
-            return Ok(Some(match bytes {
-                0 => Step::End { offset: 0 },
-                _ => Step::Torn { offset: 0, bytes, reason },
-            }));
-        };
-        match Header::decode(self.format, bytes) {
-            Ok(header) if header.base == self.base => {
-                self.start += HEADER_BYTES;
+        // One byte more tells whether anything follows.
+        self.fill(SALTED_HEADER_BYTES + 1)?;
+        let bytes = self.rest().len() as u64;
+        let reason = match Header::decode(self.format, self.rest()) {
+            Ok(Header { base, layout: layout @ (Layout::Plain | Layout::Salted(_)), .. })
+                if base == self.base =>
+            {
+                self.start += layout.header_bytes();
+                self.seed = layout.seed();
                 self.header_seen = true;
-                Ok(None)
+                return Ok(None);
             }
-            Ok(header) => {
-                let reason = format!(
-                    "the header says that the first record is {}, the file name {}",
-                    header.base, self.base
-                );
-                Err(Error::corrupted(&self.path, 0, reason))
+            Ok(Header { base, layout: Layout::Plain | Layout::Salted(_), .. }) => {
+                let named = self.base;
+                format!("the header says that the first record is {base}, the file name {named}")
             }
-            Err(HeaderFault::Version(found)) => Err(Error::UnsupportedVersion {
-                file: self.path.clone(),
-                offset: 8,
-                what: "segment",
-                found,
-                supported: SEGMENT_VERSION,
-            }),
-            Err(HeaderFault::Damaged(reason)) => {
-                self.fill(HEADER_BYTES + 1)?;
-                let alone = self.rest().len() == HEADER_BYTES;
+            Ok(_) => "it was sealed while it was read".to_owned(),
+            Err(HeaderFault::Version(found)) => {
+                let (file, supported) = (self.path.clone(), NEWEST_VERSION);
+                return Err(Error::UnsupportedVersion { file, offset: 8, what: "segment", found, supported });
+            }
+            Err(HeaderFault::Short) => {
                 self.forget();
-                if !alone {
-                    return Err(Error::corrupted(&self.path, 0, reason));
-                }
-                Ok(Some(Step::Torn { offset: 0, bytes: HEADER_BYTES as u64, reason: reason.to_owned() }))
+                let reason = "the file ends inside its header".to_owned();
+                return Ok(Some(match bytes {
+                    0 => Step::End { offset: 0 },
+                    _ => Step::Torn { offset: 0, bytes, reason },
+                }));
             }
-        }
+            // No record fits into so few bytes.
+            Err(HeaderFault::Damaged(reason)) if bytes <= SALTED_HEADER_BYTES as u64 => {
+                self.forget();
+                return Ok(Some(Step::Torn { offset: 0, bytes, reason: reason.to_owned() }));
+            }
+            Err(HeaderFault::Damaged(reason)) => reason.to_owned(),
+        };
+        self.forget();
+        Err(Error::corrupted(&self.path, 0, reason))
     }
 
     /// Looks at the frame at the scanner's place without taking it.
@@ -212,7 +217,7 @@ impl Scanner {
             let found = self.rest().len() - FRAME_HEADER_BYTES;
             return Ok(Frame::Broken(format!("the file ends after {found} of a frame's {length} bytes")));
         };
-        if !header.matches(payload) {
+        if !header.matches(self.seed, payload) {
             return Ok(Frame::Broken("the frame does not match its checksum".to_owned()));
         }
         Ok(Frame::Whole { kind: header.kind, length })
@@ -222,11 +227,12 @@ impl Scanner {
     fn take(&mut self, kind: u8, length: usize) -> Result<Step, Error> {
         let offset = self.offset();
         let payload = self.start + FRAME_HEADER_BYTES..self.start + FRAME_HEADER_BYTES + length;
-        if kind == SEAL {
+        if kind == CLOSING {
             let frame = self.start..payload.end;
-            let last_sequence = self.buffer.get(frame).and_then(read_seal).unwrap_or_default();
+            let last_sequence = self.buffer.get(frame).and_then(|frame| read_closing(self.seed, frame));
+            let last_sequence = last_sequence.unwrap_or_default();
             self.start = payload.end;
-            return Ok(Step::Seal { offset, last_sequence });
+            return Ok(Step::Closing { offset, last_sequence });
         }
         let Some(sequence) = codec::sequence_of(self.payload(payload.clone())) else {
             return Err(Error::corrupted(&self.path, offset, "the record is too short to have a sequence"));
@@ -257,14 +263,15 @@ impl Scanner {
         Ok(Step::Torn { offset, bytes, reason })
     }
 
-    /// The first place at or behind `from` where an intact frame begins, a record from `expected` on or a seal.
+    /// The first place at or behind `from` where an intact frame begins, a record from `expected` on or a closing frame.
     fn find_intact(&mut self, from: u64, expected: u64) -> Result<Option<u64>, Error> {
         let mut bytes = Vec::new();
         self.file
             .seek(SeekFrom::Start(from))
             .and_then(|_| self.file.read_to_end(&mut bytes))
             .map_err(|error| Error::io("read", &self.path, error))?;
-        let found = (0..bytes.len()).find(|at| bytes.get(*at..).is_some_and(|rest| intact(rest, expected)));
+        let found = (0..bytes.len())
+            .find(|at| bytes.get(*at..).is_some_and(|rest| intact(self.seed, rest, expected)));
         self.forget();
         Ok(found.map(|at| from + at as u64))
     }
@@ -323,14 +330,14 @@ fn plausible(header: FrameHeader) -> bool {
     let length = header.length as usize;
     match header.kind {
         RECORD => (codec::PREFIX_BYTES..=MAX_RECORD_BYTES).contains(&length),
-        SEAL => length == SEAL_BYTES - FRAME_HEADER_BYTES,
+        CLOSING => length == CLOSING_BYTES - FRAME_HEADER_BYTES,
         _ => false,
     }
 }
 
 /// Whether `bytes`, which reach to the end of the file, begin with an intact frame, a record from `expected` on or a
-/// seal. A record holds bytes of callers, who may send whole frames; therefore what follows must fit as well.
-fn intact(bytes: &[u8], expected: u64) -> bool {
+/// closing frame. A record holds bytes of callers, who may send whole frames; therefore what follows must fit as well.
+fn intact(seed: u32, bytes: &[u8], expected: u64) -> bool {
     let Some((header, rest)) = bytes.split_first_chunk() else { return false };
     let header = FrameHeader::decode(*header);
     let Some((payload, behind)) =
@@ -340,15 +347,15 @@ fn intact(bytes: &[u8], expected: u64) -> bool {
     };
     // The sequence is looked at first: it rules out nearly every place without a checksum.
     let fits = match (header.kind, payload.first_chunk()) {
-        (SEAL, Some(last)) => {
+        (CLOSING, Some(last)) => {
             u64::from_le_bytes(*last).saturating_add(1) >= expected && behind.iter().all(|byte| *byte == 0)
         }
-        (SEAL, None) => false,
+        (CLOSING, None) => false,
         _ => codec::sequence_of(payload).is_some_and(|sequence| {
             sequence >= expected && sequence - expected <= bytes.len() as u64 && may_follow_record(behind)
         }),
     };
-    fits && header.matches(payload)
+    fits && header.matches(seed, payload)
 }
 
 /// Whether what lies behind a record is what a writer leaves there: another frame, reserved space, or the end.

@@ -3,7 +3,7 @@
 //! Not here: the queue and its thread (`log`), or mending after a crash (`recovery`).
 //!
 //! Rotation keeps two promises for whoever reads later: only the last segment can have a torn end, since a segment
-//! is synced before its successor exists; and a sealed segment has a successor, since the seal is written after it.
+//! is synced before its successor exists; and a closed segment has a successor, since its closing frame is written after that.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,8 @@ use crate::config::Durability;
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
 use crate::format::Format;
-use crate::segment::{self, Header};
+use crate::header::{Header, Layout};
+use crate::segment;
 use crate::syncer;
 
 /// Bytes reserved at a time when every group is synced: writing into blocks that the file already has halves the
@@ -26,18 +27,31 @@ pub(crate) struct Writer {
     format: &'static Format,
     disk: Box<dyn Disk>,
     dir: PathBuf,
-    segment_bytes: u64,
+    /// When a segment ends.
+    limits: Limits,
     reserve: bool,
     segment: Option<OpenSegment>,
     /// Sequence of the next record.
     next_sequence: u64,
+    /// Whether a segment was closed since [`Self::take_closed`] was asked.
+    closed: bool,
     /// Why nothing more may be written.
     failed: Option<String>,
+}
+
+/// When a segment ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Once it has reached this many bytes.
+    pub(crate) bytes: u64,
+    /// Once a record is this much later than its first one, as the records' own instants tell; never if absent.
+    pub(crate) age_ms: Option<i64>,
 }
 
 struct OpenSegment {
     file: Box<dyn DiskFile>,
     path: PathBuf,
+    header: Header,
     /// Where the next frame goes.
     length: u64,
     /// The file's length, reserved space included.
@@ -48,10 +62,18 @@ struct OpenSegment {
 /// Where a log was left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Resume {
-    /// The segment to go on in and its length, if there is one.
-    pub(crate) segment: Option<(PathBuf, u64)>,
+    /// The segment to go on in, if there is one.
+    pub(crate) segment: Option<ResumedSegment>,
     /// Sequence of the next record.
     pub(crate) next_sequence: u64,
+}
+
+/// The segment that a log was left in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ResumedSegment {
+    pub(crate) path: PathBuf,
+    pub(crate) length: u64,
+    pub(crate) header: Header,
 }
 
 impl Writer {
@@ -60,25 +82,26 @@ impl Writer {
         format: &'static Format,
         mut disk: Box<dyn Disk>,
         dir: &Path,
-        segment_bytes: u64,
+        limits: Limits,
         durability: Durability,
         resume: Resume,
     ) -> Result<Self, Error> {
         let segment = match resume.segment {
             None => None,
-            Some((path, length)) => {
+            Some(ResumedSegment { path, length, header }) => {
                 let file = disk.open(&path).map_err(|error| Error::io("open", &path, error))?;
-                Some(OpenSegment { file, path, length, reserved: length, unsynced: false })
+                Some(OpenSegment { file, path, header, length, reserved: length, unsynced: false })
             }
         };
         Ok(Self {
             format,
             disk,
             dir: dir.to_owned(),
-            segment_bytes,
+            limits,
             reserve: durability == Durability::Synced,
             segment,
             next_sequence: resume.next_sequence,
+            closed: false,
             failed: None,
         })
     }
@@ -87,13 +110,23 @@ impl Writer {
         self.next_sequence
     }
 
+    /// What the checksums of the open segment's frames go on from.
+    pub(crate) fn seed(&self) -> u32 {
+        self.segment.as_ref().map_or(0, |segment| segment.header.layout.seed())
+    }
+
+    /// Whether a segment was closed since this was asked last.
+    pub(crate) const fn take_closed(&mut self) -> bool {
+        std::mem::replace(&mut self.closed, false)
+    }
+
     /// Why nothing more may be written, if so.
     pub(crate) fn failed(&self) -> Option<&str> {
         self.failed.as_deref()
     }
 
-    /// Makes a segment ready that has not reached its size, and says how many bytes are left until it has.
-    /// `created_at` is the instant of the record to come; `failure` says whether a sync elsewhere has failed.
+    /// Makes a segment ready that has reached neither its size nor its age, and says how many bytes are left of its
+    /// size. `created_at` is the instant of the record to come; `failure` says whether a sync elsewhere has failed.
     ///
     /// # Errors
     /// When a segment cannot be begun; the log stays as it was and may be tried again, unless a sync failed.
@@ -104,7 +137,7 @@ impl Writer {
     ) -> Result<u64, Error> {
         self.check()?;
         let length = match &self.segment {
-            Some(segment) if segment.length < self.segment_bytes => segment.length,
+            Some(segment) if !self.is_full(segment, created_at) => segment.length,
             _ => {
                 self.sync()?;
                 // Of this segment nobody asks again once the next one is begun.
@@ -115,7 +148,16 @@ impl Writer {
                 self.begin_segment(created_at)?
             }
         };
-        Ok(self.segment_bytes.saturating_sub(length).max(1))
+        Ok(self.limits.bytes.saturating_sub(length).max(1))
+    }
+
+    fn is_full(&self, segment: &OpenSegment, now: Timestamp) -> bool {
+        let age_ms = now.unix_ms().saturating_sub(segment.header.created_at.unix_ms());
+        // One that holds nothing cannot be followed by another of the same name.
+        let holds_any = self.next_sequence > segment.header.base;
+        holds_any
+            && (segment.length >= self.limits.bytes
+                || self.limits.age_ms.is_some_and(|limit| age_ms >= limit))
     }
 
     /// Writes whole frames of `records` records in one go. On failure none of them remains in the file.
@@ -201,13 +243,15 @@ impl Writer {
         error
     }
 
-    /// Begins the next segment and seals the one before it, which must be synced.
+    /// Begins the next segment and closes the one before it, which must be synced.
     fn begin_segment(&mut self, created_at: Timestamp) -> Result<u64, Error> {
         let path = segment::path(&self.dir, self.next_sequence);
-        let header = Header { base: self.next_sequence, created_at }.encode(self.format);
+        let layout = Layout::Salted(self.disk.salt());
+        let header = Header { base: self.next_sequence, created_at, layout };
+        let bytes = header.encode(self.format);
         let mut file = self.disk.create(&path).map_err(|error| Error::io("create", &path, error))?;
         let written = file
-            .write_at(0, &header)
+            .write_at(0, &bytes)
             .and_then(|()| file.sync())
             .and_then(|()| self.disk.sync_dir(&self.dir))
             .map_err(|error| Error::io("begin", &path, error));
@@ -215,24 +259,27 @@ impl Writer {
             let removed = self.disk.remove(&path).map_err(|error| Error::io("remove", &path, error));
             return Err(self.after_failed_write(error, removed));
         }
-        let length = header.len() as u64;
-        let next = OpenSegment { file, path, length, reserved: length, unsynced: false };
+        let length = bytes.len() as u64;
+        let next = OpenSegment { file, path, header, length, reserved: length, unsynced: false };
         if let Some(full) = self.segment.replace(next) {
-            self.seal(full)?;
+            self.close_segment(full)?;
         }
         Ok(length)
     }
 
-    /// Ends a full segment. Without the seal the log is still whole; the next opening for writing adds it.
-    fn seal(&mut self, mut full: OpenSegment) -> Result<(), Error> {
-        let sealed = full
-            .write(&segment::seal(self.next_sequence.saturating_sub(1)))
+    /// Ends a full segment. Without its closing frame the log is still whole; the next opening for writing adds it.
+    fn close_segment(&mut self, mut full: OpenSegment) -> Result<(), Error> {
+        let closed = full
+            .write(&segment::closing(full.header.layout.seed(), self.next_sequence.saturating_sub(1)))
             .and_then(|()| {
                 full.file.set_len(full.length).map_err(|error| Error::io("shorten", &full.path, error))
             })
             .and_then(|()| full.file.sync().map_err(|error| Error::io("sync", &full.path, error)));
-        let Err(error) = sealed else { return Ok(()) };
-        tracing::warn!(%error, log = self.format.name, "a full segment could not be sealed");
+        let Err(error) = closed else {
+            self.closed = true;
+            return Ok(());
+        };
+        tracing::warn!(%error, log = self.format.name, "a full segment could not be closed");
         let undone = full.undo();
         if undone.is_err() {
             return Err(self.after_failed_write(error, undone));

@@ -136,6 +136,15 @@ impl DecisionId {
         tail.copy_from_slice(&unique);
         Self(bytes)
     }
+
+    /// The instant of the decision, as the id tells it.
+    pub fn made_at(&self) -> crate::Timestamp {
+        let mut bytes = [0; 8];
+        for (to, from) in bytes.iter_mut().skip(2).zip(self.as_bytes()) {
+            *to = *from;
+        }
+        crate::Timestamp::from_unix_ms(i64::from_be_bytes(bytes))
+    }
 }
 
 impl ContentHash {

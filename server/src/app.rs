@@ -132,11 +132,12 @@ impl App {
         let load = |source| Loaded::load(source, &features, Registered::lenient(&registry));
         let chosen = active::choose(&layout, policy_source, features.hash(), opening.note(), load)?;
         let store = open_store(opening)?;
-        let (log, recovery) = Log::open(log_config(&config, &layout))?;
+        let clock: Arc<dyn Clock> = Arc::new(clock);
+        let (log, recovery) = Log::open(log_config(&config, &layout, &clock))?;
         if let Some(torn) = &recovery.truncated {
             tracing::warn!(file = %torn.file.display(), bytes = torn.bytes, "cut off an unfinished decision record");
         }
-        let outcomes = Outcomes::open(&layout)?;
+        let outcomes = Outcomes::open(&layout, &config.decision_log, &clock)?;
         let storage = StorageThreads::start(
             config.data.read_threads,
             config.data.read_queue,
@@ -179,7 +180,7 @@ impl App {
             storage,
             failed_policy_tests: AtomicU64::new(failed_policy_tests),
             config,
-            clock: Arc::new(clock),
+            clock,
         })
     }
 
@@ -289,8 +290,20 @@ impl App {
             (names::LOG_SYNCED_SEQUENCE, log.synced_sequence),
             (names::LOG_QUEUED_BYTES, log.queued_bytes as u64),
             (names::LOG_FAILED, u64::from(log.failed)),
+            (names::LOG_UNSYNCED_RECORDS, log.written_sequence.saturating_sub(log.synced_sequence)),
+            (names::LOG_FIRST_SEQUENCE, log.first_sequence),
+            (names::LOG_FILE_BYTES, log.file_bytes),
+            (names::LOG_SEGMENTS_SEALED, log.sealed_segments),
+            (names::LOG_SEGMENTS_UNSEALED, log.unsealed_segments),
+            (names::LOG_SEGMENTS_REMOVED, log.removed_segments),
+            (names::LOG_SEALING_FAILURES, log.sealing_failures),
             (names::OUTCOME_LOG_SYNCED_SEQUENCE, outcomes.synced_sequence),
             (names::OUTCOME_LOG_FAILED, u64::from(outcomes.failed)),
+            (names::OUTCOME_LOG_FIRST_SEQUENCE, outcomes.first_sequence),
+            (names::OUTCOME_LOG_FILE_BYTES, outcomes.file_bytes),
+            (names::OUTCOME_LOG_SEGMENTS_UNSEALED, outcomes.unsealed_segments),
+            (names::OUTCOME_LOG_SEGMENTS_REMOVED, outcomes.removed_segments),
+            (names::OUTCOME_LOG_SEALING_FAILURES, outcomes.sealing_failures),
             (names::POLICY_TESTS_FAILED, self.failed_policy_tests.load(Ordering::Relaxed)),
             (names::MODELS_MISSING, missing as u64),
             (names::MODELS_OF_OTHER_DEFINITIONS, active.of_other_definitions().len() as u64),
@@ -359,14 +372,28 @@ fn open_store(opening: Opening) -> Result<FeatureStore, Error> {
     Ok(opening.finish(told)?)
 }
 
-fn log_config(config: &Config, layout: &Layout) -> augur_decision_log::Config {
+fn log_config(config: &Config, layout: &Layout, clock: &Arc<dyn Clock>) -> augur_decision_log::Config {
     augur_decision_log::Config {
         segment_bytes: config.decision_log.segment_bytes,
+        segment_age: Some(config.decision_log.segment_age),
+        retention: retention_of(config.decision_log.keep),
+        clock: log_clock(clock),
         queue_bytes: config.decision_log.queue_bytes,
         sync_interval: config.decision_log.sync_interval,
         durability: config.decision_log.durability,
         ..augur_decision_log::Config::new(layout.decisions())
     }
+}
+
+/// How long a log is kept.
+pub(crate) fn retention_of(keep: crate::config::KeepLog) -> augur_decision_log::Retention {
+    augur_decision_log::Retention { age: keep.age, bytes: keep.bytes }
+}
+
+/// The clock by which a log reckons ages.
+pub(crate) fn log_clock(clock: &Arc<dyn Clock>) -> augur_decision_log::Clock {
+    let clock = Arc::clone(clock);
+    augur_decision_log::Clock::new(move || clock.now())
 }
 
 /// What a check of definitions found.

@@ -250,6 +250,10 @@ fn answer_to(error: &Error) -> Answer {
         Error::Store(_) => {
             Answer::Hidden(Code::Unavailable, "the feature store failed; see the server's log")
         }
+        // A reader asks again, from what is kept.
+        Error::Log(Log::Removed { .. }) => {
+            Answer::Hidden(Code::OutOfRange, "that part of the log was removed; read from what is kept")
+        }
         Error::Log(_) => {
             Answer::Hidden(Code::Unavailable, "the decision log cannot be used; see the server's log")
         }

@@ -5,14 +5,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use augur_decision_log::{Error as LogError, Reader};
+use augur_decision_log::{Error as LogError, Reader, find_decision};
 use augur_domain::time::HOUR_MS;
 use augur_domain::{DecisionId, DecisionRecord, FeatureSet};
 use augur_models::Scorer;
 use augur_proto::convert::decisions::record_to_wire;
 use augur_proto::v1;
 
-use crate::recent::{Made, Memory, made_at};
+use crate::recent::{Made, Memory};
 use crate::{App, Error};
 
 /// A record is looked for from this long before the instant in its id to this long after: the log's order is that of
@@ -56,7 +56,7 @@ impl Explanation {
 
 impl App {
     /// Finds a decision in the log and says what moved its scores. Blocks: recent ones are found at once, older
-    /// ones by reading the log around the instant in the id.
+    /// ones by the index of the segment around the instant in the id, or by reading that if it is not sealed yet.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Overloaded`] when too many scans run, [`Error::Log`], [`Error::Models`] when
@@ -86,22 +86,9 @@ impl App {
             what: "the number of scans of the decision log",
             limit: crate::app::MAX_SCANS,
         })?;
-        let latest = made_at(id).plus_millis(SCAN_SLACK_MS);
-        for entry in Reader::open_at(&dir, made_at(id).plus_millis(-SCAN_SLACK_MS))? {
-            let (_, record) = match entry {
-                Ok(found) => found,
-                // What the writer is about to finish ends the log as it stands.
-                Err(LogError::TruncatedTail { .. }) => break,
-                Err(error) => return Err(error.into()),
-            };
-            if record.inputs.decision_id == id {
-                return Ok(Some(record));
-            }
-            if record.inputs.now > latest {
-                break;
-            }
-        }
-        Ok(None)
+        let latest = id.made_at().plus_millis(SCAN_SLACK_MS);
+        let earliest = id.made_at().plus_millis(-SCAN_SLACK_MS);
+        Ok(find_decision::<DecisionRecord>(&dir, id, earliest, latest)?.map(|(_, record)| record))
     }
 
     fn contributions(&self, record: &DecisionRecord) -> Result<Vec<Contribution>, Error> {

@@ -100,6 +100,20 @@ pub const LOG_SYNCED_SEQUENCE: &str = "augur_log_synced_sequence";
 pub const LOG_QUEUED_BYTES: &str = "augur_log_queued_bytes";
 /// 1 when the decision log has stopped writing.
 pub const LOG_FAILED: &str = "augur_log_failed";
+/// Records that are written and not known to be on the disk.
+pub const LOG_UNSYNCED_RECORDS: &str = "augur_log_unsynced_records";
+/// First sequence that is kept in the decision log.
+pub const LOG_FIRST_SEQUENCE: &str = "augur_log_first_sequence";
+/// Bytes of the decision log's files.
+pub const LOG_FILE_BYTES: &str = "augur_log_file_bytes";
+/// Segments that are sealed.
+pub const LOG_SEGMENTS_SEALED: &str = "augur_log_segments_sealed";
+/// Segments that are full and not yet sealed.
+pub const LOG_SEGMENTS_UNSEALED: &str = "augur_log_segments_unsealed";
+/// Segments removed since the log was begun.
+pub const LOG_SEGMENTS_REMOVED: &str = "augur_log_segments_removed";
+/// Attempts to seal or remove segments that failed since the start.
+pub const LOG_SEALING_FAILURES: &str = "augur_log_sealing_failures";
 /// Reports of outcomes, by kind and what became of them.
 pub const OUTCOMES: &str = "augur_outcomes_total";
 /// Holds that a report settled.
@@ -108,6 +122,16 @@ pub const EXPOSURES_SETTLED: &str = "augur_exposures_settled_total";
 pub const OUTCOME_LOG_SYNCED_SEQUENCE: &str = "augur_outcome_log_synced_sequence";
 /// 1 when the log of outcomes has stopped writing.
 pub const OUTCOME_LOG_FAILED: &str = "augur_outcome_log_failed";
+/// First sequence that is kept in the log of outcomes.
+pub const OUTCOME_LOG_FIRST_SEQUENCE: &str = "augur_outcome_log_first_sequence";
+/// Bytes of its files.
+pub const OUTCOME_LOG_FILE_BYTES: &str = "augur_outcome_log_file_bytes";
+/// Its segments that are full and not yet sealed.
+pub const OUTCOME_LOG_SEGMENTS_UNSEALED: &str = "augur_outcome_log_segments_unsealed";
+/// Its segments removed since it was begun.
+pub const OUTCOME_LOG_SEGMENTS_REMOVED: &str = "augur_outcome_log_segments_removed";
+/// Attempts to seal or remove its segments that failed since the start.
+pub const OUTCOME_LOG_SEALING_FAILURES: &str = "augur_outcome_log_sealing_failures";
 /// Model aliases of the policy without a model that can be used.
 pub const MODELS_MISSING: &str = "augur_models_missing";
 /// Tests of the policy that failed when the server started.

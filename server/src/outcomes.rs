@@ -4,6 +4,7 @@
 //! outcomes (`augur_shadow_harness::experiment`), which joins them to decisions and leaves repetitions out for good.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 
 use augur_decision_log::{Config as LogConfig, Durability, OutcomeLog, OutcomeReader};
 use augur_domain::ids::OutcomeKey;
@@ -14,6 +15,8 @@ use augur_proto::v1;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::app::{log_clock, retention_of};
+use crate::clock::Clock;
 use crate::files::Layout;
 use crate::recent::Memory;
 use crate::{App, Error};
@@ -87,10 +90,17 @@ struct Waiting {
 
 impl Outcomes {
     /// Opens the log and remembers the last of what it holds. Blocks.
-    pub(crate) fn open(layout: &Layout) -> Result<Self, Error> {
+    pub(crate) fn open(
+        layout: &Layout,
+        settings: &crate::config::DecisionLog,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
         let dir = layout.outcomes();
         let config = LogConfig {
             segment_bytes: SEGMENT_BYTES,
+            segment_age: Some(settings.segment_age),
+            retention: retention_of(settings.keep_outcomes),
+            clock: log_clock(clock),
             queue_bytes: QUEUE_BYTES,
             durability: Durability::Synced,
             ..LogConfig::new(&dir)

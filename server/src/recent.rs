@@ -56,7 +56,7 @@ impl Recent {
             && let Some(oldest) = state.order.pop_front()
         {
             state.known.remove(&oldest);
-            state.complete_from = state.complete_from.max(made_at(oldest).plus_millis(1));
+            state.complete_from = state.complete_from.max(oldest.made_at().plus_millis(1));
         }
         state.order.push_back(id);
         state.known.insert(id, made);
@@ -66,19 +66,10 @@ impl Recent {
         let state = self.state.lock();
         match state.known.get(&id) {
             Some(made) => Memory::Made(*made),
-            None if made_at(id) >= state.complete_from => Memory::NotMade,
+            None if id.made_at() >= state.complete_from => Memory::NotMade,
             None => Memory::TooOld,
         }
     }
-}
-
-/// The instant in a decision's id.
-pub(crate) fn made_at(id: DecisionId) -> Timestamp {
-    let mut bytes = [0; 8];
-    for (to, from) in bytes.iter_mut().skip(2).zip(id.as_bytes()) {
-        *to = *from;
-    }
-    Timestamp::from_unix_ms(i64::from_be_bytes(bytes))
 }
 
 #[cfg(test)]
@@ -92,7 +83,7 @@ mod tests {
     #[test]
     fn ids_tell_when() {
         let at = Timestamp::from_unix_ms(1_795_366_965_123);
-        assert_eq!(made_at(DecisionId::new(at, [255; 10])), at);
+        assert_eq!(DecisionId::new(at, [255; 10]).made_at(), at);
     }
 
     #[test]

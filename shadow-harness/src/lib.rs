@@ -21,7 +21,7 @@ pub use difference::{Difference, FieldDifference, MAX_FIELDS, Stage};
 pub use error::Error;
 pub use report::{EXIT_ERROR, Fault, MAX_LISTED, TruncatedTail, Unverifiable, Verdict, VerifyReport};
 pub use source::{DataDirectory, Missing, SnapshotSource};
-pub use survey::{SegmentSurvey, Survey, survey};
+pub use survey::{SegmentSurvey, Survey, survey, survey_outcomes};
 pub use verify::{Options, verify};
 
 /// A policy as it was read.

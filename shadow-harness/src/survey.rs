@@ -1,4 +1,4 @@
-//! What a decision log holds, by segment, and everything that is wrong with it: every checksum, sequence and record is
+//! What a log holds, by segment, and everything that is wrong with it: every checksum, sequence, record, hash and index is
 //! looked at, nothing is decided again.
 //!
 //! Not here: deciding again (`verify`).
@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use augur_decision_log::{Error as LogError, Reader};
-use augur_domain::{DecisionRecord, Timestamp};
+use augur_decision_log::{
+    Error as LogError, Hold, Position, Record, Seals, SegmentedReader, check_seals, holds, unreadable,
+};
+use augur_domain::{DecisionRecord, OutcomeRecord, Timestamp};
 use serde::{Serialize, Serializer};
 
 use crate::Error;
@@ -31,6 +33,8 @@ pub struct SegmentSurvey {
     pub records: u64,
     /// Its size, space reserved for records to come included.
     pub file_bytes: u64,
+    /// Whether it is sealed.
+    pub sealed: bool,
     /// Bytes of its readable records.
     pub record_bytes: u64,
     /// Instant of its first readable decision.
@@ -55,9 +59,20 @@ pub struct Survey {
     pub records: u64,
     /// Bytes of them.
     pub record_bytes: u64,
+    /// Where the log begins: 1, unless its first segments were removed.
+    pub first_sequence: u64,
+    /// Segments removed.
+    pub removed_segments: u64,
+    /// The latest instant of a record in them.
+    #[serde(serialize_with = "instant")]
+    pub removed_until: Option<Timestamp>,
+    /// What is held by name: the first record that each still needs.
+    pub holds: BTreeMap<String, u64>,
+    /// Hash of the last sealed segment, by which a copy elsewhere tells whether the log was made anew.
+    pub last_hash: Option<String>,
     /// In ascending order.
     pub segments: Vec<SegmentSurvey>,
-    /// Decisions by decision point.
+    /// Decisions by decision point; of outcomes by kind.
     pub points: BTreeMap<String, u64>,
     /// By the action given.
     pub actions: BTreeMap<String, u64>,
@@ -89,10 +104,10 @@ impl Survey {
         }
     }
 
-    fn take(&mut self, segment: u64, record: &DecisionRecord, bytes: u64) {
+    fn take<R: Record>(&mut self, segment: u64, record: &R, bytes: u64) {
         self.records += 1;
         self.record_bytes += bytes;
-        let at = Some(record.inputs.now);
+        let at = Some(record.made_at());
         match self.segments.last_mut().filter(|last| last.base == segment) {
             Some(last) => {
                 last.records += 1;
@@ -103,15 +118,34 @@ impl Survey {
                 base: segment,
                 records: 1,
                 file_bytes: 0,
+                sealed: false,
                 record_bytes: bytes,
                 first_at: at,
                 last_at: at,
             }),
         }
+    }
+
+    fn count_decision(&mut self, record: &DecisionRecord) {
         count(&mut self.points, &record.inputs.decision_point);
         count(&mut self.actions, &record.decision.action);
         count(&mut self.rungs, record.decision.rung.as_str());
         count(&mut self.policies, &record.policy.to_string());
+    }
+
+    /// What the sealed segments say, and what is held.
+    fn add_seals(&mut self, seals: Seals, holds: Vec<Hold>) {
+        let Seals { anchor, last_hash, faults, unsound, .. } = seals;
+        self.first_sequence = anchor.first_sequence;
+        self.removed_segments = anchor.removed_segments;
+        self.removed_until = (anchor.removed_segments > 0).then_some(anchor.removed_until);
+        self.last_hash = last_hash.map(|hash| hash.to_string());
+        self.holds = holds.into_iter().map(|hold| (hold.name, hold.first_sequence)).collect();
+        let untold = unsound.saturating_sub(faults.len() as u64);
+        for fault in faults {
+            self.fault(&fault.error);
+        }
+        self.faults += untold;
     }
 
     fn fault(&mut self, error: &LogError) {
@@ -127,31 +161,46 @@ fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
     *counts.entry(name.to_owned()).or_default() += 1;
 }
 
-/// Reads the log in `dir` from its beginning to its end as of now, going on behind damage. `progress` is told the number
-/// of records now and then. Memory does not grow with the log.
+/// Reads the log of decisions in `dir` from its beginning to its end as of now, going on behind damage. `progress` is told
+/// the number of records now and then. Memory does not grow with the log.
 ///
 /// # Errors
 /// [`Error::Log`] when the directory cannot be listed, a file cannot be read, or a later version wrote it.
 pub fn survey(dir: &Path, progress: &dyn Fn(u64)) -> Result<Survey, Error> {
-    let mut reader = Reader::open(dir)?;
+    survey_of::<DecisionRecord>(dir, progress, Survey::count_decision)
+}
+
+/// As [`survey`], of the log of outcomes.
+///
+/// # Errors
+/// As [`survey`].
+pub fn survey_outcomes(dir: &Path, progress: &dyn Fn(u64)) -> Result<Survey, Error> {
+    survey_of::<OutcomeRecord>(dir, progress, |found, record| count(&mut found.points, record.kind.as_str()))
+}
+
+fn survey_of<R: Record>(
+    dir: &Path,
+    progress: &dyn Fn(u64),
+    add: impl Fn(&mut Survey, &R),
+) -> Result<Survey, Error> {
+    let mut reader = SegmentedReader::<R>::open(dir)?;
     let mut found = Survey::default();
     loop {
-        let next = reader.next_bytes().map(|next| {
-            next.map(|(position, bytes)| {
-                (position, bytes.len() as u64, augur_decision_log::codec::decode_record(bytes))
-            })
-        });
+        let next = reader.next_bytes();
+        let next =
+            next.map(|next| next.map(|(position, bytes)| (position, bytes.len() as u64, R::decode(bytes))));
         match next {
             Ok(None) => break,
             Ok(Some((position, bytes, Ok(record)))) => {
                 found.take(position.segment, &record, bytes);
+                add(&mut found, &record);
                 if found.records.is_multiple_of(PROGRESS_EVERY) {
                     progress(found.records);
                 }
             }
             // An intact frame whose record cannot be read is passed over already.
             Ok(Some((position, _, Err(error)))) => {
-                let error = augur_decision_log::unreadable(dir, position, error);
+                let error = unreadable(dir, position, error);
                 if matches!(error, LogError::UnsupportedVersion { .. }) {
                     return Err(error.into());
                 }
@@ -161,6 +210,12 @@ pub fn survey(dir: &Path, progress: &dyn Fn(u64)) -> Result<Survey, Error> {
             Err(error @ LogError::TruncatedTail { .. }) => {
                 found.truncated_tail = Some(error.to_string());
                 break;
+            }
+            // What was removed meanwhile is not missing.
+            Err(LogError::Removed { .. }) => {
+                if reader.skip_damage()?.is_none() {
+                    break;
+                }
             }
             Err(error @ (LogError::Corrupted { .. } | LogError::Gap { .. })) => {
                 found.fault(&error);
@@ -173,9 +228,12 @@ pub fn survey(dir: &Path, progress: &dyn Fn(u64)) -> Result<Survey, Error> {
         }
     }
     progress(found.records);
+    let seals = check_seals::<R>(dir, &|_| ())?;
+    found.add_seals(seals, holds(dir)?);
     for segment in &mut found.segments {
-        let file = augur_decision_log::Position { sequence: 0, segment: segment.base, offset: 0 }.file(dir);
-        segment.file_bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+        let place = Position { sequence: segment.base, segment: segment.base, offset: 0 };
+        segment.file_bytes = std::fs::metadata(place.file(dir)).map_or(0, |metadata| metadata.len());
+        segment.sealed = place.is_sealed::<R>(dir);
     }
     Ok(found)
 }

@@ -50,7 +50,7 @@ struct Place {
 }
 
 #[derive(Debug, Serialize)]
-struct Explained {
+pub(crate) struct Explained {
     decision_id: String,
     decided_at: String,
     sequence: u64,
@@ -146,7 +146,7 @@ fn found(data: &Path, id: DecisionId) -> Result<v1::ExplainResponse, Error> {
     Ok(answer?)
 }
 
-fn explained(answer: v1::ExplainResponse) -> Explained {
+pub(crate) fn explained(answer: v1::ExplainResponse) -> Explained {
     let v1::ExplainResponse { record, contributions } = answer;
     let record = record.unwrap_or_default();
     let decision = record.decision.unwrap_or_default();
@@ -218,7 +218,7 @@ fn candidate(candidate: v1::Candidate) -> Candidate {
     }
 }
 
-fn text(told: &Explained) -> String {
+pub(crate) fn text(told: &Explained) -> String {
     let mut text = format!("{} at {}, decided {}\n", told.action, told.decision_point, told.decided_at);
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {

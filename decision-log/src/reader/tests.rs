@@ -6,8 +6,8 @@ use super::*;
 use crate::Reader;
 use crate::codec::encode_record;
 use crate::samples::numbered_record;
-use crate::segment::{FrameHeader, RECORD, path};
-use crate::testing::{append, read_all, small, synced, write_log};
+use crate::segment::{RECORD, frame, path};
+use crate::testing::{append, list, read_all, seed, small, synced, write_log};
 use crate::{Config, Log};
 
 #[test]
@@ -46,7 +46,7 @@ fn reading_may_begin_anywhere() {
 fn an_absent_segment_is_a_gap() {
     let dir = tempfile::tempdir().unwrap();
     write_log(dir.path(), 20);
-    let bases = list(dir.path()).unwrap();
+    let bases = list(dir.path());
     let (second, third) = (bases[1], bases[2]);
     std::fs::remove_file(path(dir.path(), second)).unwrap();
     let (read, error) = read_all(dir.path());
@@ -65,7 +65,7 @@ fn an_absent_segment_is_a_gap() {
 fn an_absent_last_segment_is_a_gap() {
     let dir = tempfile::tempdir().unwrap();
     write_log(dir.path(), 20);
-    let last = *list(dir.path()).unwrap().last().unwrap();
+    let last = *list(dir.path()).last().unwrap();
     std::fs::remove_file(path(dir.path(), last)).unwrap();
     let error = read_all(dir.path()).1.unwrap();
     assert!(matches!(error, Error::Gap { expected, found: None, .. } if expected == last), "{error}");
@@ -76,7 +76,7 @@ fn an_absent_last_segment_is_a_gap() {
 fn no_flipped_bit_passes() {
     let dir = tempfile::tempdir().unwrap();
     write_log(dir.path(), 12);
-    let bases = list(dir.path()).unwrap();
+    let bases = list(dir.path());
     for base in &bases {
         let file = path(dir.path(), *base);
         let whole = std::fs::read(&file).unwrap();
@@ -121,7 +121,7 @@ fn an_unfinished_frame_may_still_be_finished() {
 fn damage_can_be_skipped() {
     let dir = tempfile::tempdir().unwrap();
     write_log(dir.path(), 30);
-    let bases = list(dir.path()).unwrap();
+    let bases = list(dir.path());
     let (file, offset) = (path(dir.path(), bases[1]), 900);
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[offset] ^= 1;
@@ -165,8 +165,7 @@ fn a_record_of_a_later_version_is_told_from_damage() {
     record[0] = 99;
     let mut bytes = std::fs::read(path(dir.path(), 1)).unwrap();
     let offset = bytes.len() as u64;
-    bytes.extend_from_slice(&FrameHeader::of(RECORD, &record).encode());
-    bytes.extend_from_slice(&record);
+    bytes.extend(frame(seed(&path(dir.path(), 1)), RECORD, &record));
     std::fs::write(path(dir.path(), 1), bytes).unwrap();
     let error = read_all(dir.path()).1.unwrap();
     assert!(
@@ -183,14 +182,14 @@ fn nothing_is_no_log_and_no_directory_is_an_error() {
 }
 
 #[test]
-fn a_sealed_segment_promises_a_whole_successor() {
-    for bytes in [0, 20, 32] {
+fn a_closed_segment_promises_a_whole_successor() {
+    for bytes in [0, 20, 32, 43, 44] {
         let dir = tempfile::tempdir().unwrap();
         write_log(dir.path(), 7);
-        let last = path(dir.path(), *list(dir.path()).unwrap().last().unwrap());
+        let last = path(dir.path(), *list(dir.path()).last().unwrap());
         let mut content = std::fs::read(&last).unwrap();
         content.truncate(bytes);
-        if bytes == 32 {
+        if bytes == 44 {
             content[9] ^= 1;
         }
         std::fs::write(&last, content).unwrap();
@@ -206,7 +205,7 @@ fn a_sealed_segment_promises_a_whole_successor() {
 fn records_behind_a_damaged_header_are_still_found() {
     let dir = tempfile::tempdir().unwrap();
     write_log(dir.path(), 12);
-    let base = list(dir.path()).unwrap()[1];
+    let base = list(dir.path())[1];
     let mut bytes = std::fs::read(path(dir.path(), base)).unwrap();
     bytes[20] ^= 4;
     std::fs::write(path(dir.path(), base), bytes).unwrap();
@@ -279,7 +278,8 @@ fn reading_beside_a_writer_finds_no_damage() {
 fn a_frame_finished_while_damage_was_looked_for_is_taken() {
     let dir = tempfile::tempdir().unwrap();
     write_log(dir.path(), 3);
-    let mut scanner = Scanner::open(&crate::format::DECISIONS, dir.path(), 1).unwrap();
+    let mut scanner = Segment::open(&crate::format::DECISIONS, dir.path(), 1).unwrap();
+    let Segment::Raw(scanner) = &mut scanner else { panic!("it is not sealed") };
     scanner.step(1).unwrap();
     // As if the second frame had been half visible when it was looked at.
     let step = scanner.judge("half visible".to_owned(), 2).unwrap();

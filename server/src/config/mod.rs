@@ -180,8 +180,14 @@ pub struct Retention {
 /// How decisions are recorded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecisionLog {
-    /// A segment of this size is sealed and the next one begun.
+    /// A segment of this size is closed and the next one begun.
     pub segment_bytes: u64,
+    /// A segment is closed, too, by the first record that is this much later than its first; of outcomes likewise.
+    pub segment_age: Duration,
+    /// How long sealed segments are kept.
+    pub keep: KeepLog,
+    /// How long those of the log of outcomes are.
+    pub keep_outcomes: KeepLog,
     /// Most bytes waiting for the writer.
     pub queue_bytes: usize,
     /// Longest wait of a written record for its sync.
@@ -190,6 +196,15 @@ pub struct DecisionLog {
     pub durability: Durability,
     /// What is answered when the log cannot be written.
     pub on_unavailable: OnUnavailable,
+}
+
+/// How long the sealed segments of a log are kept; for good, unless something is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeepLog {
+    /// Until their latest record is this old.
+    pub age: Option<Duration>,
+    /// As long as the whole log takes no more bytes than this.
+    pub bytes: Option<u64>,
 }
 
 /// What is answered when the decision log cannot be written.
@@ -320,6 +335,9 @@ impl Default for Config {
             },
             decision_log: DecisionLog {
                 segment_bytes: 64 << 20,
+                segment_age: Duration::from_secs(3_600),
+                keep: KeepLog::default(),
+                keep_outcomes: KeepLog::default(),
                 queue_bytes: 16 << 20,
                 sync_interval: Duration::from_millis(5),
                 durability: Durability::Written,

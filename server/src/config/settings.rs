@@ -21,7 +21,7 @@ use augur_decision_log::Durability;
 use augur_domain::Diagnostic;
 use augur_domain::event::MAX_BATCH_EVENTS;
 use augur_domain::event_name;
-use augur_domain::time::{DAY_MS, format_duration_ms, parse_duration_ms};
+use augur_domain::time::{DAY_MS, HOUR_MS, SECOND_MS, format_duration_ms, parse_duration_ms};
 use augur_feature_store::{Retention, SharedDevice};
 use toml::de::{DeTable, DeValue};
 
@@ -33,6 +33,8 @@ use crate::suggest::did_you_mean;
 const RECORD_HEADROOM_BYTES: usize = 256 << 10;
 /// Largest request whose record still fits the decision log, which takes records of up to 16 MiB.
 const MAX_REQUEST_BYTES: usize = 7 << 20;
+/// Least bound of what a log may keep.
+const MIN_KEPT_LOG_BYTES: u64 = 1 << 20;
 /// Longest value quoted in a complaint, in characters.
 const MAX_QUOTED: usize = 80;
 
@@ -278,8 +280,28 @@ fn set_retention(retention: &mut super::Retention, key: &str, value: &Written<'_
 }
 
 fn set_decision_log(log: &mut super::DecisionLog, key: &str, value: &Written<'_>) -> Result<(), Problem> {
+    // An empty text and zero bytes are for good.
+    let age = || match value.text {
+        "" => Ok(None),
+        _ => value.length_ms(HOUR_MS, "3650d").map(|ms| Some(Duration::from_millis(ms.unsigned_abs()))),
+    };
+    let bytes = || match value.whole(0, 1 << 50)? {
+        0 => Ok(None),
+        bytes if bytes < MIN_KEPT_LOG_BYTES => {
+            Err(value.problem("in range", "0, for no bound, or at least 1048576"))
+        }
+        bytes => Ok(Some(bytes)),
+    };
     match key {
         "segment_bytes" => log.segment_bytes = value.whole(4 << 10, 1 << 30)?,
+        "segment_age" => {
+            let age_ms = value.length_ms(SECOND_MS, "31d")?;
+            log.segment_age = Duration::from_millis(age_ms.unsigned_abs());
+        }
+        "keep" => log.keep.age = age()?,
+        "keep_bytes" => log.keep.bytes = bytes()?,
+        "keep_outcomes" => log.keep_outcomes.age = age()?,
+        "keep_outcome_bytes" => log.keep_outcomes.bytes = bytes()?,
         "queue_bytes" => log.queue_bytes = value.size(1 << 20, 1 << 30)?,
         "sync_interval" => log.sync_interval = value.length("60s")?,
         "durability" => {

@@ -1,9 +1,12 @@
-//! `augur log`: what a decision log holds, whether it is whole, its last lines, and all of it as Parquet.
+//! `augur log`: what a decision log holds, whether it is whole, its last lines, one record, all of it as Parquet, and what
+//! of it must stay.
 //!
-//! Not here: deciding again (`replay`). Every command reads only; a server may be writing meanwhile.
+//! Not here: deciding again (`replay`). Every command but `hold` reads only; a server may be writing meanwhile.
 
 mod columns;
 mod export;
+mod hold;
+mod show;
 mod stat;
 mod tail;
 
@@ -20,7 +23,9 @@ pub(crate) enum Command {
     Stat(stat::Args),
     Verify(stat::VerifyArgs),
     Tail(tail::Args),
+    Show(show::Args),
     Export(export::Args),
+    Hold(hold::Args),
 }
 
 /// Where the log is.
@@ -54,6 +59,8 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
         Command::Stat(args) => stat::run(args, output),
         Command::Verify(args) => stat::verify(args, output),
         Command::Tail(args) => tail::run(args, output),
+        Command::Show(args) => show::run(args, output),
         Command::Export(args) => export::run(args, output),
+        Command::Hold(args) => hold::run(args, output),
     }
 }
