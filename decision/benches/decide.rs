@@ -1,5 +1,5 @@
-//! The decision core alone: 20 rules, 2 models of 20 inputs, 40 features, 5 actions, reasons and verdicts on; and what
-//! loading a policy costs, up to its most rules.
+//! The decision core alone: 20 rules, 2 models of 20 inputs, 40 features, 5 actions, reasons and verdicts on; what 50 rules
+//! and Thompson sampling add; and what loading a policy costs, up to its most rules.
 //!
 //! Not here: reading features, the log, the network. Inputs differ from call to call so that branches and caches
 //! see something like traffic; they are built before the clock starts.
@@ -8,179 +8,75 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::allow_attributes,
+    missing_docs,
+    unreachable_pub,
     reason = "a benchmark may fail loudly"
 )]
 
-use std::fmt::Write;
+mod case;
+
 use std::hint::black_box;
 use std::sync::Arc;
 
-use augur_decision::{ModelSource, PolicySnapshot, SourceFile, decide};
-use augur_domain::decision::{Availability, DecisionInputs, Exposure, Person};
-use augur_domain::feature::{FeatureInfo, FeatureSet, FeatureStatus, FeatureValue, FeatureVector};
+use augur_decision::{PolicySnapshot, Scratch, SourceFile, decide, decide_into};
+use augur_domain::Decision;
+use augur_domain::decision::DecisionInputs;
 use augur_domain::rng::{Purpose, Rng};
-use augur_domain::value::Finite;
-use augur_domain::{ContentHash, DecisionId, ModelRef, Timestamp, UserKey, Value, ValueType};
-use augur_models::artifact::{Body, Content, Input, Lineage, Transform};
-use augur_models::scorer::Kind;
-use augur_models::{Artifact, Calibrator, Scorer};
 use criterion::{Criterion, criterion_group, criterion_main};
 
-const FEATURES: usize = 40;
-const INPUTS_PER_MODEL: usize = 20;
-const RULES: usize = 20;
+use case::{Published, RULES, features, person, policy_text};
+
 /// As many as a policy may have.
 const MOST_RULES: usize = 1_000;
-const ACTIONS: usize = 5;
 const PEOPLE: usize = 256;
-const NOW: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
 
-fn features() -> Arc<FeatureSet> {
-    let info = |index: usize| FeatureInfo {
-        name: format!("f{index}").into(),
-        value_type: ValueType::Number,
-        description: "".into(),
-        events: None,
-        definition: ContentHash::default(),
-        unit: "".into(),
-    };
-    Arc::new(FeatureSet::new(ContentHash::of(&[b"bench"]), (0..FEATURES).map(info).collect()))
-}
-
-struct Published;
-
-impl ModelSource for Published {
-    fn scorer(
-        &self,
-        name: &str,
-        _alias: &str,
-        _kind: Kind,
-        features: &FeatureSet,
-    ) -> Result<Option<(ModelRef, Arc<Scorer>)>, String> {
-        let first = if name == "churn" { FEATURES - INPUTS_PER_MODEL } else { 0 };
-        let input = |index: usize| Input {
-            feature: format!("f{index}"),
-            transform: if index.is_multiple_of(2) { Transform::SignedLog1p } else { Transform::Identity },
-            mean: 2.0,
-            scale: 3.0,
-            weight: if index.is_multiple_of(3) { -0.2 } else { 0.3 },
-            imputation: 1.0,
-            clip: None,
-            missing_weight: 0.1,
-            definition: None,
-        };
-        let artifact = Artifact::new(Content {
-            name: name.to_owned(),
-            task: name.to_owned(),
-            positive_class: name.to_owned(),
-            feature_set: features.hash(),
-            body: Body::Linear {
-                intercept: -0.5,
-                inputs: (first..first + INPUTS_PER_MODEL).map(input).collect(),
-            },
-            calibrator: Calibrator::Platt { a: -1.1, b: 0.1 },
-            lineage: Lineage {
-                data: ContentHash::default(),
-                seed: 0,
-                parameters: "{}".to_owned(),
-                created_at: NOW,
-                code_version: "bench".to_owned(),
-            },
-            report: String::new(),
-            reference: None,
-        })
-        .map_err(|error| error.to_string())?;
-        let scorer = Scorer::new(&artifact, features).map_err(|error| error.to_string())?;
-        Ok(Some((ModelRef { name: name.into(), version: 1, artifact: artifact.id() }, Arc::new(scorer))))
-    }
-}
-
-fn policy_text(rules: usize) -> String {
-    let mut text = String::from(
-        "version = 1\n[[decision_point]]\nname = \"cart\"\nactions = [\"a0\", \"a1\", \"a2\", \"a3\", \"none\"]\n\
-         default_action = \"none\"\ndeadline = \"50ms\"\nmodels = [\"conversion\", \"churn\"]\n\
-         [decision_point.context]\ncart_value = \"number\"\ncountry = \"text\"\n\
-         [[model]]\nname = \"conversion\"\n[[model]]\nname = \"churn\"\n[[action]]\nname = \"none\"\n",
-    );
-    for action in 0..ACTIONS - 1 {
-        let _ = write!(
-            text,
-            "[[action]]\nname = \"a{action}\"\nchannel = \"onsite\"\npayload = {{ percent = {action} }}\n\
-             value = \"{}.0 * scores.conversion - 2.0 * scores.churn\"\n\
-             eligible_when = \"context.cart_value > {action}.0\"\n\
-             caps = [\"2 per 7d\", \"5 per 24h per channel\"]\nexpires_after = \"30m\"\n",
-            8 - action
-        );
-    }
-    for rule in 0..rules {
-        let then = match rule % 4 {
-            0 => "then = \"boost\"\nfactor = 1.1",
-            1 | 2 => "then = \"deny\"",
-            _ => "then = \"force\"",
-        };
-        let _ = write!(
-            text,
-            "[[rule]]\nid = \"r{rule}\"\nwhen = \"features.f{} > {}.5 && scores.churn >= 0.2 && \
-             !(context.country in ['DE', 'FR']) && features.f{} < 5.0\"\n{then}\nactions = [\"a{}\"]\n\
-             reason = \"R{rule}\"\npriority = {rule}\n",
-            rule % FEATURES,
-            // No two conditions alike: each is parsed on its own.
-            7 + rule / FEATURES,
-            (rule + 20) % FEATURES,
-            rule % (ACTIONS - 1)
-        );
-    }
-    text
-}
-
-fn person(features: &FeatureSet, rng: &mut Rng) -> DecisionInputs {
-    let values = (0..FEATURES).map(|_| FeatureValue {
-        value: rng.next_f64() * 10.0,
-        status: if rng.next_f64() < 0.05 { FeatureStatus::NullValue } else { FeatureStatus::Present },
-        event_time: Some(NOW),
+/// Decides for one after the other in room that is used again, as a server does.
+fn bench_policy(criterion: &mut Criterion, name: &str, text: String) {
+    let source = SourceFile { name: "policy.toml".to_owned(), text };
+    let features = features();
+    let policy = PolicySnapshot::load(&source, Arc::clone(&features), &Published).unwrap();
+    let mut rng = Rng::new(42, Purpose::Simulation);
+    let people: Vec<DecisionInputs> = (0..PEOPLE).map(|_| person(&features, &mut rng)).collect();
+    let (mut scratch, mut decision) = (Scratch::default(), Decision::default());
+    let mut next = 0_usize;
+    criterion.bench_function(name, |bencher| {
+        bencher.iter(|| {
+            next = (next + 1) % PEOPLE;
+            decide_into(black_box(&policy), black_box(&people[next]), &mut scratch, &mut decision);
+            black_box(&decision);
+        });
     });
-    let values = values.collect();
-    let exposure =
-        |hours: i64| Exposure::new(format!("a{}", hours % 4), "onsite", NOW.plus_millis(-hours * 3_600_000));
-    DecisionInputs {
-        decision_id: DecisionId::new(NOW, [1; 10]),
-        now: NOW,
-        seed: 1,
-        decision_point: "cart".into(),
-        user: UserKey::default(),
-        context: vec![
-            ("cart_value".into(), Value::Number(Finite::new(rng.next_f64() * 100.0).unwrap_or_default())),
-            ("country".into(), Value::Text(if rng.next_f64() < 0.5 { "DE".into() } else { "US".into() })),
-        ],
-        features_availability: Availability::Available,
-        features: FeatureVector { feature_set: features.hash(), watermark: 9, values, texts: Vec::new() },
-        models: vec![
-            ("conversion".into(), Availability::Available),
-            ("churn".into(), Availability::Available),
-        ],
-        exposures: [150, 90, 30, 3].into_iter().map(exposure).collect(),
-        person: Person::default(),
-        budgets: Vec::new(),
-        peek: false,
-        time_left_us: None,
-    }
+}
+
+/// The policy with `change` in its decision point.
+fn with_point(rules: usize, words: bool, change: &str) -> String {
+    policy_text(rules, words).replace("deadline = \"50ms\"\n", &format!("deadline = \"50ms\"\n{change}"))
 }
 
 fn bench_decide(criterion: &mut Criterion) {
-    let source = SourceFile { name: "policy.toml".to_owned(), text: policy_text(RULES) };
+    bench_policy(criterion, "decide/20_rules_2_models_40_features_5_actions", policy_text(RULES, false));
+    bench_policy(criterion, "decide/the_same_with_words_for_inputs", policy_text(RULES, true));
+    bench_policy(criterion, "decide/the_same_without_rules", policy_text(0, false));
+    bench_policy(criterion, "decide/the_same_with_50_rules", policy_text(50, false));
+    let softmax = "exploration = { kind = \"softmax\", temperature = 0.5 }\n";
+    bench_policy(criterion, "decide/the_same_with_softmax", with_point(RULES, false, softmax));
+    let thompson = with_point(RULES, false, "exploration = { kind = \"thompson\" }\n")
+        .replace("expires_after = \"30m\"\n", "expires_after = \"30m\"\nsuccesses = 30\nfailures = 70\n");
+    bench_policy(criterion, "decide/the_same_with_thompson", thompson);
+    let source = SourceFile { name: "policy.toml".to_owned(), text: policy_text(RULES, false) };
     let features = features();
     let policy = PolicySnapshot::load(&source, Arc::clone(&features), &Published).unwrap();
     let mut rng = Rng::new(42, Purpose::Simulation);
     let people: Vec<DecisionInputs> = (0..PEOPLE).map(|_| person(&features, &mut rng)).collect();
     let mut next = 0_usize;
-    criterion.bench_function("decide/20_rules_2_models_40_features_5_actions", |bencher| {
+    criterion.bench_function("decide/the_same_allocated_anew", |bencher| {
         bencher.iter(|| {
             next = (next + 1) % PEOPLE;
             decide(black_box(&policy), black_box(&people[next]))
         });
     });
     for rules in [RULES, MOST_RULES] {
-        let source = SourceFile { name: "policy.toml".to_owned(), text: policy_text(rules) };
+        let source = SourceFile { name: "policy.toml".to_owned(), text: policy_text(rules, false) };
         criterion.bench_function(&format!("load/{rules}_rules"), |bencher| {
             bencher.iter(|| {
                 PolicySnapshot::load(black_box(&source), Arc::clone(&features), &Published).unwrap()

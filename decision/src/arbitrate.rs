@@ -8,7 +8,7 @@ use augur_domain::decision::CandidateOutcome;
 use augur_domain::rng::Purpose;
 use augur_domain::{Reason, ReasonCode};
 
-use crate::explore::{Contender, Evidence, Method, Odds, TieBreak, draw, odds};
+use crate::explore::{Contender, Evidence, Method, Odds, TieBreak, draw};
 use crate::question::Question;
 use crate::row::DecisionRow;
 
@@ -55,21 +55,23 @@ pub(crate) fn arbitrate(
     row: &DecisionRow<'_>,
     candidates: &mut [CandidateOutcome],
     unanswered: &mut Vec<Reason>,
+    (contenders, odds): (&mut Vec<Contender>, &mut Odds),
 ) -> Choice {
     let point = row.point;
     if point.exploration.is_none() && point.tie_break == TieBreak::Declared {
         let best = best(candidates, 0..candidates.len()).unwrap_or(point.default);
         return Choice::certain(best, plain_reason(row, candidates));
     }
-    let contenders = contenders(row, candidates, unanswered);
+    find_contenders(row, candidates, unanswered, contenders);
     if contenders.is_empty() {
         return Choice::certain(point.default, plain_reason(row, candidates));
     }
     let method = point.exploration.as_ref().map(|exploration| exploration.method);
-    let Odds { probabilities, greedy } = odds(method, point.tie_break, &contenders);
+    odds.reckon(method, point.tie_break, contenders);
+    let Odds { probabilities, greedy, .. } = &*odds;
     let purpose = if method.is_some() { Purpose::Exploration } else { Purpose::TieBreak };
-    let drawn = draw(&probabilities, row.inputs.seed, purpose);
-    for (contender, probability) in contenders.iter().zip(&probabilities) {
+    let drawn = draw(probabilities, row.inputs.seed, purpose);
+    for (contender, probability) in contenders.iter().zip(probabilities) {
         if let Some(outcome) = candidates.get_mut(contender.candidate) {
             outcome.probability = *probability;
         }
@@ -88,7 +90,7 @@ pub(crate) fn arbitrate(
 
 /// Why the best is given.
 fn plain_reason(row: &DecisionRow<'_>, candidates: &[CandidateOutcome]) -> Reason {
-    if let Some(holdout) = row.sorted.held_out {
+    if let Some(holdout) = row.held_out {
         return Reason::with(ReasonCode::HeldOut, Arc::clone(&holdout.name));
     }
     let mut others = candidates.iter().enumerate().filter(|(index, _)| *index != row.point.default);
@@ -112,15 +114,16 @@ pub(crate) fn best(candidates: &[CandidateOutcome], which: impl Iterator<Item = 
 }
 
 /// Every candidate that stands. The default action may be explored if the policy gives it a value of its own.
-fn contenders(
+fn find_contenders(
     row: &DecisionRow<'_>,
     candidates: &[CandidateOutcome],
     unanswered: &mut Vec<Reason>,
-) -> Vec<Contender> {
+    contenders: &mut Vec<Contender>,
+) {
     let point = row.point;
     let asks_evidence =
         point.exploration.as_ref().is_some_and(|exploration| exploration.method == Method::Thompson);
-    let mut contenders = Vec::with_capacity(candidates.len());
+    contenders.clear();
     for (index, (outcome, candidate)) in candidates.iter().zip(&point.candidates).enumerate() {
         let (ReasonCode::Outranked, Some(value)) = (outcome.reason.code, outcome.value) else { continue };
         let source = candidate.evidence.as_ref().filter(|_| asks_evidence);
@@ -131,7 +134,6 @@ fn contenders(
             evidence: source.map(|source| evidence(source, row, unanswered)),
         });
     }
-    contenders
 }
 
 /// A count that cannot be answered counts as none.

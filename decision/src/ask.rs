@@ -9,6 +9,7 @@ use augur_domain::decision::{Availability, DecisionInputs, Rung, Score, ScoreOut
 use augur_domain::{FeatureVector, ModelRef, math};
 use augur_models::Scorer;
 
+use crate::answer::put;
 use crate::row::SegmentOutcome;
 use crate::snapshot::{Model, Point, PolicySnapshot};
 
@@ -51,10 +52,10 @@ impl PriorScore {
 
 impl Prior {
     /// The score of who is in these segments.
-    pub(crate) fn of(&self, point: &Point, segments: &[SegmentOutcome<'_>]) -> &PriorScore {
+    pub(crate) fn of(&self, point: &Point, segments: &[SegmentOutcome]) -> &PriorScore {
         let found = self.by_segment.as_ref().and_then(|PriorBySegment { model, scores }| {
             let place = point.segments.iter().position(|known| known == model)?;
-            let name = segments.get(place)?.name?;
+            let name = segments.get(place)?.name.as_ref()?;
             scores.iter().find(|(known, _)| known == name)
         });
         found.map_or(&self.overall, |(_, score)| score)
@@ -62,19 +63,21 @@ impl Prior {
 }
 
 /// The segments of the user that the point reads. Without features nobody is in any.
-pub(crate) fn assign_segments<'p>(
-    policy: &'p PolicySnapshot,
-    point: &'p Point,
+pub(crate) fn assign_segments(
+    policy: &PolicySnapshot,
+    point: &Point,
     inputs: &DecisionInputs,
     features_usable: bool,
-) -> Vec<SegmentOutcome<'p>> {
-    let assign = |model: &'p Model| {
+    segments: &mut Vec<SegmentOutcome>,
+) {
+    let assign = |model: &Model| {
         let mut steps = usable(point, model, inputs, features_usable);
         let found = steps.find_map(|(rung, _, scorer)| Some((rung, scorer.segment(&inputs.features)?)));
         let rung = found.map_or(Rung::RulesOnly, |(rung, _)| rung);
-        SegmentOutcome { model, name: found.map(|(_, name)| name), rung }
+        SegmentOutcome { name: found.map(|(_, name)| Arc::clone(name)), rung }
     };
-    point.segments(policy).map(assign).collect()
+    segments.clear();
+    segments.extend(point.segments(policy).map(assign));
 }
 
 /// Scores the point's models, with the step that each stands on. Without features none is asked: it would score nobody.
@@ -83,38 +86,58 @@ pub(crate) fn ask_models(
     point: &Point,
     inputs: &DecisionInputs,
     features_usable: bool,
-    segments: &[SegmentOutcome<'_>],
-) -> (Vec<ScoreOutcome>, Vec<Rung>) {
-    let ask = |model: &Model| {
+    segments: &[SegmentOutcome],
+    (scores, rungs): (&mut Vec<ScoreOutcome>, &mut Vec<Rung>),
+) {
+    rungs.clear();
+    scores.truncate(point.models.len());
+    for (place, model) in point.models(policy).enumerate() {
         let mut steps = usable(point, model, inputs, features_usable);
-        let found =
-            steps.find_map(|(rung, version, scorer)| Some((rung, version, score(scorer, &inputs.features)?)));
-        if let Some((rung, version, score)) = found {
-            let model_ref = Some(version.clone());
-            return (
-                ScoreOutcome { alias: Arc::clone(&model.name), model: model_ref, score: Some(score) },
-                rung,
-            );
-        }
-        let allowed = point.ladder.allows(Rung::SegmentDefault, inputs.time_left_us);
-        match model.prior.as_ref().filter(|_| allowed) {
-            Some(prior) => {
-                let score = Some(prior.of(point, segments).score);
-                (ScoreOutcome { alias: Arc::clone(&model.name), model: None, score }, Rung::SegmentDefault)
-            }
-            None => (unscored(model), Rung::RulesOnly),
-        }
-    };
-    point.models(policy).map(ask).unzip()
+        let scored = steps.find_map(|(rung, version, scorer)| {
+            Some((rung, Some(version), score(scorer, &inputs.features)?))
+        });
+        let prior = || {
+            let allowed = point.ladder.allows(Rung::SegmentDefault, inputs.time_left_us);
+            let prior = model.prior.as_ref().filter(|_| allowed)?;
+            Some((Rung::SegmentDefault, None, prior.of(point, segments).score))
+        };
+        let (rung, version, score) = match scored.or_else(prior) {
+            Some((rung, version, score)) => (rung, version, Some(score)),
+            None => (Rung::RulesOnly, model.version(), None),
+        };
+        rungs.push(rung);
+        put_score(scores, place, model, version, score);
+    }
 }
 
 /// The point's models, none of them asked.
-pub(crate) fn ask_none(policy: &PolicySnapshot, point: &Point) -> Vec<ScoreOutcome> {
-    point.models(policy).map(unscored).collect()
+pub(crate) fn ask_none(policy: &PolicySnapshot, point: &Point, scores: &mut Vec<ScoreOutcome>) {
+    scores.truncate(point.models.len());
+    for (place, model) in point.models(policy).enumerate() {
+        put_score(scores, place, model, model.version(), None);
+    }
 }
 
-fn unscored(model: &Model) -> ScoreOutcome {
-    ScoreOutcome { alias: Arc::clone(&model.name), model: model.version().cloned(), score: None }
+/// Puts what a model said into the place of what some model said before, if there is any.
+fn put_score(
+    scores: &mut Vec<ScoreOutcome>,
+    place: usize,
+    model: &Model,
+    version: Option<&ModelRef>,
+    score: Option<Score>,
+) {
+    match scores.get_mut(place) {
+        Some(outcome) => {
+            put(&mut outcome.alias, &model.name);
+            if outcome.model.as_ref() != version {
+                outcome.model = version.cloned();
+            }
+            outcome.score = score;
+        }
+        None => {
+            scores.push(ScoreOutcome { alias: Arc::clone(&model.name), model: version.cloned(), score });
+        }
+    }
 }
 
 /// The versions of `model` that may be asked, best first.

@@ -71,6 +71,7 @@ pub(crate) fn compile(
     }
     for point in &mut points {
         point.settle();
+        point.context_places = inputs.context_places(&point.declared);
         point.settle_experiments(&policy, &inputs);
     }
     let by_name = points.iter().enumerate().map(|(index, point)| (Arc::clone(&point.name), index));
@@ -300,6 +301,7 @@ impl Point {
             when_features_unavailable: entry.when_features_unavailable,
             context: declared.iter().map(|one| (Arc::clone(&one.name), one.carried_as())).collect(),
             declared,
+            context_places: Vec::new(),
             models: entry.models.iter().filter_map(|model| index(&model.value)).collect(),
             segments: entry
                 .segments

@@ -135,48 +135,45 @@ pub(crate) struct ArmPayload {
     pub(crate) fields: Box<[(Box<str>, Box<str>)]>,
 }
 
-/// How one user is sorted at one decision point.
-#[derive(Debug, Default)]
-pub(crate) struct Sorted<'p> {
-    /// The first holdout that holds the user out.
-    pub(crate) held_out: Option<&'p Holdout>,
-    /// By experiment of the point; empty when there are none.
-    pub(crate) arms: Vec<Option<usize>>,
-    pub(crate) assignments: Vec<Assignment>,
-    /// Conditions without an answer.
-    pub(crate) unanswered: Vec<Reason>,
-}
-
-/// Sorts the user of `row` for its point. Whoever is held out is in no experiment.
-pub(crate) fn sort<'p>(row: &DecisionRow<'p>) -> Sorted<'p> {
+/// Sorts the user of `row` for its point: the first holdout that holds the user out, and else the arm per experiment.
+/// Conditions without an answer go to `unanswered`.
+pub(crate) fn sort<'p>(
+    row: &DecisionRow<'p>,
+    arms: &mut Vec<Option<usize>>,
+    assignments: &mut Vec<Assignment>,
+    unanswered: &mut Vec<Reason>,
+) -> Option<&'p Holdout> {
     let (policy, point, inputs) = (row.policy, row.point, row.inputs);
-    let mut sorted = Sorted::default();
+    arms.clear();
+    assignments.clear();
+    unanswered.clear();
+    let mut first = None;
     let holdouts = point.holdouts.iter().filter_map(|index| policy.experiments.holdouts.get(*index));
     for holdout in holdouts.filter(|holdout| holdout.validity.holds_at(inputs.now)) {
         let held_out = holdout.holds_out(inputs.user);
-        sorted.assignments.push(holdout.assignment(held_out, !inputs.peek));
-        if held_out && sorted.held_out.is_none() {
-            sorted.held_out = Some(holdout);
+        assignments.push(holdout.assignment(held_out, !inputs.peek));
+        if held_out && first.is_none() {
+            first = Some(holdout);
         }
     }
-    if sorted.held_out.is_some() {
-        return sorted;
+    if first.is_some() {
+        return first;
     }
     for local in &point.experiments {
-        let arm = arm_at(row, local, &mut sorted.unanswered);
+        let arm = arm_at(row, local, unanswered);
         if let Some((experiment, arm)) = arm.and_then(|index| {
             let experiment = policy.experiments.experiments.get(local.experiment)?;
             Some((experiment, experiment.arms.get(index)?))
         }) {
-            sorted.assignments.push(Assignment {
+            assignments.push(Assignment {
                 experiment: Arc::clone(&experiment.name),
                 arm: Arc::clone(&arm.name),
                 enrolled: !inputs.peek,
             });
         }
-        sorted.arms.push(arm);
+        arms.push(arm);
     }
-    sorted
+    None
 }
 
 /// The arm of the row's user, if the experiment holds, takes the user's bucket and the user is eligible.
@@ -200,40 +197,37 @@ fn arm_at(row: &DecisionRow<'_>, local: &LocalExperiment, unanswered: &mut Vec<R
     experiment.arm_of(user)
 }
 
-impl<'p> Sorted<'p> {
-    /// What the user's arms change at `point`, with the words that name each arm.
-    fn changes(
-        &self,
-        policy: &'p PolicySnapshot,
-        point: &'p Point,
-    ) -> impl Iterator<Item = (&'p LocalExperiment, &'p Arm, &'p ArmChanges)> {
-        point.experiments.iter().zip(&self.arms).filter_map(|(local, arm)| {
+impl<'p> DecisionRow<'p> {
+    /// What the user's arms change, with the words that name each arm.
+    fn changes(&self) -> impl Iterator<Item = (&'p LocalExperiment, &'p Arm, &'p ArmChanges)> {
+        let policy = self.policy;
+        self.point.experiments.iter().zip(self.arms).filter_map(|(local, arm)| {
             let experiment = policy.experiments.experiments.get(local.experiment)?;
             Some((local, experiment.arms.get((*arm)?)?, local.changes.get((*arm)?)?))
         })
     }
 
     /// The product of the factors that the user's arms put on the value of `candidate`.
-    pub(crate) fn factor(&self, row: &DecisionRow<'p>, candidate: usize) -> f64 {
-        let factors = self.changes(row.policy, row.point).flat_map(|(_, _, changes)| &changes.factors);
+    pub(crate) fn arms_factor(&self, candidate: usize) -> f64 {
+        let factors = self.changes().flat_map(|(_, _, changes)| &changes.factors);
         factors.filter(|(known, _)| *known == candidate).fold(1.0, |product, (_, factor)| product * factor)
     }
 
     /// What stands in for the payload of `candidate`; the first declared experiment wins.
-    pub(crate) fn payload(&self, row: &DecisionRow<'p>, candidate: usize) -> Option<&'p ArmPayload> {
-        let mut payloads = self.changes(row.policy, row.point).flat_map(|(_, _, changes)| &changes.payloads);
+    pub(crate) fn arms_payload(&self, candidate: usize) -> Option<&'p ArmPayload> {
+        let mut payloads = self.changes().flat_map(|(_, _, changes)| &changes.payloads);
         payloads.find(|(known, _)| *known == candidate).map(|(_, payload)| payload)
     }
 
     /// The arms that had a say about `candidate`: they change its payload or value, or expressions of the point read
     /// them.
-    pub(crate) fn reasons(&self, row: &DecisionRow<'p>, candidate: usize) -> impl Iterator<Item = Reason> {
+    pub(crate) fn arms_reasons(&self, candidate: usize) -> impl Iterator<Item = Reason> {
         let had_a_say = move |local: &LocalExperiment, changes: &ArmChanges| {
             local.is_read
                 || changes.payloads.iter().any(|(known, _)| *known == candidate)
                 || changes.factors.iter().any(|(known, _)| *known == candidate)
         };
-        let arms = self.changes(row.policy, row.point);
+        let arms = self.changes();
         arms.filter(move |(local, _, changes)| had_a_say(local, changes))
             .map(|(_, arm, _)| Reason::with(ReasonCode::ExperimentArm, Arc::clone(&arm.words)))
     }

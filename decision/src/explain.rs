@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use augur_domain::{Reason, ReasonCode};
 
+use crate::answer::Reasons;
 use crate::row::DecisionRow;
 
 /// Words of one model, by the slot of the feature that they are about.
@@ -25,37 +26,46 @@ pub(crate) struct Directions {
     pub(crate) lowers: Option<Arc<str>>,
 }
 
-/// The words for every score of a decision, model by model in the point's order.
-pub(crate) fn explain(row: &DecisionRow<'_>) -> Vec<Reason> {
-    let mut reasons = Vec::new();
+/// Tells the words for every score of a decision, model by model in the point's order. `parts` is room to reckon in.
+pub(crate) fn explain(row: &DecisionRow<'_>, parts: &mut Vec<(usize, f64)>, reasons: &mut Reasons<'_>) {
     for (model, rung) in row.point.models(row.policy).zip(row.score_rungs) {
         let (Some(words), Some(scorer)) = (&model.words, model.scorer_on(*rung)) else { continue };
-        let mut parts = Vec::new();
-        scorer.contributions(&row.inputs.features, &mut parts);
-        reasons.extend(words.of(parts));
+        scorer.contributions(&row.inputs.features, parts);
+        words.tell(parts, reasons);
     }
-    reasons
 }
 
 impl Words {
-    /// The words for the largest contributions that have any, each word once. What moves nothing says nothing.
-    fn of(&self, mut parts: Vec<(usize, f64)>) -> Vec<Reason> {
-        // Stable: among equals the model's own order stands.
-        parts.sort_by(|(_, a), (_, b)| b.abs().total_cmp(&a.abs()));
-        let mut reasons: Vec<Reason> = Vec::new();
-        for (slot, part) in parts.into_iter().filter(|(_, part)| part.is_finite() && part.abs() > 0.0) {
-            if reasons.len() >= self.most {
-                break;
+    /// Tells the words for the largest contributions that have any, each word once. What moves nothing says nothing.
+    fn tell(&self, parts: &mut Vec<(usize, f64)>, reasons: &mut Reasons<'_>) {
+        parts.retain(|(slot, part)| self.word(*slot, *part).is_some());
+        let begin = reasons.len();
+        while reasons.len() - begin < self.most && !reasons.is_full() {
+            // Among equals the model's own order stands.
+            let largest = parts
+                .iter()
+                .enumerate()
+                .reduce(|largest, other| if other.1.1.abs() > largest.1.1.abs() { other } else { largest });
+            let Some((place, (slot, part))) = largest.map(|(place, part)| (place, *part)) else { return };
+            parts.remove(place);
+            let Some((code, word)) = self.word(slot, part) else { continue };
+            let is_it = |said: &Reason| said.code == code && said.detail.as_ref() == Some(word);
+            if !reasons.since(begin).iter().any(is_it) {
+                reasons.push(Reason::with(code, Arc::clone(word)));
             }
-            let Some(directions) = self.by_slot.get(&slot) else { continue };
-            let (code, word) = if part > 0.0 {
-                (ReasonCode::ScoreRaised, &directions.raises)
-            } else {
-                (ReasonCode::ScoreLowered, &directions.lowers)
-            };
-            let reason = word.as_ref().map(|word| Reason::with(code, Arc::clone(word)));
-            reasons.extend(reason.filter(|reason| !reasons.contains(reason)));
         }
-        reasons
+    }
+
+    /// What is said when the input in `slot` adds `part`.
+    fn word(&self, slot: usize, part: f64) -> Option<(ReasonCode, &Arc<str>)> {
+        let directions = self.by_slot.get(&slot).filter(|_| part.is_finite())?;
+        let (code, word) = if part > 0.0 {
+            (ReasonCode::ScoreRaised, &directions.raises)
+        } else if part < 0.0 {
+            (ReasonCode::ScoreLowered, &directions.lowers)
+        } else {
+            return None;
+        };
+        word.as_ref().map(|word| (code, word))
     }
 }

@@ -72,58 +72,75 @@ impl Contender {
 }
 
 /// The probabilities of a choice.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Odds {
     /// In the order of the contenders; they add up to one.
     pub(crate) probabilities: Vec<f64>,
     /// Which contenders would be chosen without exploration.
     pub(crate) greedy: Vec<bool>,
+    /// Which of them take part in exploration.
+    explored: Vec<bool>,
+    /// What each is expected to be worth.
+    worths: Vec<f64>,
 }
 
-/// The odds of `contenders`, of whom there is at least one.
-pub(crate) fn odds(method: Option<Method>, tie_break: TieBreak, contenders: &[Contender]) -> Odds {
-    let greedy = best(method, tie_break, contenders);
-    let of_greedy = 1.0 / greedy.iter().filter(|greedy| **greedy).count().max(1) as f64;
-    let takes_part = |(contender, greedy): (&Contender, &bool)| contender.may_be_explored || *greedy;
-    let explored: Vec<bool> = contenders.iter().zip(&greedy).map(takes_part).collect();
-    let mut probabilities: Vec<f64> = match method {
-        None => greedy.iter().map(|greedy| if *greedy { of_greedy } else { 0.0 }).collect(),
-        Some(Method::Epsilon(epsilon)) => {
-            let each = epsilon / explored.iter().filter(|explored| **explored).count().max(1) as f64;
-            let share = |(greedy, explored): (&bool, &bool)| {
-                let best = if *greedy { (1.0 - epsilon) * of_greedy } else { 0.0 };
-                best + if *explored { each } else { 0.0 }
-            };
-            greedy.iter().zip(&explored).map(share).collect()
+impl Odds {
+    /// The odds of `contenders`, of whom there is at least one.
+    pub(crate) fn reckon(&mut self, method: Option<Method>, tie_break: TieBreak, contenders: &[Contender]) {
+        self.find_best(method, tie_break, contenders);
+        let Self { probabilities, greedy, explored, .. } = self;
+        let of_greedy = 1.0 / greedy.iter().filter(|greedy| **greedy).count().max(1) as f64;
+        let takes_part = |(contender, greedy): (&Contender, &bool)| contender.may_be_explored || *greedy;
+        explored.clear();
+        explored.extend(contenders.iter().zip(&*greedy).map(takes_part));
+        probabilities.clear();
+        match method {
+            None => {
+                probabilities.extend(greedy.iter().map(|greedy| if *greedy { of_greedy } else { 0.0 }));
+            }
+            Some(Method::Epsilon(epsilon)) => {
+                let each = epsilon / explored.iter().filter(|explored| **explored).count().max(1) as f64;
+                let share = |(greedy, explored): (&bool, &bool)| {
+                    let best = if *greedy { (1.0 - epsilon) * of_greedy } else { 0.0 };
+                    best + if *explored { each } else { 0.0 }
+                };
+                probabilities.extend(greedy.iter().zip(&*explored).map(share));
+            }
+            Some(Method::Softmax { temperature }) => {
+                softmax(contenders, explored, temperature, probabilities);
+            }
+            Some(Method::Thompson) => {
+                probabilities.append(&mut thompson::probabilities(contenders, explored, tie_break));
+            }
         }
-        Some(Method::Softmax { temperature }) => softmax(contenders, &explored, temperature),
-        Some(Method::Thompson) => thompson::probabilities(contenders, &explored, tie_break),
-    };
-    normalise(&mut probabilities);
-    Odds { probabilities, greedy }
-}
+        normalise(probabilities);
+    }
 
-/// Whoever has the highest expected worth.
-fn best(method: Option<Method>, tie_break: TieBreak, contenders: &[Contender]) -> Vec<bool> {
-    let worths: Vec<f64> = contenders.iter().map(|contender| contender.worth(method)).collect();
-    let highest = worths.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let first = worths.iter().position(|worth| *worth >= highest);
-    let is_best = |(index, worth): (usize, &f64)| match tie_break {
-        TieBreak::Declared => Some(index) == first,
-        TieBreak::Random => *worth >= highest,
-    };
-    worths.iter().enumerate().map(is_best).collect()
+    /// Finds whoever has the highest expected worth.
+    fn find_best(&mut self, method: Option<Method>, tie_break: TieBreak, contenders: &[Contender]) {
+        let Self { greedy, worths, .. } = self;
+        worths.clear();
+        worths.extend(contenders.iter().map(|contender| contender.worth(method)));
+        let highest = worths.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let first = worths.iter().position(|worth| *worth >= highest);
+        let is_best = |(index, worth): (usize, &f64)| match tie_break {
+            TieBreak::Declared => Some(index) == first,
+            TieBreak::Random => *worth >= highest,
+        };
+        greedy.clear();
+        greedy.extend(worths.iter().enumerate().map(is_best));
+    }
 }
 
 /// Weights relative to the highest value, so that none overflows.
-fn softmax(contenders: &[Contender], explored: &[bool], temperature: f64) -> Vec<f64> {
+fn softmax(contenders: &[Contender], explored: &[bool], temperature: f64, weights: &mut Vec<f64>) {
     let taking_part = || contenders.iter().zip(explored);
     let values = taking_part().filter(|(_, explored)| **explored).map(|(contender, _)| contender.value);
     let highest = values.fold(f64::NEG_INFINITY, f64::max);
     let weight = |(contender, explored): (&Contender, &bool)| {
         if *explored { math::exp((contender.value - highest) / temperature) } else { 0.0 }
     };
-    taking_part().map(weight).collect()
+    weights.extend(taking_part().map(weight));
 }
 
 /// Makes them add up to one, up to the rounding of one addition each.

@@ -14,6 +14,7 @@
     )
 )]
 
+mod answer;
 mod arbitrate;
 mod ask;
 mod budget;
@@ -42,8 +43,10 @@ mod names;
 mod person;
 mod question;
 mod quiet;
+mod round;
 mod row;
 mod rule;
+mod scratch;
 mod set;
 mod shadow;
 mod snapshot;
@@ -53,8 +56,9 @@ mod table;
 mod test_file;
 mod unavailable;
 
+pub use answer::MAX_REASONS;
 pub use budget::Budget;
-pub use decide::{MAX_REASONS, decide, decide_default};
+pub use decide::{decide, decide_default, decide_into};
 pub use describe::{ActionDescription, PointDescription, RuleDescription};
 pub use diff::{Difference, DifferenceKind, diff_policies};
 pub use experiment::{Standing, UserStanding};
@@ -62,6 +66,7 @@ pub use file::named_files as files_named_by;
 pub use lint::{Finding, FindingCode, LintContext, PossibleValues, Severity};
 pub use person::PersonNeeds;
 pub use rule::{Effect, Hit, Mode, RuleInfo, TableRow, Validity};
+pub use scratch::Scratch;
 pub use snapshot::{ENGINE_VERSION, PREVIOUS, PolicySnapshot, WhenFeaturesUnavailable};
 pub use snapshot::{Model, Point};
 pub use source::{DefinitionsSeal, ModelSource, PolicySource, SourceFile, Sources};

@@ -40,6 +40,8 @@ pub(crate) enum Input {
 #[derive(Debug)]
 pub(crate) struct Inputs {
     list: Vec<Input>,
+    /// The slot of the first request-time value; the others follow it.
+    first_context: usize,
     features: Arc<FeatureSet>,
     models: Vec<Arc<str>>,
     /// Each experiment with what its arm can be.
@@ -68,16 +70,40 @@ impl Inputs {
             (&a.name, a.value_type as u8, &a.values).cmp(&(&b.name, b.value_type as u8, &b.values))
         });
         declared.dedup();
+        let first_context = list.len();
         list.extend(declared.into_iter().map(Input::Context));
         list.push(Input::TimeZone);
         list.extend(traits.iter().cloned().map(Input::Trait));
         list.extend((0..experiments.len()).map(Input::Experiment));
-        Self { list, features, models, experiments }
+        Self { list, first_context, features, models, experiments }
     }
 
     #[inline]
     pub(crate) fn get(&self, slot: Slot) -> Option<&Input> {
         self.list.get(slot.0 as usize)
+    }
+
+    /// The number of the slot of a request-time value among all of the policy's.
+    #[inline]
+    pub(crate) fn nth_context(&self, slot: Slot) -> Option<usize> {
+        (slot.0 as usize).checked_sub(self.first_context)
+    }
+
+    /// The request-time values of the policy, in the order of their slots.
+    fn context(&self) -> impl Iterator<Item = &Declared> {
+        self.list.iter().skip(self.first_context).map_while(|input| match input {
+            Input::Context(declared) => Some(declared),
+            _ => None,
+        })
+    }
+
+    /// For each request-time value of the policy its place among those that one decision point declares.
+    pub(crate) fn context_places(&self, declared: &[Declared]) -> Vec<Option<u16>> {
+        let place = |known: &Declared| {
+            let place = declared.iter().position(|one| one == known)?;
+            u16::try_from(place).ok()
+        };
+        self.context().map(place).collect()
     }
 
     /// The slot as the policy's author wrote it.

@@ -38,13 +38,14 @@ impl Changes {
 
 /// The payload of `candidate`, which has the place `index`, after `rules` fired, the most important first: where two
 /// set one key, the first wins. They change what an arm gives `instead` of the action's own payload, if one does.
-pub(crate) fn payload(
+pub(crate) fn payload<'r>(
     candidate: &Candidate,
     index: usize,
     instead: Option<&ArmPayload>,
-    rules: &[&Rule],
+    rules: impl DoubleEndedIterator<Item = &'r Rule> + Clone,
 ) -> Arc<str> {
-    let mut changes = rules.iter().filter_map(|rule| rule.changes.as_ref());
+    let all = rules.filter_map(|rule| rule.changes.as_ref());
+    let mut changes = all.clone();
     let (Some(first), another) = (changes.next(), changes.next()) else {
         return Arc::clone(instead.map_or(&candidate.action.payload, |instead| &instead.json));
     };
@@ -53,7 +54,6 @@ pub(crate) fn payload(
     if let Some((_, prepared)) = alone {
         return Arc::clone(prepared);
     }
-    let all = rules.iter().filter_map(|rule| rule.changes.as_ref());
     let base = instead.map_or(&candidate.action.fields, |instead| &instead.fields);
     json(&merged(base, all.rev().map(|changes| &*changes.fields))).into()
 }

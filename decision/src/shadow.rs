@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use augur_domain::Reason;
 
-use crate::decide::MAX_REASONS;
+use crate::answer::MAX_REASONS;
 use crate::row::DecisionRow;
 use crate::rule::{Effect, Origin, Rule};
 
@@ -14,7 +14,12 @@ use crate::rule::{Effect, Origin, Rule};
 /// whose condition cannot be answered would not have fired, and is silent here; so is one that sets keys of another payload
 /// than that of the candidate `chosen`.
 /// `acting` is the acting row of each table.
-pub(crate) fn shadow_reasons(row: &DecisionRow<'_>, acting: &[Option<usize>], chosen: usize) -> Vec<Reason> {
+pub(crate) fn shadow_reasons(
+    row: &DecisionRow<'_>,
+    acting: &[Option<usize>],
+    chosen: usize,
+    shadow: &mut Vec<Reason>,
+) {
     let about_it = |rule: &&Rule| rule.effect != Effect::Set || rule.candidates.contains(&chosen);
     let holding =
         row.point.shadow.iter().filter(|rule| rule.validity.holds_at(row.inputs.now)).filter(about_it);
@@ -22,8 +27,10 @@ pub(crate) fn shadow_reasons(row: &DecisionRow<'_>, acting: &[Option<usize>], ch
         Origin::Rule | Origin::Row => rule.when.expression().evaluate(row).as_boolean() == Some(true),
         Origin::Hit { table, row } => acting.get(table) == Some(&Some(row)),
     });
-    firing
-        .map(|rule| Reason::with(rule.effect.reason_code(), Arc::clone(&rule.reason)))
-        .take(MAX_REASONS)
-        .collect()
+    shadow.clear();
+    shadow.extend(
+        firing
+            .map(|rule| Reason::with(rule.effect.reason_code(), Arc::clone(&rule.reason)))
+            .take(MAX_REASONS),
+    );
 }

@@ -246,6 +246,8 @@ pub struct Point {
     pub(crate) context: Vec<(Arc<str>, ValueType)>,
     /// The same as expressions read them.
     pub(crate) declared: Vec<Declared>,
+    /// For each request-time value of the policy its place in `declared`.
+    pub(crate) context_places: Vec<Option<u16>>,
     /// Indices into [`PolicySnapshot::models`].
     pub(crate) models: Vec<usize>,
     /// Indices into [`PolicySnapshot::models`] of those that give segments.

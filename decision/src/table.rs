@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use augur_domain::{Reason, ReasonCode};
 
-use crate::decide::MAX_REASONS;
+use crate::answer::MAX_REASONS;
 use crate::question::Question;
 use crate::row::DecisionRow;
 use crate::rule::{Hit, Validity};
@@ -65,6 +65,11 @@ pub(crate) fn push_once(unanswered: &mut Vec<Reason>, reason: Reason) {
 }
 
 /// The acting row of each table of the point.
-pub(crate) fn acting_rows(row: &DecisionRow<'_>, unanswered: &mut Vec<Reason>) -> Vec<Option<usize>> {
-    row.point.tables.iter().map(|table| table.acting(row, unanswered)).collect()
+pub(crate) fn acting_rows(
+    row: &DecisionRow<'_>,
+    acting: &mut Vec<Option<usize>>,
+    unanswered: &mut Vec<Reason>,
+) {
+    acting.clear();
+    acting.extend(row.point.tables.iter().map(|table| table.acting(row, unanswered)));
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use augur_domain::decision::{DecisionInputs, Rung};
 use augur_domain::{FeatureStatus, FeatureVector, Reason, ReasonCode};
 
+use crate::answer::Reasons;
 use crate::ask::is_available;
 use crate::row::DecisionRow;
 use crate::snapshot::Model;
@@ -32,8 +33,9 @@ pub(crate) fn off_the_ladder(row: &DecisionRow<'_>, rung: Rung, features: Option
     let missing = || {
         let scores = point.models(row.policy).zip(row.score_rungs);
         let score = scores.filter(|(_, rung)| **rung == Rung::RulesOnly).map(|(model, _)| &model.name).next();
-        let segments = row.segments.iter().filter(|outcome| outcome.rung == Rung::RulesOnly);
-        let name = score.or_else(|| segments.map(|outcome| &outcome.model.name).next());
+        let segments = point.segments(row.policy).zip(row.segments);
+        let segments = segments.filter(|(_, outcome)| outcome.rung == Rung::RulesOnly);
+        let name = score.or_else(|| segments.map(|(model, _)| &model.name).next());
         Reason { code: ReasonCode::ModelUnavailable, detail: name.map(Arc::clone) }
     };
     Some(features.cloned().unwrap_or_else(missing))
@@ -49,27 +51,27 @@ fn too_late(row: &DecisionRow<'_>) -> Reason {
 pub(crate) fn unavailable_reasons(
     row: &DecisionRow<'_>,
     features: Option<Reason>,
-    tell: &mut impl FnMut(Reason),
+    reasons: &mut Reasons<'_>,
 ) {
     let readable = features.is_none();
-    features.into_iter().for_each(&mut *tell);
+    reasons.extend(features);
     let scores = || row.point.models(row.policy).zip(row.score_rungs);
-    let segments = || row.segments.iter().map(|outcome| (outcome.model, &outcome.rung));
+    let segments = || row.point.segments(row.policy).zip(row.segments.iter().map(|outcome| &outcome.rung));
     let has_time = row.point.ladder.allows(Rung::Champion, row.inputs.time_left_us);
     for (model, rung) in scores().chain(segments()) {
         let usable = model.version().is_some() && is_available(row.inputs, &model.name);
         if !usable || (readable && has_time && *rung != Rung::Champion) {
-            tell(Reason::with(ReasonCode::ModelUnavailable, Arc::clone(&model.name)));
+            reasons.push(Reason::with(ReasonCode::ModelUnavailable, Arc::clone(&model.name)));
         }
     }
     if row.point.ladder.asks_time() && row.point.ladder.too_slow(row.inputs.time_left_us).is_some() {
-        tell(too_late(row));
+        reasons.push(too_late(row));
     }
     for (model, rung) in scores().chain(segments()) {
-        stand_in(row, model, *rung).into_iter().for_each(&mut *tell);
+        reasons.extend(stand_in(row, model, *rung));
     }
     if readable && is_unknown_user(row.inputs) {
-        tell(Reason::new(ReasonCode::UserUnknown));
+        reasons.push(Reason::new(ReasonCode::UserUnknown));
     }
 }
 

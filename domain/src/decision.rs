@@ -211,6 +211,29 @@ pub struct Decision {
     pub shadow: Vec<Reason>,
 }
 
+impl Default for Decision {
+    /// Nothing is given.
+    fn default() -> Self {
+        Self {
+            action: Arc::default(),
+            payload: Arc::default(),
+            channel: Arc::default(),
+            counts_against_caps: false,
+            value: 0.0,
+            propensity: 1.0,
+            rung: Rung::DefaultAction,
+            scores: Vec::new(),
+            candidates: Vec::new(),
+            reasons: Vec::new(),
+            expires_at: None,
+            category: Arc::default(),
+            holds_until: None,
+            assignments: Vec::new(),
+            shadow: Vec::new(),
+        }
+    }
+}
+
 /// Steps of the fallback ladder, best first. Numbers are stored: never renumber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]

@@ -6,11 +6,13 @@ use augur_decision::PolicySnapshot;
 use augur_domain::Decision;
 use augur_domain::decision::DecisionInputs;
 
+use crate::room;
+
 /// Decides from inputs. What implements it may be slow, may panic and may answer nonsense: whoever asks is ready for it.
 pub trait Decider: Send + Sync + 'static {
     /// The decision that is answered.
     fn decide(&self, policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
-        augur_decision::decide(policy, inputs)
+        room::decide(policy, inputs)
     }
 }
 

@@ -40,6 +40,7 @@ mod quarantine;
 mod read;
 mod recent;
 mod retention;
+mod room;
 mod serve;
 mod services;
 mod storage_threads;

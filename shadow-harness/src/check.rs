@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use augur_decision::{PolicySnapshot, decide};
+use augur_decision::{PolicySnapshot, Scratch, decide_into};
 use augur_decision_log::codec::{RecordView, encode_decision};
 use augur_decision_log::{Error as LogError, Position, unreadable};
 use augur_domain::{ContentHash, Decision, ReasonCode};
@@ -176,12 +176,23 @@ pub(crate) struct Checker<'a> {
     /// The policy of the record before, which nearly always decided the next one too.
     current: Option<(Key, Loaded)>,
     replayed: Vec<u8>,
+    /// Room that decisions use again.
+    scratch: Scratch,
+    decision: Decision,
     pub(crate) tally: Tally,
 }
 
 impl<'a> Checker<'a> {
     pub(crate) fn new(log_dir: &'a Path, snapshots: &'a Snapshots<'a>) -> Self {
-        Self { log_dir, snapshots, current: None, replayed: Vec::new(), tally: Tally::default() }
+        Self {
+            log_dir,
+            snapshots,
+            current: None,
+            replayed: Vec::new(),
+            scratch: Scratch::default(),
+            decision: Decision::default(),
+            tally: Tally::default(),
+        }
     }
 
     pub(crate) fn check(&mut self, chunk: &Chunk) {
@@ -210,11 +221,12 @@ impl<'a> Checker<'a> {
                 return Ok(());
             }
         };
-        let replayed = decide(policy, &inputs);
+        decide_into(policy, &inputs, &mut self.scratch, &mut self.decision);
+        let replayed = &self.decision;
         self.replayed.clear();
-        encode_decision(&replayed, &mut self.replayed);
+        encode_decision(replayed, &mut self.replayed);
         if self.replayed == view.decision_bytes() {
-            self.tally.count(&replayed);
+            self.tally.count(replayed);
             self.tally.records += 1;
             self.tally.equal += 1;
             return Ok(());
@@ -232,7 +244,7 @@ impl<'a> Checker<'a> {
                 decision_id: inputs.decision_id.to_string(),
                 decision_point: inputs.decision_point.to_string(),
                 policy: view.policy.to_string(),
-                fields: compare(&logged, &replayed),
+                fields: compare(&logged, replayed),
             });
         }
         Ok(())

@@ -30,7 +30,7 @@ const INHERITED_KEYS: &[&str] = &["version", "edition", "rust-version", "license
 
 /// Lints that the root must hold, and at least how firmly.
 const ROOT_LINTS: &[(&str, &str, &str)] = &[
-    ("rust", "unsafe_code", "forbid"),
+    ("rust", "unsafe_code", "deny"),
     ("rust", "missing_docs", "warn"),
     ("clippy", "unwrap_used", "warn"),
     ("clippy", "expect_used", "warn"),
@@ -180,7 +180,7 @@ fn what_a_manifest_decides_for_itself_is_told() {
 fn a_weakened_lint_is_told() {
     let root = "
 [workspace.lints.rust]
-unsafe_code = 'forbid'
+unsafe_code = 'deny'
 missing_docs = 'warn'
 [workspace.lints.clippy]
 unwrap_used = 'deny'
@@ -189,7 +189,10 @@ panic = 'warn'
 indexing_slicing = 'warn'
 ";
     assert_eq!(weak_root("Cargo.toml", root), []);
-    assert_eq!(weak_root("Cargo.toml", &root.replace("'forbid'", "'deny'")).len(), 1);
+    assert_eq!(
+        weak_root("Cargo.toml", &root.replace("unsafe_code = 'deny'", "unsafe_code = 'warn'")).len(),
+        1
+    );
     assert_eq!(weak_root("Cargo.toml", &root.replace("panic = 'warn'", "panic = 'allow'")).len(), 1);
 }
 

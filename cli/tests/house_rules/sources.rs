@@ -41,6 +41,9 @@ const IMPURE: &[&str] = &[
     ".mul_add(",
 ];
 
+/// The one file that may say `unsafe`: an allocator that counts for a test cannot be written without.
+const UNSAFE: &str = "decision/tests/allocations/main.rs";
+
 /// This folder has samples of bad sleeps in texts.
 const SAMPLES: &str = "cli/tests/house_rules/";
 
@@ -52,6 +55,7 @@ pub(crate) fn breaches(path: &str, text: &str) -> Vec<Breach> {
     breaches.extend(leftovers(path, text));
     if !path.starts_with(SAMPLES) {
         breaches.extend(unexplained_sleeps(path, text));
+        breaches.extend(unsafe_code(path, text));
     }
     breaches.extend(stray_telemetry(path, text));
     breaches.extend(impurities(path, text));
@@ -170,6 +174,25 @@ fn stray_telemetry(path: &str, text: &str) -> Vec<Breach> {
         .collect()
 }
 
+fn unsafe_code(path: &str, text: &str) -> Vec<Breach> {
+    if path == UNSAFE {
+        return Vec::new();
+    }
+    let begins = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe trait", "unsafe extern", "(unsafe_code"];
+    let named = text.lines().enumerate();
+    let named = named.filter(|(_, line)| begins.iter().any(|begin| code(line).contains(begin)));
+    named
+        .map(|(number, _)| {
+            Breach::new(
+                "unsafe",
+                format!("{path}:{}", number + 1),
+                "unsafe code",
+                format!("write it safely; {UNSAFE} alone may not, for its allocator"),
+            )
+        })
+        .collect()
+}
+
 fn impurities(path: &str, text: &str) -> Vec<Breach> {
     if path.ends_with("/tests.rs") || !PURE_HALVES.iter().any(|half| path.starts_with(half)) {
         return Vec::new();
@@ -261,6 +284,15 @@ fn telemetry_outside_its_module_is_told() {
     assert_eq!(rules("server/src/wiring.rs", text), ["telemetry"]);
     assert_eq!(breaches("server/src/telemetry.rs", text), []);
     assert_eq!(breaches("server/src/wiring.rs", "//! No opentelemetry here.\n"), []);
+}
+
+#[test]
+fn unsafe_code_is_told_wherever_it_is_but_in_one_test() {
+    for line in ["unsafe { f() }", "unsafe fn f() {}", "#[expect(unsafe_code, reason = \"r\")]"] {
+        assert_eq!(rules("a/src/b.rs", &format!("//! B.\n{line}\n")), ["unsafe"], "{line}");
+        assert_eq!(breaches(UNSAFE, &format!("//! B.\n{line}\n")), []);
+    }
+    assert_eq!(breaches("a/src/b.rs", "//! B.\n// Nothing unsafe {here}.\n"), []);
 }
 
 #[test]

@@ -12,6 +12,12 @@ fn contenders(values: &[f64]) -> Vec<Contender> {
     values.iter().enumerate().map(|(index, value)| contender(index, *value)).collect()
 }
 
+fn odds(method: Option<Method>, tie_break: TieBreak, contenders: &[Contender]) -> Odds {
+    let mut odds = Odds::default();
+    odds.reckon(method, tie_break, contenders);
+    odds
+}
+
 fn of(method: Method, values: &[f64]) -> Vec<f64> {
     odds(Some(method), TieBreak::Declared, &contenders(values)).probabilities
 }
@@ -82,7 +88,7 @@ proptest! {
         seeds in prop::collection::vec(any::<u64>(), 8),
     ) {
         let tie_break = if random { TieBreak::Random } else { TieBreak::Declared };
-        let Odds { probabilities, greedy } = odds(method, tie_break, &contenders);
+        let Odds { probabilities, greedy, .. } = odds(method, tie_break, &contenders);
         prop_assert!(probabilities.iter().all(|probability| (0.0..=1.0).contains(probability)), "{probabilities:?}");
         prop_assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{probabilities:?}");
         prop_assert!(greedy.contains(&true));
