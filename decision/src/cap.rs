@@ -34,6 +34,24 @@ impl Scope {
             Self::Category => "category",
         }
     }
+
+    /// What counts together with `subject`; empty if nothing does.
+    pub(crate) const fn name(self, subject: Subject<'_>) -> &str {
+        match self {
+            Self::Action => subject.action,
+            Self::Channel => subject.channel,
+            Self::Category => subject.category,
+        }
+    }
+
+    /// What counts together with an exposure.
+    pub(crate) fn name_of(self, exposure: &Exposure) -> &str {
+        match self {
+            Self::Action => &exposure.action,
+            Self::Channel => &exposure.channel,
+            Self::Category => &exposure.category,
+        }
+    }
 }
 
 /// Over which time exposures count.
@@ -168,26 +186,23 @@ impl Cap {
 
     /// Whether the cap counts the exposure, if it is new enough.
     fn is_about(&self, subject: Subject<'_>, exposure: &Exposure) -> bool {
-        match self.scope {
-            Scope::Action => *exposure.action == *subject.action,
-            Scope::Channel => *exposure.channel == *subject.channel,
-            Scope::Category => *exposure.category == *subject.category,
-        }
+        self.scope.name_of(exposure) == self.scope.name(subject)
     }
 }
 
 /// Whether an exposure counts at all: for good, or still held.
-fn stands(exposure: &Exposure, now: Timestamp) -> bool {
+pub(crate) fn stands(exposure: &Exposure, now: Timestamp) -> bool {
     exposure.holds_until.is_none_or(|until| now < until)
 }
 
-/// Those of `exposures`, oldest first, that [`Cap::verdict`] can tell apart from none: per cap of `actions`, all that are
-/// held and the newest of the rest that it may count, up to its limit.
-pub(crate) fn countable<'a>(
+/// Marks those of `exposures`, oldest first, that [`Cap::verdict`] can tell apart from none: per cap of `actions`, all that
+/// are held and the newest of the rest that it may count, up to its limit.
+pub(crate) fn mark_countable<'a>(
     actions: impl Iterator<Item = (Subject<'a>, &'a [Cap])>,
     exposures: &[Exposure],
     now: Timestamp,
-) -> Vec<Exposure> {
+    marked: &mut [bool],
+) {
     struct Open<'a> {
         subject: Subject<'a>,
         cap: &'a Cap,
@@ -196,27 +211,21 @@ pub(crate) fn countable<'a>(
     let caps = actions
         .flat_map(|(subject, caps)| caps.iter().map(move |cap| Open { subject, cap, left: cap.limit }));
     let mut open: Vec<Open<'_>> = caps.collect();
-    let mut kept = Vec::new();
-    for exposure in exposures.iter().rev().filter(|exposure| stands(exposure, now)) {
-        let mut counted = false;
+    for (exposure, marked) in exposures.iter().zip(marked).rev().filter(|(exposure, _)| stands(exposure, now))
+    {
         for one in &mut open {
             let is_within = exposure.at > now.plus_millis(-one.cap.window.longest_ms());
             if one.left > 0 && is_within && one.cap.is_about(one.subject, exposure) {
-                counted = true;
+                *marked = true;
                 // One that is held may leave before older ones, which then count in its place.
                 one.left -= u32::from(exposure.holds_until.is_none());
             }
         }
         open.retain(|one| one.left > 0);
-        if counted {
-            kept.push(exposure.clone());
-        }
         if open.is_empty() {
             break;
         }
     }
-    kept.reverse();
-    kept
 }
 
 #[cfg(test)]

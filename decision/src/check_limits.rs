@@ -3,7 +3,7 @@
 //! Not here: the form of each (`file`), or what they refuse (`limits`).
 
 use crate::cap::{Scope, Window};
-use crate::file::{ActionEntry, ChannelEntry, Complaints, Located, Policy};
+use crate::file::{ActionEntry, ChannelEntry, Complaints, Located, PointEntry, Policy};
 use crate::quiet::{Quiet, leaves_time};
 
 /// Adds everything that does not fit to `complaints`.
@@ -15,6 +15,9 @@ pub(crate) fn check_limits(policy: &Policy, complaints: &mut Complaints<'_>) {
         check_scopes(action, complaints);
         check_hold(action, policy, complaints);
         check_quiet(action, policy, complaints);
+    }
+    for point in &policy.points {
+        check_diversity(point, policy, complaints);
     }
     if policy.unknown_zone.is_none()
         && let Some(offset) = person_clock(policy)
@@ -62,12 +65,32 @@ fn scope_name(action: &ActionEntry, scope: Scope) -> Option<&Located<String>> {
     }
 }
 
-/// Whether giving the action can use up a cap of its own, of its channel or of its category.
+/// Whether giving the action can use up a cap of its own, of its channel or of its category, or counts for diversity.
 pub(crate) fn counts_against_caps(action: &ActionEntry, policy: &Policy) -> bool {
     let shared = [Scope::Channel, Scope::Category]
         .into_iter()
         .any(|scope| scope_name(action, scope).is_some_and(|name| has_cap(policy, scope, &name.value)));
-    !action.caps.is_empty() || shared
+    !action.caps.is_empty() || shared || policy.points.iter().any(|point| looks_back_at(point, action))
+}
+
+/// Whether the diversity of `point` counts the action: it does every one but the default.
+fn looks_back_at(point: &PointEntry, action: &ActionEntry) -> bool {
+    let is_default = |name: &Located<String>| name.value == action.name.value;
+    !point.diversity.is_empty()
+        && !point.default_action.as_ref().is_some_and(is_default)
+        && point.actions.iter().any(|name| name.value == action.name.value)
+}
+
+/// Whether the diversity of decision points can make anything alike.
+fn check_diversity(point: &PointEntry, policy: &Policy, complaints: &mut Complaints<'_>) {
+    for rule in &point.diversity {
+        let of = rule.value.of;
+        let mut counted = policy.actions.iter().filter(|action| looks_back_at(point, action));
+        if !counted.any(|action| scope_name(action, of).is_some()) {
+            let message = format!("no action of `{}` has a {}", point.name.value, of.as_str());
+            complaints.add(rule.offset, message, format!("a `{}` in some of its actions", of.as_str()), "");
+        }
+    }
 }
 
 /// The quiet hours of the action's channel.

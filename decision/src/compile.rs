@@ -17,6 +17,7 @@ use crate::check_ladder::{prior, wants_previous};
 use crate::check_limits::{channel_quiet, counts_against_caps, reads_time_zones};
 use crate::compile_experiments::{arm_names, experiments, holdouts_at, holds_at};
 use crate::declared::Declared;
+use crate::diversity::Diversity;
 use crate::experiment::LocalExperiment;
 use crate::explain::{Directions, Words};
 use crate::file::{
@@ -317,6 +318,7 @@ impl Point {
             set: Vec::new(),
             tables: Vec::new(),
             shadow: Vec::new(),
+            diversity: entry.diversity.iter().map(|rule| rule.value.clone()).collect(),
             exploration: entry.exploration.as_ref().map(|exploration| exploration.value.clone()),
             tie_break: entry.tie_break,
             holdouts: Vec::new(),
@@ -340,7 +342,9 @@ impl Point {
         let refusable = self.candidates.iter().enumerate().filter(|(index, _)| *index != default);
         let refusable = refusable.map(|(_, candidate)| candidate);
         let limits = || self.candidates.iter().map(|candidate| &candidate.action.limits);
-        self.longest_cap_window_ms = limits().map(Limits::longest_cap_window_ms).max().unwrap_or(0);
+        let windows = limits().map(Limits::longest_cap_window_ms);
+        let windows = windows.chain(self.diversity.iter().map(Diversity::longest_ms));
+        self.longest_cap_window_ms = windows.max().unwrap_or(0);
         self.goes_by_clock = limits().any(Limits::goes_by_clock);
         let budgeted = limits().enumerate().filter(|(_, limits)| limits.budget.is_some());
         self.budgeted = budgeted.map(|(index, _)| index).collect();

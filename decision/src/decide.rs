@@ -11,6 +11,7 @@ use augur_domain::{Decision, Reason, ReasonCode};
 use crate::answer::{Reasons, put_chosen, put_default, put_unknown_point};
 use crate::ask::{ask_models, assign_segments};
 use crate::calendar::PersonClock;
+use crate::diversity::penalties;
 use crate::experiment::sort;
 use crate::explain::explain;
 use crate::round::Round;
@@ -47,9 +48,10 @@ pub fn decide(policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
 /// 7. **Values** of the actions left, times the factors of the user's arms, then **boosts** in order of priority. A
 ///    value that cannot be answered stands at the declared fallback.
 /// 8. **Limits**: an action whose cap is used up or whose budget is spent is refused, as is any in quiet hours, with the
-///    instant at which all of that ends.
+///    instant at which all of that ends. Then **diversity**, rule by rule: an action too like what was given lately is
+///    refused, or its value is lowered.
 /// 9. **Force rules** in order of priority: the first that names an action still left decides; among several it
-///    names, the highest value wins. Deny rules and limits beat force.
+///    names, the highest value wins. Deny rules, limits and diversity beat force.
 /// 10. **Arbitration** without force: the highest value wins, ties go to the action declared first, or to any if the
 ///     point says so. The default action takes part with its own value. **Exploration** then departs from it with
 ///     probabilities that are told for every candidate; the default action is explored only if the policy says what it is
@@ -117,11 +119,14 @@ pub fn decide_into(
     round.boost();
     let clock = PersonClock::new(&inputs.person, &policy.unknown_zone, inputs.now);
     round.limit(&clock);
+    round.diversify();
     let choice = round.force().unwrap_or_else(|| round.arbitrate());
     let chosen = choice.candidate;
     round.set(chosen);
     let mut told = Reasons::new(reasons, choice.reason.clone());
     told.extend(round.boosts(chosen));
+    let candidate = point.candidates.get(chosen).filter(|_| chosen != point.default);
+    told.extend(penalties(point, candidate, &inputs.exposures, inputs.now));
     told.extend(row.arms_reasons(chosen));
     told.extend(round.sets().map(|rule| Reason::with(ReasonCode::RuleSet, Arc::clone(&rule.reason))));
     unavailable_reasons(&row, unavailable, &mut told);

@@ -2,6 +2,7 @@
 //!
 //! Not here: the sentences (`english`), or how the page is laid out.
 
+use crate::diversity::Diversity;
 use crate::ladder::Step;
 use crate::rule::{Effect, Mode, RuleInfo};
 use crate::snapshot::{Point, PolicySnapshot, WhenFeaturesUnavailable};
@@ -21,6 +22,8 @@ pub struct PointDescription {
     pub models: Vec<String>,
     /// The steps of its fallback ladder, best first.
     pub fallback: Vec<String>,
+    /// What it gives no more of, or values less.
+    pub diversity: Vec<String>,
     /// What the request may tell, with its type.
     pub context: Vec<(String, String)>,
     /// In the order that breaks ties.
@@ -95,6 +98,7 @@ impl PolicySnapshot {
             default_action: point.default_action().to_string(),
             default_without_features: point.when_features_unavailable == WhenFeaturesUnavailable::Default,
             models: point.models(self).map(|model| model.name().to_string()).collect(),
+            diversity: point.diversity.iter().map(Diversity::in_words).collect(),
             fallback: point.ladder.steps().iter().map(Step::in_words).collect(),
             context: context.map(|(name, value_type)| (name.to_string(), value_type.to_string())).collect(),
             actions: actions.collect(),

@@ -31,6 +31,7 @@ mod decide;
 mod declared;
 mod describe;
 mod diff;
+mod diversity;
 mod english;
 mod experiment;
 mod explain;

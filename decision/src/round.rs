@@ -207,6 +207,25 @@ impl<'a> Round<'a> {
         }
     }
 
+    /// Refuses what is too like what was given lately, or lowers its value, rule by rule.
+    pub(crate) fn diversify(&mut self) {
+        let (point, inputs) = (self.row.point, self.row.inputs);
+        for rule in &point.diversity {
+            for (_, candidate, outcome) in self.refusable() {
+                let subject = candidate.action.subject();
+                if !rule.is_reached(point, subject, &inputs.exposures, inputs.now) {
+                    continue;
+                }
+                if rule.penalty.is_some() {
+                    outcome.value = outcome.value.map(|value| rule.lowered(value));
+                } else {
+                    outcome.reason = Reason::with(ReasonCode::Diversity, Arc::clone(&rule.words));
+                    outcome.next_eligible_at = rule.ends_at(point, subject, &inputs.exposures, inputs.now);
+                }
+            }
+        }
+    }
+
     pub(crate) fn force(&mut self) -> Option<Choice> {
         let rules = &self.row.point.force;
         let fired = self.fired(rules);

@@ -16,8 +16,9 @@ use crate::arbitrate::EvidenceSource;
 use crate::ask::Prior;
 use crate::budget::Budget;
 use crate::calendar::UnknownZone;
-use crate::cap::Subject;
+use crate::cap::{Subject, mark_countable};
 use crate::declared::Declared;
+use crate::diversity::{Diversity, mark_needed};
 use crate::experiment::{Experiments, LocalExperiment};
 use crate::explain::Words;
 use crate::explore::{Exploration, TieBreak};
@@ -265,6 +266,7 @@ pub struct Point {
     pub(crate) tables: Vec<Table>,
     /// Rules of any effect that are asked and do nothing.
     pub(crate) shadow: Vec<Rule>,
+    pub(crate) diversity: Vec<Diversity>,
     pub(crate) exploration: Option<Exploration>,
     pub(crate) tie_break: TieBreak,
     /// Indices into the policy's holdouts.
@@ -313,18 +315,22 @@ impl Point {
         self.declared.get(place)?.unmet(value)
     }
 
-    /// The longest window of the caps of its actions, in milliseconds, 0 without caps: how far back the exposures
+    /// The longest window of the caps of its actions and of its diversity, in milliseconds, 0 without either: how far back the exposures
     /// handed to [`decide`](crate::decide) must reach.
     pub fn longest_cap_window_ms(&self) -> i64 {
         self.longest_cap_window_ms
     }
 
-    /// Those of `exposures`, oldest first, that can count against the caps of its actions at `now`: the rest may be
+    /// Those of `exposures`, oldest first, that can count against the caps of its actions or for its diversity at `now`: the rest may be
     /// left out of what is handed to [`decide`](crate::decide) without changing the decision.
     pub fn countable(&self, exposures: &[Exposure], now: Timestamp) -> Vec<Exposure> {
         let actions = self.candidates.iter().map(|candidate| &candidate.action);
         let actions = actions.map(|action| (action.subject(), action.limits.caps.as_slice()));
-        crate::cap::countable(actions, exposures, now)
+        let mut needed = vec![false; exposures.len()];
+        mark_countable(actions, exposures, now, &mut needed);
+        mark_needed(self, exposures, now, &mut needed);
+        let needed = exposures.iter().zip(needed).filter(|(_, needed)| *needed);
+        needed.map(|(exposure, _)| exposure.clone()).collect()
     }
 
     /// The budgets of its actions, ordered by the actions' names: what is spent of each belongs into
@@ -382,7 +388,7 @@ pub(crate) struct Action {
     /// Empty if it has none.
     pub(crate) category: Arc<str>,
     pub(crate) limits: Limits,
-    /// Whether giving it can use up a cap of its own, of its channel or of its category.
+    /// Whether giving it can use up a cap of its own, of its channel or of its category, or counts for diversity.
     pub(crate) counts_against_caps: bool,
     pub(crate) expires_after_ms: Option<i64>,
     /// Purposes, ordered by name.

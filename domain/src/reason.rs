@@ -106,6 +106,8 @@ reason_codes! {
     PreviousModel = 30, "PREVIOUS_MODEL";
     /// The score that the policy declares stood in for a model. Detail: the alias, or `alias: segment`.
     PriorScore = 31, "PRIOR_SCORE";
+    /// The action's value was lowered since it is too like what was given lately. Detail: what they share.
+    DiversityPenalty = 32, "DIVERSITY_PENALTY";
 }
 
 impl ReasonCode {

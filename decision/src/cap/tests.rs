@@ -118,7 +118,7 @@ fn without_a_zone_a_calendar_cap_cannot_tell() {
 }
 
 proptest! {
-    /// What [`countable`] leaves out changes no verdict.
+    /// What [`mark_countable`] leaves out changes no verdict.
     #[test]
     fn only_what_cannot_matter_is_left_out(
         given in prop::collection::vec((0_i64..200, 0..3_usize, prop::option::of(0_i64..40)), 0..30),
@@ -137,7 +137,10 @@ proptest! {
             Cap::parse(&format!("{limit} per {window}{}", ["", " per channel", " per category"][scope])).unwrap()
         }).collect();
         let now = hour(now_hours);
-        let kept = countable([(subject, caps.as_slice())].into_iter(), &exposures, now);
+        let mut marked = vec![false; exposures.len()];
+        mark_countable([(subject, caps.as_slice())].into_iter(), &exposures, now, &mut marked);
+        let kept: Vec<Exposure> =
+            exposures.iter().zip(marked).filter(|(_, marked)| *marked).map(|(kept, _)| kept.clone()).collect();
         let person = Person { time_zone: Some("Europe/Berlin".into()), ..Person::default() };
         let clock = PersonClock::new(&person, &UnknownZone::Hold, now);
         for cap in &caps {

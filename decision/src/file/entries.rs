@@ -15,7 +15,7 @@ use super::{
     MAX_SEGMENTS, MAX_SEGMENTS_PER_POINT, MAX_TEST_FILES, MAX_TRAITS, MAX_WORDS, MAX_WORDS_PER_DECISION,
     ModelEntry, PointEntry, Policy, SegmentEntry, WordEntry,
 };
-use super::{experiment, exploration, ladder, limits, person, rule, table};
+use super::{diversity, experiment, exploration, ladder, limits, person, rule, table};
 use crate::names::TIME_ZONE;
 use crate::snapshot::WhenFeaturesUnavailable;
 use crate::source::Sources;
@@ -58,6 +58,7 @@ const POINT_KEYS: &[&str] = &[
     "tie_break",
     "fallback",
     "time_needed",
+    "diversity",
 ];
 const MODEL_KEYS: &[&str] = &["name", "model", "alias", "explain_most", "prior", "prior_by_segment"];
 const SEGMENT_KEYS: &[&str] = &["name", "model", "alias"];
@@ -214,6 +215,7 @@ fn point(table: &DeTable<'_>, offset: usize, complaints: &mut Complaints<'_>) ->
         exploration: exploration::exploration(&section, complaints),
         tie_break: exploration::tie_break(&section, complaints),
         fallback: ladder::ladder(&section, complaints),
+        diversity: diversity::diversity(&section, complaints),
     }
 }
 

@@ -5,6 +5,7 @@
 mod cell;
 mod csv;
 mod declared;
+mod diversity;
 mod entries;
 mod experiment;
 mod exploration;
@@ -24,6 +25,7 @@ use augur_domain::Diagnostic;
 use crate::budget::Budget;
 use crate::calendar::UnknownZone;
 use crate::cap::Cap;
+use crate::diversity::Diversity;
 use crate::explore::{Exploration, TieBreak};
 use crate::quiet::Quiet;
 use crate::snapshot::WhenFeaturesUnavailable;
@@ -143,6 +145,7 @@ pub(crate) struct PointEntry {
     pub(crate) exploration: Option<Located<Exploration>>,
     pub(crate) tie_break: TieBreak,
     pub(crate) fallback: LadderEntry,
+    pub(crate) diversity: Vec<Located<Diversity>>,
 }
 
 /// `[[model]]`

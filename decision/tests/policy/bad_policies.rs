@@ -59,7 +59,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
         "dead_line = \"50ms\"\nmodels",
         &[
             "policy.toml:2:1: decision_point has no `deadline`; expected a length of time up to `1m`, like `\"50ms\"`",
-            "policy.toml:6:1: `dead_line` is not a key of decision_point; expected one of `name`, `actions`, `default_action`, `deadline`, `models`, `segments`, `context`, `on_features_unavailable`, `exploration`, `tie_break`, `fallback`, `time_needed`; did you mean `deadline`?",
+            "policy.toml:6:1: `dead_line` is not a key of decision_point; expected one of `name`, `actions`, `default_action`, `deadline`, `models`, `segments`, `context`, `on_features_unavailable`, `exploration`, `tie_break`, `fallback`, `time_needed`, `diversity`; did you mean `deadline`?",
         ],
     ),
     (

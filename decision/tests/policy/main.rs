@@ -17,6 +17,7 @@ mod bad_rules;
 mod cases;
 mod consent;
 mod declared_values;
+mod diversity;
 mod experiments;
 mod explanations;
 mod exploration;

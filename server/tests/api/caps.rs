@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use augur_domain::time::{DAY_MS, HOUR_MS};
 use augur_proto::v1;
 
+use crate::replay::every_record_decides_again;
 use crate::served::{NOW, Served, subject, text};
 
 /// Two actions of one channel with caps, so dear that both are given as long as they may be.
@@ -52,6 +53,29 @@ async fn served_with(policy: &str) -> Served {
     let response = served.policies().activate_policy(request).await.unwrap().into_inner();
     assert!(response.faults.is_empty(), "{:?}", response.faults);
     served
+}
+
+#[tokio::test]
+async fn what_was_given_lately_gives_way_also_after_a_restart() {
+    let bare =
+        POLICY.replace("caps = [\"3 per 7d\"]\n", "").replace("caps = [\"5 per 24h per channel\"]\n", "");
+    let point = "deadline = \"10s\"\n";
+    let rule = "diversity = [{ of = \"action\", at_most = 1, among = 1 }]\n";
+    let mut served = served_with(&bare.replace(point, &format!("{point}{rule}"))).await;
+    for action in ["offer", "banner", "offer", "banner"] {
+        let answer = served.decide(here("ada")).await;
+        assert_eq!(answer.action, action);
+        served.clock.advance(std::time::Duration::from_secs(60));
+    }
+    served = served.restart_with(|_, _| {}).await;
+    let looks = v1::DecideRequest { peek: true, ..here("ada") };
+    for _ in 0..2 {
+        assert_eq!(served.decide(looks.clone()).await.action, "offer", "a look is given nothing");
+    }
+    let answer = served.decide(here("bob")).await;
+    assert!(answer.candidates.iter().all(|candidate| candidate.reason.as_ref().unwrap().code != "DIVERSITY"));
+    assert_eq!(every_record_decides_again(&served), 7);
+    served.stop().await;
 }
 
 /// How often each action is given to one user by `calls` decisions at once.

@@ -26,6 +26,7 @@ struct Point {
     default_without_features: bool,
     models: Vec<String>,
     fallback: Vec<String>,
+    diversity: Vec<String>,
     context: Vec<Context>,
     actions: Vec<Action>,
     rules: Vec<Rule>,
@@ -77,6 +78,7 @@ impl From<PointDescription> for Point {
             default_without_features,
             models: point.models,
             fallback: point.fallback,
+            diversity: point.diversity,
             context: context.collect(),
             actions: point.actions.into_iter().map(action).collect(),
             rules: point.rules.into_iter().map(rule).collect(),
@@ -121,6 +123,9 @@ fn point_text(point: &Point, text: &mut String) {
         let _written = writeln!(text, "  asks the models {}", point.models.join(", "));
     }
     let _written = writeln!(text, "  falls back: {}", point.fallback.join(", then "));
+    for rule in &point.diversity {
+        let _written = writeln!(text, "  of the same {rule}");
+    }
     if !point.context.is_empty() {
         let context: Vec<String> =
             point.context.iter().map(|Context { name, r#type }| format!("{name} ({type})")).collect();
