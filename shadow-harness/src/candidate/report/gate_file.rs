@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn every_gate_is_read() {
-        let text = "min_decisions = 1000\nmax_flip_share = 0.05\nmax_changed_user_share = 0.2\n\
+        let text = "min_decisions = 1_000\nmax_flip_share = 0.05\nmax_changed_user_share = 0.2\n\
                     max_uncompared_share = 0\nmax_fallback_share = 0.01\nmax_cost_ratio = 2\nmin_value_ratio = 1.0\n\
                     [max_growth]\ndiscount_10 = 1.2\n[max_flip_share_at]\nweekly_email = 0.1\n[scores.churn]\n\
                     max_psi = 0.2\nmax_ks = 0.1\nmin_auc_change = -0.005\nmax_log_loss_change = 0.001\nmax_ece = 0.03\n";
