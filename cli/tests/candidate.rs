@@ -109,7 +109,54 @@ fn gates_hold_a_candidate() {
     assert_eq!(output.status.code(), Some(if passes { 0 } else { 3 }), "{report:#}");
     let (_dir, bad) = written("max_flips = 1\n");
     let refused = replay(&["--policy", &same, "--gate", &bad]);
-    assert!(String::from_utf8(refused.stderr).unwrap().contains("max_flip_share"));
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    for expected in ["candidate.toml:1:1: there is no gate `max_flips`", "did you mean `max_flip_share`?"] {
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_told_holds_and_what_passes_is_promoted() {
+    let (_dir, same) = written(&first_policy());
+    let (_other, gates) = written("max_flip_share = 1.0\n");
+    let output = replay(&["--policy", &same, "--gate", &gates, "--segment", "action"]);
+    let report = answer(&output);
+    assert_eq!((output.status.code(), &report["verdict"]), (Some(0), &Value::from("PROMOTE")), "{report:#}");
+    assert_eq!(report["validity"]["control"]["equal"], records().len());
+    assert!(report["segments"].as_array().unwrap().iter().all(|segment| segment["by"] == "action"));
+    assert!(report["timing"]["logged_decide"]["count"].as_u64().unwrap() > 0);
+    // Without the control nothing is promoted, whatever the gates say.
+    let output = replay(&["--policy", &same, "--gate", &gates, "--no-control"]);
+    assert_eq!((output.status.code(), &answer(&output)["verdict"]), (Some(8), &Value::from("HOLD")));
+    // No outcomes were joined, so there is no telling the value.
+    let (_third, value) = written("min_value_ratio = 1.0\n");
+    let output = replay(&["--policy", &same, "--gate", &value]);
+    let report = answer(&output);
+    assert_eq!((output.status.code(), &report["gates"][1]["outcome"]), (Some(8), &Value::from("UNSURE")));
+    assert!(report["gates"][1]["note"].as_str().unwrap().contains("--reward"), "{report:#}");
+    for (argument, bad) in [("--segment", "country"), ("--label", "churn=bought"), ("--label", "churn")] {
+        assert_eq!(replay(&["--policy", &same, argument, bad]).status.code(), Some(2), "{argument} {bad}");
+    }
+}
+
+#[test]
+fn the_report_is_one_page_beside_the_answer() {
+    let policy = first_policy();
+    let rule =
+        "\n[[rule]]\nid = \"no\"\nwhen = \"true\"\nthen = \"deny\"\nactions = [\"none\"]\nreason = \"NO\"\n";
+    let deny = rule.replace("none", records()[0].decision.action.as_ref());
+    let (dir, path) = written(&(policy + &deny));
+    let page = dir.path().join("report.html");
+    let arguments =
+        ["--policy", &path, "--label", "churn=!converted@30d", "--report", page.to_str().unwrap()];
+    let report = answer(&replay(&arguments));
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
+    let flipped = report["flips"]["flipped"].as_u64().unwrap();
+    assert!(page.contains(&format!("{flipped} of ")) && page.contains("RULE_DENIED (NO)"), "{flipped}");
+    assert!(report["examples"][0]["actions"].as_object().unwrap().len() > 1, "{report:#}");
+    assert_eq!(report["quality"]["churn"]["label"], "not CONVERTED within 30d");
 }
 
 #[test]

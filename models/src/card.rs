@@ -4,8 +4,6 @@
 //! Not here: the card's JSON ([`crate::registry`]), or measuring ([`crate::evaluation`]).
 
 mod curves;
-mod markup;
-mod plot;
 mod sections;
 mod tables;
 
@@ -14,8 +12,8 @@ use serde::de::DeserializeOwned;
 
 use crate::evaluation::Evaluation;
 use crate::metrics::Metrics;
+use crate::page::{self, Markup};
 use crate::registry::PublishedCard;
-use markup::Markup;
 
 /// Most inputs that the page tells about one by one; the JSON has all.
 const MAX_INPUTS: usize = 25;
@@ -41,7 +39,7 @@ pub fn html(card: &PublishedCard) -> String {
     tables::choices(&mut page, &view);
     sections::reference(&mut page, &view);
     sections::lineage(&mut page, &view);
-    page.raw("</main></body></html>\n");
+    page::close(&mut page);
     page.finish()
 }
 

@@ -25,6 +25,7 @@ mod error;
 pub mod evaluation;
 pub mod import;
 pub mod metrics;
+pub mod page;
 pub mod registry;
 pub mod scorer;
 pub mod task;

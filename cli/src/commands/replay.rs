@@ -21,13 +21,14 @@ Examples:
   augur replay --verify --decisions copy/decisions --data data --json
   augur replay --policy new_policy.toml --data data
   augur replay --model churn=7 --gate gates.toml --reward converted --within 14d --data data
+  augur replay --policy new_policy.toml --segment context.country --label churn=!converted --report report.html --data data
   augur replay --recompute --data data
   augur replay --recompute --features new_features.toml --as-of received --data data
 
 A candidate decides on the features, contexts and models that were logged; --model names other versions. What its own
 decisions cause is carried along: the caps of later decisions count what the candidate gave, not what was given. Models
-and features that only the candidate asks for are those of today, or missing. Verify first: a difference means something
-only where the same policy makes none.
+and features that only the candidate asks for are those of today, or missing. What decided then is replayed first, as the
+control: a difference means something only where the same policy makes none.
 
 --recompute makes the features of every decision again from the event log and tells how they differ from what was logged,
 by feature and by cause, and which decisions would have come out otherwise. By event time a decision sees what happened
@@ -37,12 +38,13 @@ it sees what had come: then nothing differs, unless --features names other defin
 Exit codes:
   0  every decision came out the same, byte for byte
   1  the replay could not be done
-  3  some decisions came out differently; the report shows the first ones field by field. Of a candidate: it does not
-     pass a gate, or could not decide some records. Of --recompute: some features came out differently
+  3  some decisions came out differently; the report shows the first ones field by field. Of a candidate: REJECT, it fails
+     a gate, or could not decide some records. Of --recompute: some features came out differently
   4  the log is damaged, or records are missing from it
   5  a policy or a model that decided is no longer there
   6  the same, up to an unfinished record at the end, as a crash leaves it
-  7  the log holds no whole record: nothing was verified; or no decision's features could be computed again";
+  7  the log holds no whole record: nothing was verified; or no decision's features could be computed again
+  8  of a candidate: HOLD, there is no telling whether it passes a gate, or the control does not hold";
 
 /// Decide logged decisions again, with the policies and models that decided them or with others.
 ///
@@ -88,7 +90,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
     if args.candidate.is_given() {
         let directory = DataDirectory::new(&stored);
         let log = args.decisions.clone().unwrap_or_else(|| directory.decisions_dir());
-        return candidate::run(&args.candidate, &directory, &log, output);
+        return candidate::run(&args.candidate, &directory, (&stored, &log), args.threads, output);
     }
     let report = verified(&stored, args.decisions.as_deref(), args.threads)?;
     output.report(&report, ToString::to_string)?;

@@ -1,13 +1,12 @@
 //! The plots of an evaluation: ROC, precision and recall, reliability, scores by class, gain and lift, each with its
 //! figures as a table.
 //!
-//! Not here: how a plot is drawn (`plot`).
+//! Not here: how a plot is drawn ([`page`]).
 
-use super::markup::{Markup, figure, percent, whole};
-use super::plot::{self, Drawing, Frame, Ink};
 use crate::evaluation::Evaluation;
 use crate::metrics::ranking::{CurvePoint, Threshold};
 use crate::metrics::reliability::Bin;
+use crate::page::{self, Drawing, Frame, Ink, Markup, details, figure, legend, percent, whole};
 
 const UNIT: (f64, f64) = (0.0, 1.0);
 
@@ -39,12 +38,12 @@ fn roc(page: &mut Markup, curve: &[CurvePoint]) {
         "Choosing a tenth of the negatives finds {} of the positives.",
         percent(height(&points, 0.1))
     );
-    plot::plot(page, "ROC", &words, &frame, |drawing| {
+    page::plot(page, "ROC", &words, &frame, |drawing| {
         drawing.line(&[(0.0, 0.0), (1.0, 1.0)], Ink::Guide);
         drawing.area(&points);
         drawing.line(&points, Ink::Main);
     });
-    plot::end(page);
+    page::end(page);
 }
 
 fn precision_recall(page: &mut Markup, curve: &[CurvePoint]) {
@@ -60,12 +59,12 @@ fn precision_recall(page: &mut Markup, curve: &[CurvePoint]) {
         percent(height(&points, 0.5)),
         percent(base_rate)
     );
-    plot::plot(page, "Precision and recall", &words, &frame, |drawing| {
+    page::plot(page, "Precision and recall", &words, &frame, |drawing| {
         drawing.line(&[(0.0, base_rate), (1.0, base_rate)], Ink::Guide);
         drawing.area(&points);
         drawing.line(&points, Ink::Main);
     });
-    plot::end(page);
+    page::end(page);
 }
 
 fn reliability(page: &mut Markup, evaluation: &Evaluation) {
@@ -83,7 +82,7 @@ fn reliability(page: &mut Markup, evaluation: &Evaluation) {
         after.len(),
         off.count()
     );
-    plot::plot(page, "Reliability", &words, &frame, |drawing| {
+    page::plot(page, "Reliability", &words, &frame, |drawing| {
         drawing.line(&[(0.0, 0.0), (1.0, 1.0)], Ink::Guide);
         if before != after {
             bins(drawing, before, Ink::Second);
@@ -93,9 +92,9 @@ fn reliability(page: &mut Markup, evaluation: &Evaluation) {
     legend(
         page,
         if before == after {
-            &[("main", "as served")]
+            &[(Ink::Main, "as served")]
         } else {
-            &[("main", "after calibration"), ("second", "before")]
+            &[(Ink::Main, "after calibration"), (Ink::Second, "before")]
         },
     );
     let rows = |bins: &[Bin], when: &str| -> Vec<Vec<String>> {
@@ -117,7 +116,7 @@ fn reliability(page: &mut Markup, evaluation: &Evaluation) {
         &header,
         &[rows(before, "before"), rows(after, "after")].concat(),
     );
-    plot::end(page);
+    page::end(page);
 }
 
 fn bins(drawing: &mut Drawing<'_>, bins: &[Bin], ink: Ink) {
@@ -150,7 +149,7 @@ fn scores(page: &mut Markup, evaluation: &Evaluation) {
         y_label: "share of the class",
     };
     let words = "Share of each class by probability; the less they overlap, the better they are told apart.";
-    plot::plot(page, "Scores by class", words, &frame, |drawing| {
+    page::plot(page, "Scores by class", words, &frame, |drawing| {
         for bin in &evaluation.scores {
             drawing.bar(bin.from, bin.to, share(bin.negatives, negatives), Ink::Second);
         }
@@ -158,13 +157,13 @@ fn scores(page: &mut Markup, evaluation: &Evaluation) {
             drawing.bar(bin.from, bin.to, share(bin.positives, positives), Ink::Main);
         }
     });
-    legend(page, &[("main", "positive"), ("second", "negative")]);
+    legend(page, &[(Ink::Main, "positive"), (Ink::Second, "negative")]);
     let row = |bin: &crate::evaluation::ScoreBin| {
         vec![format!("{:.4} to {:.4}", bin.from, bin.to), whole(bin.positives), whole(bin.negatives)]
     };
     let rows: Vec<Vec<String>> = evaluation.scores.iter().map(row).collect();
     details(page, "Rows by probability", &["probability", "positive", "negative"], &rows);
-    plot::end(page);
+    page::end(page);
 }
 
 fn gain(page: &mut Markup, evaluation: &Evaluation) {
@@ -177,7 +176,7 @@ fn gain(page: &mut Markup, evaluation: &Evaluation) {
     let mut points = vec![(0.0, 0.0)];
     points.extend(evaluation.deciles.iter().map(|decile| (f64::from(decile.decile) / 10.0, decile.gain)));
     let words = format!("The top tenth holds {} of the positives.", percent(height(&points, 0.1)));
-    plot::plot(page, "Gain", &words, &frame, |drawing| {
+    page::plot(page, "Gain", &words, &frame, |drawing| {
         drawing.line(&[(0.0, 0.0), (1.0, 1.0)], Ink::Guide);
         drawing.area(&points);
         drawing.line(&points, Ink::Main);
@@ -185,7 +184,7 @@ fn gain(page: &mut Markup, evaluation: &Evaluation) {
             drawing.dot(*x, *y, Ink::Main);
         }
     });
-    plot::end(page);
+    page::end(page);
 }
 
 fn lift(page: &mut Markup, evaluation: &Evaluation) {
@@ -197,7 +196,7 @@ fn lift(page: &mut Markup, evaluation: &Evaluation) {
         y_label: "lift",
     };
     let words = "Share of positives in each tenth of the rows over the share in all.";
-    plot::plot(page, "Lift by decile", words, &frame, |drawing| {
+    page::plot(page, "Lift by decile", words, &frame, |drawing| {
         for decile in &evaluation.deciles {
             let at = f64::from(decile.decile);
             drawing.bar(at - 0.4, at + 0.4, decile.lift, Ink::Main);
@@ -218,7 +217,7 @@ fn lift(page: &mut Markup, evaluation: &Evaluation) {
     let rows: Vec<Vec<String>> = evaluation.deciles.iter().map(row).collect();
     let header = ["decile", "rows", "positive", "mean score", "lift", "gain", "cumulative lift"];
     details(page, "Gain and lift by decile", &header, &rows);
-    plot::end(page);
+    page::end(page);
 }
 
 fn thresholds(page: &mut Markup, thresholds: &[Threshold]) {
@@ -237,20 +236,6 @@ fn thresholds(page: &mut Markup, thresholds: &[Threshold]) {
     let rows: Vec<Vec<String>> = thresholds.iter().map(row).collect();
     let header = ["from", "chosen", "rows", "positive", "precision", "recall", "false positive rate", "F1"];
     page.table("What thresholds would choose", &header, &rows);
-}
-
-fn details(page: &mut Markup, caption: &str, header: &[&str], rows: &[Vec<String>]) {
-    page.raw("<details><summary>The figures</summary>");
-    page.table(caption, header, rows);
-    page.raw("</details>");
-}
-
-fn legend(page: &mut Markup, entries: &[(&'static str, &str)]) {
-    page.raw("<p class=\"legend\">");
-    for (class, name) in entries {
-        page.raw("<span class=\"").raw(class).raw("\"></span>").text(name).raw(" ");
-    }
-    page.raw("</p>");
 }
 
 /// The height of a rising line at `x`, between its points in proportion.

@@ -2,23 +2,15 @@
 //!
 //! Not here: curves (`curves`), or the larger tables (`tables`).
 
-use super::markup::{Markup, figure, percent, whole};
-use super::plot::{self, Frame, Ink};
 use super::{MAX_INPUTS, View};
 use crate::metrics::{Interval, Metrics};
-
-/// Everything that the page looks like; colours follow the reader's light or dark setting.
-const STYLE: &str = include_str!("style.css");
+use crate::page::{self, Frame, Ink, Markup, figure, percent, whole};
 
 pub(super) fn head(page: &mut Markup, view: &View<'_>) {
     let card = view.card;
-    page.raw("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
-    page.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
-    // Nothing may be loaded or run, whatever a card might come to hold.
-    page.raw("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">");
-    page.raw("<meta name=\"color-scheme\" content=\"light dark\"><title>");
-    page.text(&card.name).raw(" ").text(&version(card.version)).raw(" – model card</title><style>");
-    page.raw(STYLE).raw("</style></head><body><main><header><p class=\"kind\">Model card</p><h1>");
+    let title = format!("{} {} – model card", card.name, version(card.version));
+    page::open(page, &title, "Model card");
+    page.raw("<h1>");
     page.text(&card.name)
         .raw(" <span>")
         .text(&version(card.version))
@@ -28,7 +20,7 @@ pub(super) fn head(page: &mut Markup, view: &View<'_>) {
         } else {
             "Segment of a user: <strong>"
         });
-    page.text(&card.positive_class).raw("</strong></p><ul class=\"chips\">");
+    page.text(&card.positive_class).raw("</strong></p>");
     let family = match view.trees {
         Some(trees) => format!("{} of {} trees", view.family, whole(trees)),
         None => view.family.clone(),
@@ -40,10 +32,7 @@ pub(super) fn head(page: &mut Markup, view: &View<'_>) {
         ("calibration", &view.calibrator),
         (if card.version == 0 { "made" } else { "published" }, &published),
     ];
-    for (name, value) in facts.into_iter().filter(|(_, value)| !value.is_empty()) {
-        page.raw("<li><span>").text(name).raw("</span> ").text(value).raw("</li>");
-    }
-    page.raw("</ul>");
+    page::chips(page, &facts);
     if !card.card.notes.is_empty() && card.card.notes != card.positive_class {
         page.raw("<p class=\"notes\">").text(&card.card.notes).raw("</p>");
     }
@@ -59,11 +48,9 @@ pub(super) fn warnings(page: &mut Markup, view: &View<'_>) {
         page.raw("<p class=\"fine\">Training raised no warning.</p>");
         return;
     }
-    page.raw("<section class=\"warnings\" aria-label=\"Warnings\"><h2>Look at this first</h2><ul>");
-    for warning in &view.warnings {
-        page.raw("<li>").text(warning).raw("</li>");
-    }
-    page.raw("</ul></section>");
+    page::begin_box(page, "warnings", "Look at this first");
+    page::list(page, &view.warnings);
+    page::end_box(page);
 }
 
 /// Tiles of the headline figures, and all measures per part.
@@ -73,7 +60,7 @@ pub(super) fn figures(page: &mut Markup, view: &View<'_>) {
         return;
     };
     page.raw("<section><h2>How good it is <small>on ").text(&whole(metrics.rows as u64)).raw(" ");
-    page.text(rows).raw("</small></h2><dl class=\"tiles\">");
+    page.text(rows).raw("</small></h2>");
     let intervals = view.evaluation.as_ref().and_then(|evaluation| evaluation.intervals);
     let between = |of: fn(&crate::metrics::Intervals) -> Option<Interval>, digits: usize| {
         intervals.as_ref().and_then(of).map_or_else(String::new, |found| {
@@ -95,11 +82,7 @@ pub(super) fn figures(page: &mut Markup, view: &View<'_>) {
         ("Top-decile lift", figure(metrics.top_decile_lift, 2), between(|found| found.top_decile_lift, 2)),
         ("Base rate", percent(metrics.base_rate), format!("predicted {}", percent(metrics.mean_probability))),
     ];
-    for (name, value, note) in tiles {
-        page.raw("<div><dt>").text(name).raw("</dt><dd>").text(&value).raw("</dd><dd class=\"note\">");
-        page.text(&note).raw("</dd></div>");
-    }
-    page.raw("</dl>");
+    page::tiles(page, &tiles);
     let parts = [
         ("fitted on (optimistic)", &view.train),
         ("left out of their fold's fit, uncalibrated", &view.out_of_fold),
@@ -167,7 +150,7 @@ pub(super) fn inputs(page: &mut Markup, view: &View<'_>) {
     } else {
         ("Importance", "Mean absolute contribution of each input over the rows fitted on.")
     };
-    plot::lying_bars(page, title, description, &bars);
+    page::lying_bars(page, title, description, &bars);
     let row = |feature: &&super::FeatureView| {
         vec![
             feature.feature.clone(),
@@ -202,7 +185,7 @@ pub(super) fn reference(page: &mut Markup, view: &View<'_>) {
         y_label: "share of rows",
     };
     let bins = reference.scores.len().max(1) as f64;
-    plot::plot(
+    page::plot(
         page,
         "Scores of the reference",
         "Share of rows by calibrated probability.",
@@ -213,7 +196,7 @@ pub(super) fn reference(page: &mut Markup, view: &View<'_>) {
             }
         },
     );
-    plot::end(page);
+    page::end(page);
     page.raw("</div>");
     let row = |input: &crate::registry::InputShares| {
         let span = match (input.edges.first(), input.edges.last()) {

@@ -1,10 +1,10 @@
 //! The larger tables: quality and fairness by segment, and what was tried.
 //!
-//! Not here: how a table is written (`markup`).
+//! Not here: how a table is written ([`crate::page`]).
 
-use super::markup::{Markup, figure, percent, whole};
 use super::{ClusterView, MAX_INPUTS, View};
 use crate::evaluation::segments::{Segment, Segments};
+use crate::page::{Markup, figure, percent, whole};
 
 pub(super) fn segments(page: &mut Markup, segments: &Segments) {
     page.raw("<section><h2>By segment <small>")

@@ -114,6 +114,65 @@ pub fn bootstrap(
     })
 }
 
+/// Draws of [`differences`]: 95 % percentiles of the second's measure less the first's.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Differences {
+    /// Resamples drawn.
+    pub resamples: usize,
+    /// Groups drawn from.
+    pub groups: usize,
+    /// Of [`Metrics::roc_auc`].
+    pub roc_auc: Option<Interval>,
+    /// Of [`Metrics::pr_auc`].
+    pub pr_auc: Option<Interval>,
+    /// Of [`Metrics::log_loss`].
+    pub log_loss: Option<Interval>,
+    /// Of [`Metrics::brier`].
+    pub brier: Option<Interval>,
+}
+
+/// Compares two scores of the same rows, `(first, second, label)`: both are measured on the same draws of groups, so what
+/// a draw does to both of them cancels. `None` of no rows. Bounded as [`bootstrap`].
+pub fn differences(
+    rows: &[(f64, f64, bool)],
+    groups: &[u64],
+    resamples: usize,
+    seed: u64,
+) -> Option<Differences> {
+    let pairs = |of: fn(&(f64, f64, bool)) -> f64| -> Vec<(f64, bool)> {
+        rows.iter().map(|row| (of(row), row.2)).collect()
+    };
+    let first = People::of(&pairs(|row| row.0), Some(groups));
+    let second = People::of(&pairs(|row| row.1), Some(groups));
+    let affordable = (MAX_VISITS / (2 * rows.len()).max(1)).max(MIN_RESAMPLES);
+    let resamples = resamples.min(affordable);
+    if rows.is_empty() || resamples == 0 {
+        return None;
+    }
+    // People are in the order of their groups in both, so equal streams draw the same ones.
+    let mut streams = (Rng::new(seed, Purpose::Bootstrap), Rng::new(seed, Purpose::Bootstrap));
+    let mut counts = (first.all.clone(), second.all.clone());
+    let mut drawn: Vec<(Metrics, Metrics)> = Vec::with_capacity(resamples);
+    for _ in 0..resamples {
+        first.draw(&mut streams.0, &mut counts.0);
+        second.draw(&mut streams.1, &mut counts.1);
+        drawn.extend(Metrics::of(&counts.0).zip(Metrics::of(&counts.1)));
+    }
+    let between = |figure: fn(&Metrics) -> Option<f64>| {
+        percentiles(
+            drawn.iter().filter_map(|(first, second)| Some(figure(second)? - figure(first)?)).collect(),
+        )
+    };
+    Some(Differences {
+        resamples,
+        groups: first.number(),
+        roc_auc: between(|metrics| metrics.roc_auc),
+        pr_auc: between(|metrics| metrics.pr_auc),
+        log_loss: between(|metrics| Some(metrics.log_loss)),
+        brier: between(|metrics| Some(metrics.brier)),
+    })
+}
+
 /// The middle 95 % by linear interpolation between order statistics; `None` of nothing.
 fn percentiles(mut values: Vec<f64>) -> Option<Interval> {
     values.sort_by(f64::total_cmp);

@@ -203,3 +203,28 @@ fn people_with_many_rows_widen_intervals() {
     assert!(honest > 2.5 * flattering, "{honest} {flattering}");
     assert!((honest / of_one_row_each - 1.0).abs() < 0.2, "{honest} {of_one_row_each}");
 }
+
+#[test]
+fn a_difference_of_one_score_and_itself_is_nothing() {
+    let rows: Vec<(f64, f64, bool)> = (0..2_000_u64)
+        .map(|row| {
+            let at = (row * 7_919 % 1_000) as f64 / 1_000.0;
+            (at, 1.0 - at, row * 31 % 1_000 < row * 7_919 % 1_000)
+        })
+        .collect();
+    let groups: Vec<u64> = (0..2_000).map(|row| row / 4).collect();
+    let same: Vec<(f64, f64, bool)> = rows.iter().map(|row| (row.0, row.0, row.2)).collect();
+    let none = interval::differences(&same, &groups, 50, 1).unwrap();
+    assert_eq!((none.groups, none.resamples), (500, 50));
+    let nothing = Interval { low: 0.0, high: 0.0 };
+    assert_eq!((none.roc_auc, none.log_loss, none.brier), (Some(nothing), Some(nothing), Some(nothing)));
+    // Turned round, the second ranks as badly as the first ranks well.
+    let worse = interval::differences(&rows, &groups, 50, 1).unwrap();
+    let auc = |of: fn(&(f64, f64, bool)) -> f64| {
+        roc_auc(&rows.iter().map(|row| (of(row), row.2)).collect::<Vec<_>>()).unwrap()
+    };
+    let expected = auc(|row| row.1) - auc(|row| row.0);
+    let found = worse.roc_auc.unwrap();
+    assert!(found.low < expected && expected < found.high && found.high < 0.0, "{found:?} {expected}");
+    assert!(interval::differences(&[], &[], 50, 1).is_none());
+}

@@ -6,13 +6,20 @@
 
 mod carry;
 mod cause;
+mod labels;
 mod models;
+mod page;
 mod report;
 mod run;
 mod value;
 
 pub use cause::Cause;
+pub use labels::Label;
 pub use models::PinnedVersion;
-pub use report::{ActionCount, CandidateReport, Example, Flips, GateOutcome, Gates, ScoreShift, Uncompared};
+pub use report::{
+    ActionCount, ActionView, ArmFlips, Bar, Both, CandidateReport, Control, Distribution, Example, Flips,
+    GateOutcome, Gates, Measure, Measured, Passing, Percentiles, Quality, Quantile, ScoreGates, ScoreShift,
+    SegmentBy, SegmentFlips, Side, Subject, Timing, Uncompared, Validity, Verdict,
+};
 pub use run::{CandidateOptions, Exposures, replay_candidate};
 pub use value::Reward;

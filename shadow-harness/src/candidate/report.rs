@@ -1,53 +1,51 @@
 //! What a candidate would have changed, counted while the log is replayed.
 //!
-//! Not here: deciding (`run`), causes (`cause`), or estimating values (`off_policy`).
+//! Not here: deciding (`run`), causes (`cause`), or estimating values (`off_policy`). What the figures look like is in
+//! `text` for a terminal and in `page` for a browser; both are made of [`CandidateReport`], which is also the JSON.
+
+mod examples;
+mod flips;
+mod gate_file;
+mod gates;
+mod quality;
+mod sample;
+mod shift;
+mod text;
+mod timing;
+mod validity;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use augur_domain::{Decision, DecisionRecord, UserKey};
-use augur_models::metrics::interval::wilson;
-use serde::{Deserialize, Serialize};
+use augur_domain::{Decision, DecisionRecord, FeatureSet, Timestamp, UserKey};
+use serde::Serialize;
+
+pub use examples::{ActionView, Both, Example};
+pub use flips::{Flips, SegmentBy, SegmentFlips};
+pub use gates::{GateOutcome, Gates, Passing, ScoreGates, Side, Verdict};
+pub use quality::{Measure, Measured, Quality};
+pub use shift::{Bar, Distribution, Quantile, ScoreShift};
+pub use timing::{Percentiles, Timing};
+pub use validity::{Control, Validity};
 
 use super::cause::Cause;
+use super::labels::Labels;
 use crate::off_policy::Evaluation;
+use examples::Examples;
+use flips::Segments;
+pub(in crate::candidate) use quality::Labelled;
+use sample::EvenSample;
+pub(in crate::candidate) use shift::Scored;
+use timing::Durations;
+use validity::Survey;
 
-/// Changed decisions that are shown.
-const MAX_EXAMPLES: usize = 20;
-/// Causes and confusions that are told apart; further ones are counted together.
+/// Causes, actions and confusions that are told apart; further ones are counted together.
 const MAX_KINDS: usize = 1_000;
+/// What those are called.
+const OTHERS: &str = "(others)";
 /// Users whose decisions changed, told apart up to here.
 const MAX_USERS: usize = 10_000_000;
-
-/// How many decisions came out otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Flips {
-    /// Decisions compared.
-    pub decisions: u64,
-    /// Of them with another action.
-    pub flipped: u64,
-    /// Their share.
-    pub share: f64,
-    /// Wilson's 95 % interval of it.
-    pub low: f64,
-    /// Its upper end.
-    pub high: f64,
-}
-
-impl Flips {
-    fn count(&mut self, flipped: bool) {
-        self.decisions += 1;
-        self.flipped += u64::from(flipped);
-    }
-
-    fn settle(&mut self) {
-        if self.decisions > 0 {
-            self.share = self.flipped as f64 / self.decisions as f64;
-            let interval = wilson(self.flipped, self.decisions);
-            (self.low, self.high) = (interval.low, interval.high);
-        }
-    }
-}
+/// Decisions of one alias whose scores are measured, about 24 bytes each, and as many with labels at 48.
+const MAX_SCORED: usize = 1 << 17;
 
 /// How often an action was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -56,44 +54,6 @@ pub struct ActionCount {
     pub logged: u64,
     /// By the candidate.
     pub candidate: u64,
-}
-
-/// What the scores of one alias did, over decisions where both have one.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct ScoreShift {
-    /// Decisions where both have a score.
-    pub scored: u64,
-    /// Of them with another score, bit by bit.
-    pub changed: u64,
-    /// Mean calibrated score as logged.
-    pub logged_mean: f64,
-    /// By the candidate.
-    pub candidate_mean: f64,
-    /// Largest difference.
-    pub largest: f64,
-}
-
-/// One changed decision.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Example {
-    /// Position in the log.
-    pub sequence: u64,
-    /// Its id.
-    pub decision_id: String,
-    /// About whom.
-    pub user_key: String,
-    /// Where.
-    pub decision_point: String,
-    /// What was given.
-    pub logged: String,
-    /// What the candidate gives.
-    pub candidate: String,
-    /// Why.
-    pub cause: Cause,
-    /// The reasons as logged.
-    pub logged_reasons: Vec<String>,
-    /// The candidate's.
-    pub candidate_reasons: Vec<String>,
 }
 
 /// Decisions that the candidate could not make.
@@ -105,100 +65,169 @@ pub struct Uncompared {
     pub decisions: u64,
 }
 
-/// What must hold for a candidate to pass. What is left out is not asked.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Gates {
-    /// Most decisions that may come out otherwise, as a share.
-    pub max_flip_share: Option<f64>,
-    /// Most decisions that the candidate may be unable to make, as a share. Left out: none.
-    pub max_uncompared_share: Option<f64>,
-    /// How many times as often as logged an action may be given.
-    #[serde(default)]
-    pub max_growth: BTreeMap<String, f64>,
-    /// The candidate's estimated value, at the lower end of its interval, over that of the log.
-    pub min_value_ratio: Option<f64>,
+/// What became of one arm of an experiment.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct ArmFlips {
+    /// Decisions of users in this arm, as logged.
+    #[serde(flatten)]
+    pub flips: Flips,
+    /// Of them with another arm by the candidate, or none: the experiment starts anew for these.
+    pub moved: u64,
 }
 
-/// One gate, and whether the candidate passes it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct GateOutcome {
-    /// Its name.
-    pub gate: String,
-    /// What was found; `None` if it cannot be told, which does not pass.
-    pub found: Option<f64>,
-    /// The bound.
-    pub bound: f64,
-    /// Whether it passes.
-    pub passes: bool,
+/// What was replayed, as the person who asked named it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Subject {
+    /// The candidate's policy file; empty for the policies that decided.
+    pub policy: String,
+    /// Versions in the place of those that decided.
+    pub models: Vec<String>,
+    /// Which exposures counted against caps.
+    pub exposures: String,
 }
 
 /// What a candidate would have changed.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct CandidateReport {
+    /// What was replayed.
+    pub subject: Subject,
+    /// What to do with it.
+    pub verdict: Verdict,
+    /// One for each gate.
+    pub gates: Vec<GateOutcome>,
+    /// What the report stands on.
+    pub validity: Validity,
     /// Records read.
     pub records: u64,
+    /// What the candidate could not decide, most frequent first.
+    pub uncompared: Vec<Uncompared>,
+    /// Decisions whose exposures were taken as logged, since too many users are carried already.
+    pub not_carried: u64,
     /// Over all decisions that could be compared.
     pub flips: Flips,
     /// By decision point.
     pub by_point: BTreeMap<String, Flips>,
     /// By the rung as logged.
     pub by_rung: BTreeMap<&'static str, Flips>,
+    /// By whatever else was asked for.
+    pub segments: Vec<SegmentFlips>,
     /// Users with at least one changed decision.
     pub users_changed: u64,
     /// Users with at least one decision.
     pub users: u64,
-    /// By action.
-    pub actions: BTreeMap<String, ActionCount>,
-    /// `logged -> candidate`, of changed decisions.
-    pub confusion: BTreeMap<String, u64>,
     /// Why they changed.
     pub causes: BTreeMap<String, u64>,
+    /// In which stage of deciding.
+    pub stages: BTreeMap<&'static str, u64>,
+    /// By action.
+    pub actions: BTreeMap<String, ActionCount>,
+    /// Decisions by the action as logged and, within, by the candidate's.
+    pub confusion: BTreeMap<String, BTreeMap<String, u64>>,
     /// By alias.
     pub scores: BTreeMap<String, ScoreShift>,
-    /// What the candidate could not decide, most frequent first.
-    pub uncompared: Vec<Uncompared>,
-    /// Decisions whose exposures were taken as logged, since too many users are carried already.
-    pub not_carried: u64,
-    /// The first changed decisions.
-    pub examples: Vec<Example>,
+    /// By alias, where it is known what came of decisions.
+    pub quality: BTreeMap<String, Quality>,
     /// What the candidate is worth, if outcomes were joined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<Evaluation>,
-    /// One for each gate.
-    pub gates: Vec<GateOutcome>,
+    /// How long stages took.
+    pub timing: Timing,
+    /// By experiment and arm, as logged.
+    pub experiments: BTreeMap<String, BTreeMap<String, ArmFlips>>,
+    /// Changed decisions, of each cause those with most at stake.
+    pub examples: Vec<Example>,
+}
+
+/// The scores of one alias on their way.
+#[derive(Debug)]
+struct Scores {
+    shift: ScoreShift,
+    sample: EvenSample<Scored>,
+    labelled: EvenSample<Labelled>,
 }
 
 /// The report on its way.
-#[derive(Debug, Default)]
-pub(super) struct Counting {
+#[derive(Debug)]
+pub(super) struct Counting<'a> {
     pub(super) report: CandidateReport,
+    survey: Survey,
+    segments: Segments,
+    scores: BTreeMap<String, Scores>,
+    labels: &'a Labels,
     users: BTreeSet<UserKey>,
     users_changed: BTreeSet<UserKey>,
     uncompared: BTreeMap<String, u64>,
+    examples: Examples,
+    read: Durations,
+    decide: Durations,
+    replayed: Durations,
+    candidate: Durations,
 }
 
-impl Counting {
-    pub(super) fn cannot(&mut self, reason: String) {
-        count(&mut self.uncompared, reason);
+impl<'a> Counting<'a> {
+    pub(super) fn new(segments: &[SegmentBy], labels: &'a Labels) -> Self {
+        Self {
+            report: CandidateReport::default(),
+            survey: Survey::default(),
+            segments: Segments::new(segments),
+            scores: BTreeMap::new(),
+            labels,
+            users: BTreeSet::new(),
+            users_changed: BTreeSet::new(),
+            uncompared: BTreeMap::new(),
+            examples: Examples::default(),
+            read: Durations::new(),
+            decide: Durations::new(),
+            replayed: Durations::new(),
+            candidate: Durations::new(),
+        }
     }
 
-    pub(super) fn compare(&mut self, record: &DecisionRecord, candidate: &Decision) {
+    pub(super) fn read(&mut self, record: &DecisionRecord) {
+        self.report.records += 1;
+        self.survey.read(record);
+        self.read.add(u64::from(record.observed.read_us) * 1_000);
+        self.decide.add(u64::from(record.observed.decide_us) * 1_000);
+    }
+
+    pub(super) fn cannot(&mut self, reason: String) {
+        count(&mut self.uncompared, &reason);
+    }
+
+    /// How long one decision took in this replay, by what decided it and by the candidate.
+    pub(super) fn timed(&mut self, replayed_ns: u64, candidate_ns: u64) {
+        self.replayed.add(replayed_ns);
+        self.candidate.add(candidate_ns);
+    }
+
+    /// The last instant decided at.
+    pub(super) fn last_at(&self) -> Timestamp {
+        self.survey.last_at()
+    }
+
+    pub(super) fn compare(&mut self, record: &DecisionRecord, candidate: &Decision, features: &FeatureSet) {
         let logged = &record.decision;
         let flipped = logged.action != candidate.action;
+        self.survey.compared(logged.rung, candidate.rung);
+        self.segments.count(record, features, flipped);
         let report = &mut self.report;
         report.flips.count(flipped);
-        report.by_point.entry(record.inputs.decision_point.to_string()).or_default().count(flipped);
+        entry(&mut report.by_point, &record.inputs.decision_point).count(flipped);
         report.by_rung.entry(logged.rung.as_str()).or_default().count(flipped);
-        report.actions.entry(logged.action.to_string()).or_default().logged += 1;
-        report.actions.entry(candidate.action.to_string()).or_default().candidate += 1;
-        for score in &candidate.scores {
-            let before = logged.scores.iter().find(|before| before.alias == score.alias);
-            if let (Some(before), Some(now)) = (before.and_then(|before| before.score), score.score) {
-                let shift = report.scores.entry(score.alias.to_string()).or_default();
-                shift.take(before.calibrated, now.calibrated);
-            }
+        entry(&mut report.actions, &logged.action).logged += 1;
+        entry(&mut report.actions, &candidate.action).candidate += 1;
+        *entry(entry(&mut report.confusion, &logged.action), &candidate.action) += 1;
+        for assignment in &logged.assignments {
+            let arms = entry(&mut report.experiments, &assignment.experiment);
+            let arm = entry(arms, &assignment.arm);
+            arm.flips.count(flipped);
+            let stays = candidate
+                .assignments
+                .iter()
+                .any(|now| now.experiment == assignment.experiment && now.arm == assignment.arm);
+            arm.moved += u64::from(!stays);
         }
+        self.scores(record, candidate);
         let user = record.inputs.user;
         if self.users.len() < MAX_USERS {
             self.users.insert(user);
@@ -207,209 +236,102 @@ impl Counting {
             if self.users_changed.len() < MAX_USERS {
                 self.users_changed.insert(user);
             }
-            self.changed(record, candidate);
+            let cause = Cause::of(logged, candidate);
+            count(&mut self.report.causes, &cause.to_string());
+            *self.report.stages.entry(cause.stage().as_str()).or_default() += 1;
+            self.examples.offer(record, candidate, &cause);
         }
     }
 
-    fn changed(&mut self, record: &DecisionRecord, candidate: &Decision) {
-        let logged = &record.decision;
-        let cause = Cause::of(logged, candidate);
-        count(&mut self.report.causes, cause.to_string());
-        count(&mut self.report.confusion, format!("{} -> {}", logged.action, candidate.action));
-        if self.report.examples.len() < MAX_EXAMPLES {
-            self.report.examples.push(Example {
-                sequence: record.sequence,
-                decision_id: record.inputs.decision_id.to_string(),
-                user_key: record.inputs.user.to_string(),
-                decision_point: record.inputs.decision_point.to_string(),
-                logged: logged.action.to_string(),
-                candidate: candidate.action.to_string(),
-                cause,
-                logged_reasons: reasons(logged),
-                candidate_reasons: reasons(candidate),
-            });
+    fn scores(&mut self, record: &DecisionRecord, candidate: &Decision) {
+        for score in &candidate.scores {
+            let before = record.decision.scores.iter().find(|before| before.alias == score.alias);
+            let (Some(before), Some(now)) = (before.and_then(|before| before.score), score.score) else {
+                continue;
+            };
+            let (logged, candidate) = (before.calibrated, now.calibrated);
+            let group = group(record);
+            if !self.scores.contains_key(&*score.alias) {
+                let empty = Scores {
+                    shift: ScoreShift::default(),
+                    sample: EvenSample::new(MAX_SCORED),
+                    labelled: EvenSample::new(MAX_SCORED),
+                };
+                self.scores.insert(score.alias.to_string(), empty);
+            }
+            let Some(scores) = self.scores.get_mut(&*score.alias) else { continue };
+            scores.shift.take(logged, candidate);
+            scores.sample.offer(|| Scored { logged, candidate, group });
+            if let Some(label) = self.labels.of(&score.alias, record.inputs.decision_id, record.inputs.now) {
+                let at = record.inputs.now;
+                scores.labelled.offer(|| Labelled { at, logged, candidate, group, label });
+            }
         }
     }
 
-    pub(super) fn finish(self, gates: &Gates, value: Option<Evaluation>) -> CandidateReport {
+    pub(super) fn finish(
+        self,
+        gates: Option<&Gates>,
+        control: Option<Control>,
+        value: Option<Evaluation>,
+    ) -> CandidateReport {
+        let last_at = self.survey.last_at();
         let mut report = self.report;
         report.flips.settle();
         report.by_point.values_mut().chain(report.by_rung.values_mut()).for_each(Flips::settle);
-        report.scores.values_mut().for_each(ScoreShift::settle);
+        report.experiments.values_mut().flat_map(|arms| arms.values_mut()).for_each(|arm| arm.flips.settle());
+        report.segments = self.segments.finish(report.flips);
+        for (alias, mut scores) in self.scores {
+            scores.shift.settle();
+            scores.shift.measure(&scores.sample.into_kept());
+            if let Some(label) = self.labels.find(&alias) {
+                let mature = last_at.plus_millis(-label.within_ms);
+                let quality = Quality::of(label.spelled(), &scores.labelled.into_kept(), mature);
+                report.quality.insert(alias.clone(), quality);
+            }
+            report.scores.insert(alias, scores.shift);
+        }
         report.users = self.users.len() as u64;
         report.users_changed = self.users_changed.len() as u64;
-        let mut uncompared: Vec<Uncompared> =
-            self.uncompared.into_iter().map(|(reason, decisions)| Uncompared { reason, decisions }).collect();
-        uncompared.sort_by_key(|of| std::cmp::Reverse(of.decisions));
-        report.uncompared = uncompared;
+        let told = |(reason, decisions)| Uncompared { reason, decisions };
+        report.uncompared = self.uncompared.into_iter().map(told).collect();
+        report.uncompared.sort_by_key(|of| std::cmp::Reverse(of.decisions));
+        report.examples = self.examples.finish(&report.causes);
         report.value = value;
-        report.gates = gates.check(&report);
+        report.timing = Timing::of((&self.read, &self.decide), &self.replayed, &self.candidate);
+        report.validity = self.survey.finish(control);
+        report.settle_gates(gates);
         report
     }
 }
 
-impl ScoreShift {
-    pub(crate) fn take(&mut self, logged: f64, candidate: f64) {
-        self.scored += 1;
-        self.changed += u64::from(logged.to_bits() != candidate.to_bits());
-        self.logged_mean += logged;
-        self.candidate_mean += candidate;
-        self.largest = self.largest.max((candidate - logged).abs());
-    }
-
-    pub(crate) fn settle(&mut self) {
-        self.logged_mean /= self.scored as f64;
-        self.candidate_mean /= self.scored as f64;
-    }
+/// Rows of one user are resampled together.
+pub(super) fn group(record: &DecisionRecord) -> u64 {
+    let (words, _) = record.inputs.user.as_bytes().as_chunks::<8>();
+    words.first().map_or(0, |word| u64::from_le_bytes(*word))
 }
 
-fn count(counts: &mut BTreeMap<String, u64>, name: String) {
-    let known = counts.contains_key(&name) || counts.len() < MAX_KINDS;
-    *counts.entry(if known { name } else { "others".to_owned() }).or_default() += 1;
+/// The entry of `name`; beyond the bound that of all others.
+fn entry<'m, Of: Default>(map: &'m mut BTreeMap<String, Of>, name: &str) -> &'m mut Of {
+    let name = if map.contains_key(name) || map.len() < MAX_KINDS { name } else { OTHERS };
+    map.entry(name.to_owned()).or_default()
 }
 
-fn reasons(decision: &Decision) -> Vec<String> {
-    let spelled = |reason: &augur_domain::Reason| match &reason.detail {
-        Some(detail) => format!("{} ({detail})", reason.code),
-        None => reason.code.to_string(),
-    };
-    decision.reasons.iter().map(spelled).collect()
-}
-
-impl Gates {
-    fn check(&self, report: &CandidateReport) -> Vec<GateOutcome> {
-        let at_most = |gate: &str, found: f64, bound: f64| GateOutcome {
-            gate: gate.to_owned(),
-            found: Some(found),
-            bound,
-            passes: found <= bound,
-        };
-        let mut gates = Vec::new();
-        let missed: u64 = report.uncompared.iter().map(|of| of.decisions).sum();
-        let share = missed as f64 / (report.records.max(1)) as f64;
-        gates.push(at_most("max_uncompared_share", share, self.max_uncompared_share.unwrap_or(0.0)));
-        if let Some(bound) = self.max_flip_share {
-            gates.push(at_most("max_flip_share", report.flips.share, bound));
-        }
-        for (action, bound) in &self.max_growth {
-            let counts = report.actions.get(action.as_str()).copied().unwrap_or_default();
-            let growth = counts.candidate as f64 / (counts.logged.max(1)) as f64;
-            gates.push(at_most(&format!("max_growth.{action}"), growth, *bound));
-        }
-        if let Some(bound) = self.min_value_ratio {
-            let found = report.value.as_ref().filter(|value| value.verdict.identifiable).and_then(|value| {
-                let low = value.headline.as_ref()?.normal?.low;
-                Some(low / value.diagnostics.logged_value).filter(|ratio| ratio.is_finite())
-            });
-            let passes = found.is_some_and(|found| found >= bound);
-            gates.push(GateOutcome { gate: "min_value_ratio".to_owned(), found, bound, passes });
-        }
-        gates
-    }
+fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
+    *entry(counts, name) += 1;
 }
 
 impl CandidateReport {
+    /// Holds the figures to the gates.
+    pub(super) fn settle_gates(&mut self, gates: Option<&Gates>) {
+        self.gates = gates.unwrap_or(&Gates::default()).check(self);
+        // Without a control nothing is promoted, but a mere comparison asks for none either.
+        let control_holds = self.validity.control.as_ref().map_or(gates.is_none(), Control::is_clean);
+        self.verdict = Gates::verdict(&self.gates, gates.is_some(), control_holds);
+    }
+
     /// Whether it passes all gates.
     pub fn passes(&self) -> bool {
         self.gates.iter().all(|gate| gate.passes)
     }
-}
-
-impl fmt::Display for CandidateReport {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-        let Flips { decisions, flipped, share, low, high } = self.flips;
-        writeln!(formatter, "{} records, {decisions} decided by the candidate", self.records)?;
-        for Uncompared { reason, decisions } in &self.uncompared {
-            writeln!(formatter, "  {decisions} could not be: {reason}")?;
-        }
-        writeln!(
-            formatter,
-            "{flipped} come out otherwise: {} ({} to {}), for {} of {} users",
-            percent(share),
-            percent(low),
-            percent(high),
-            self.users_changed,
-            self.users
-        )?;
-        for (point, flips) in &self.by_point {
-            writeln!(
-                formatter,
-                "  {point}: {} of {}, {}",
-                flips.flipped,
-                flips.decisions,
-                percent(flips.share)
-            )?;
-        }
-        section(formatter, "why", &self.causes)?;
-        section(formatter, "what became what", &self.confusion)?;
-        writeln!(formatter, "given, as logged and by the candidate")?;
-        for (action, ActionCount { logged, candidate }) in &self.actions {
-            writeln!(formatter, "  {action}: {logged} -> {candidate}")?;
-        }
-        for (alias, shift) in &self.scores {
-            writeln!(
-                formatter,
-                "scores.{alias}: {} of {} changed, mean {:.4} -> {:.4}, by at most {:.4}",
-                shift.changed, shift.scored, shift.logged_mean, shift.candidate_mean, shift.largest
-            )?;
-        }
-        if let Some(value) = &self.value {
-            self.write_value(formatter, value)?;
-        }
-        for example in self.examples.iter().take(5) {
-            writeln!(
-                formatter,
-                "e.g. {} {} at {}: {} -> {}, {}",
-                example.sequence,
-                example.user_key,
-                example.decision_point,
-                example.logged,
-                example.candidate,
-                example.cause
-            )?;
-        }
-        for GateOutcome { gate, found, bound, passes } in &self.gates {
-            let found = found.map_or_else(|| "not identifiable".to_owned(), |found| format!("{found:.4}"));
-            let word = if *passes { "passes" } else { "FAILS" };
-            writeln!(formatter, "gate {gate}: {found}, bound {bound}: {word}")?;
-        }
-        Ok(())
-    }
-}
-
-impl CandidateReport {
-    fn write_value(&self, formatter: &mut fmt::Formatter<'_>, value: &Evaluation) -> fmt::Result {
-        let logged = value.diagnostics.logged_value;
-        match &value.headline {
-            Some(headline) if value.verdict.identifiable => {
-                let interval = headline.normal.map_or_else(String::new, |interval| {
-                    format!(" ({:.6} to {:.6})", interval.low, interval.high)
-                });
-                writeln!(
-                    formatter,
-                    "value a decision: {logged:.6} as logged, {:.6}{interval} by the candidate, {}",
-                    headline.value,
-                    headline.estimator.name()
-                )
-            }
-            _ => {
-                writeln!(
-                    formatter,
-                    "value a decision: {logged:.6} as logged; of the candidate NOT IDENTIFIABLE"
-                )?;
-                value.verdict.refusals.iter().try_for_each(|refusal| writeln!(formatter, "  {refusal}"))
-            }
-        }
-    }
-}
-
-/// Most frequent first.
-fn section(formatter: &mut fmt::Formatter<'_>, title: &str, counts: &BTreeMap<String, u64>) -> fmt::Result {
-    let mut counts: Vec<_> = counts.iter().collect();
-    counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    if !counts.is_empty() {
-        writeln!(formatter, "{title}")?;
-    }
-    counts.iter().take(10).try_for_each(|(name, count)| writeln!(formatter, "  {count} {name}"))
 }

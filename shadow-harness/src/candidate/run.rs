@@ -4,23 +4,27 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use augur_decision::{PolicySnapshot, PolicySource, decide};
 use augur_decision_log::{Error as LogError, Reader};
 use augur_domain::decision::Availability;
-use augur_domain::{ContentHash, DecisionInputs, DecisionRecord, ModelRef, Timestamp};
+use augur_domain::{ContentHash, Decision, DecisionInputs, DecisionRecord, ModelRef, Timestamp};
 
 use super::carry::Carried;
+use super::labels::{Label, Labels};
 use super::models::{CandidateModels, PinnedVersion};
-use super::report::{CandidateReport, Counting, Gates};
+use super::report::{CandidateReport, Control, Counting, Gates, SegmentBy, Subject, group};
 use super::value::{Reward, Rewards};
 use crate::off_policy::{self, LoggedRow};
-use crate::{DataDirectory, Error};
+use crate::{DataDirectory, Error, SnapshotSource as _};
 
 /// Policies kept compiled: one for each feature set and set of models that a log has.
 const CACHED_SNAPSHOTS: usize = 16;
 /// Rows that the candidate's value is estimated from, about 100 bytes each; further decisions are left out of it.
 const MAX_ROWS: usize = 10_000_000;
+/// Of so many decisions, one is decided once more by what decided it and by the candidate, to compare what they cost.
+const TIMED_EVERY: u64 = 32;
 /// Records between two calls of `progress`.
 const PROGRESS_EVERY: u64 = 1_024;
 
@@ -48,8 +52,16 @@ pub struct CandidateOptions<'a> {
     pub reward: Option<Reward>,
     /// How the value is estimated.
     pub evaluating: off_policy::Options,
-    /// What the candidate is held to.
-    pub gates: &'a Gates,
+    /// What the candidate is held to; `None` for a mere comparison.
+    pub gates: Option<&'a Gates>,
+    /// What flips are told apart by, beside decision point and rung.
+    pub segments: &'a [SegmentBy],
+    /// What scores are measured by.
+    pub labels: &'a [Label],
+    /// What the control replay of the same log found; without it nothing is promoted.
+    pub control: Option<Control>,
+    /// What the report calls the candidate.
+    pub subject: Subject,
     /// Told the number of records now and then.
     pub progress: &'a dyn Fn(u64),
 }
@@ -59,6 +71,8 @@ struct Compiled {
     policy: ContentHash,
     models: Vec<(Arc<str>, ModelRef)>,
     snapshot: Result<PolicySnapshot, String>,
+    /// What decided then; `None` if it is missing, which the control tells.
+    then: Option<PolicySnapshot>,
 }
 
 struct Candidate<'a> {
@@ -79,10 +93,11 @@ pub fn replay_candidate(
 ) -> Result<CandidateReport, Error> {
     let rewards = options.reward.map(|rule| Rewards::read(&directory.outcomes_dir(), rule)).transpose()?;
     let mut candidate = Candidate { directory, options, compiled: Vec::new() };
-    let mut counting = Counting::default();
+    let labels = Labels::read(directory, options.labels)?;
+    let mut counting = Counting::new(options.segments, &labels);
     let mut carried = Carried::default();
     let mut rows: Vec<(Timestamp, LoggedRow)> = Vec::new();
-    let mut last_at = Timestamp::MIN;
+    let mut most_actions = None;
     let mut reader = Reader::open_at(log, options.from)?;
     loop {
         let record = match reader.next_record() {
@@ -94,13 +109,12 @@ pub fn replay_candidate(
         if record.inputs.now < options.from {
             continue;
         }
-        counting.report.records += 1;
+        counting.read(&record);
         if counting.report.records.is_multiple_of(PROGRESS_EVERY) {
             (options.progress)(counting.report.records);
         }
-        last_at = last_at.max(record.inputs.now);
-        let snapshot = match candidate.compiled(&record) {
-            Ok(snapshot) => snapshot,
+        let (snapshot, then) = match candidate.compiled(&record) {
+            Ok(compiled) => compiled,
             Err(reason) => {
                 counting.cannot(reason.to_owned());
                 continue;
@@ -119,34 +133,57 @@ pub fn replay_candidate(
             inputs.exposures = point.countable(&inputs.exposures, inputs.now);
         }
         let decision = decide(snapshot, &inputs);
+        if let Some(then) = then.filter(|_| counting.report.records.is_multiple_of(TIMED_EVERY)) {
+            let (replayed_ns, candidate_ns) = (timed(then, &record.inputs), timed(snapshot, &inputs));
+            counting.timed(replayed_ns, candidate_ns);
+        }
         carried.take(&inputs, &record.decision, &decision);
-        counting.compare(&record, &decision);
+        counting.compare(&record, &decision, snapshot.features());
         if let (Some(rewards), Some(rule)) = (&rewards, options.reward)
             && rows.len() < MAX_ROWS
         {
+            most_actions = most_actions.max(u32::try_from(record.decision.candidates.len()).ok());
             let target = decision.candidates.iter().find(|of| of.action == record.decision.action);
             let target = target.map_or(0.0, |of| of.probability);
             let reward = rewards.of(record.inputs.decision_id, record.inputs.now, rule.within_ms);
-            if let Ok(row) = LoggedRow::new(reward, record.decision.propensity, target) {
+            let row = LoggedRow::new(reward, record.decision.propensity, target)
+                .and_then(|row| row.with_supported(supported(&record.decision, &decision)));
+            if let Ok(row) = row {
                 rows.push((record.inputs.now, row.of_group(group(&record))));
             }
         }
     }
     (options.progress)(counting.report.records);
     counting.report.not_carried = carried.not_carried;
+    let last_at = counting.last_at();
     let value = options.reward.and_then(|rule| {
         let mature = last_at.plus_millis(-rule.within_ms);
         let rows: Vec<LoggedRow> =
             rows.into_iter().filter(|(at, _)| *at <= mature).map(|(_, row)| row).collect();
-        off_policy::evaluate(&rows, &options.evaluating)
+        let actions = options.evaluating.actions.or(most_actions);
+        off_policy::evaluate(&rows, &off_policy::Options { actions, ..options.evaluating.clone() })
     });
-    Ok(counting.finish(options.gates, value))
+    counting.report.subject = options.subject.clone();
+    Ok(counting.finish(options.gates, options.control.clone(), value))
 }
 
-/// Rows of one user are resampled together.
-fn group(record: &DecisionRecord) -> u64 {
-    let (words, _) = record.inputs.user.as_bytes().as_chunks::<8>();
-    words.first().map_or(0, |word| u64::from_le_bytes(*word))
+/// How much of the candidate's probability lies on what could have been given then.
+fn supported(logged: &Decision, candidate: &Decision) -> f64 {
+    let mut share = 0.0;
+    for of in &candidate.candidates {
+        let before = logged.candidates.iter().find(|before| before.action == of.action);
+        if before.is_some_and(|before| before.probability > 0.0) {
+            share += of.probability;
+        }
+    }
+    share.clamp(0.0, 1.0)
+}
+
+/// How long deciding takes, in nanoseconds.
+fn timed(snapshot: &PolicySnapshot, inputs: &DecisionInputs) -> u64 {
+    let started = Instant::now();
+    std::hint::black_box(decide(snapshot, inputs));
+    u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A log says of the models that decided whether they could be used. Those that only the candidate asks could be, and
@@ -172,7 +209,11 @@ fn list_models(inputs: &mut DecisionInputs, snapshot: &PolicySnapshot, pinned: &
 }
 
 impl Candidate<'_> {
-    fn compiled(&mut self, record: &DecisionRecord) -> Result<&PolicySnapshot, &str> {
+    /// The candidate for a record, and what decided it.
+    fn compiled(
+        &mut self,
+        record: &DecisionRecord,
+    ) -> Result<(&PolicySnapshot, Option<&PolicySnapshot>), &str> {
         let known = self
             .compiled
             .iter()
@@ -185,13 +226,14 @@ impl Candidate<'_> {
                 policy: record.policy,
                 models: record.models.clone(),
                 snapshot: self.compile(record),
+                then: self.directory.snapshot(record.policy, &record.models).ok(),
             });
             self.compiled.len() - 1
         });
-        match self.compiled.get(place).map(|compiled| &compiled.snapshot) {
-            Some(Ok(snapshot)) => Ok(snapshot),
-            Some(Err(reason)) => Err(reason),
-            None => Err("it was not compiled"),
+        let Some(compiled) = self.compiled.get(place) else { return Err("it was not compiled") };
+        match &compiled.snapshot {
+            Ok(snapshot) => Ok((snapshot, compiled.then.as_ref())),
+            Err(reason) => Err(reason),
         }
     }
 

@@ -70,4 +70,10 @@ impl Rewards {
         }
         worth
     }
+
+    /// Whether anything came of a decision in time.
+    pub(super) fn any(&self, decision: DecisionId, decided_at: Timestamp, within_ms: i64) -> bool {
+        let outcomes = self.by_decision.get(&decision).into_iter().flatten();
+        outcomes.into_iter().any(|(occurred_at, _)| occurred_at.millis_since(decided_at) <= within_ms)
+    }
 }

@@ -7,15 +7,13 @@ use std::path::{Path, PathBuf};
 use augur_loadtest::domain::time::parse_duration_ms;
 use augur_loadtest::domain::{OutcomeKind, Timestamp};
 use augur_shadow_harness::candidate::{
-    CandidateOptions, Exposures, Gates, PinnedVersion, Reward, replay_candidate,
+    CandidateOptions, CandidateReport, Control, Exposures, Gates, Label, PinnedVersion, Reward, SegmentBy,
+    Subject, replay_candidate,
 };
 use augur_shadow_harness::{DataDirectory, PolicySource, SourceFile, off_policy};
 
 use crate::output::Output;
 use crate::{Error, Outcome, progress};
-
-/// A gate is not passed.
-const EXIT_REFUSED: u8 = 3;
 
 /// What decides in the place of what decided.
 #[derive(Debug, clap::Args)]
@@ -27,10 +25,24 @@ pub(super) struct Args {
     /// Ask this version, a number or an alias, wherever its model was asked. May be given several times.
     #[arg(long, value_name = "NAME=VERSION", conflicts_with = "verify", value_parser = pinned)]
     model: Vec<PinnedVersion>,
-    /// What the candidate must keep to: a TOML file with max_flip_share, max_uncompared_share, min_value_ratio, and a table
-    /// `max_growth` by action.
+    /// What the candidate is held to: a TOML file of gates, see docs/evaluation.md. Without it the replay is a mere
+    /// comparison.
     #[arg(long, value_name = "FILE", conflicts_with = "verify")]
     gate: Option<PathBuf>,
+    /// Write the report as a page for people: one HTML file, nothing else needed.
+    #[arg(long, value_name = "FILE", conflicts_with = "verify")]
+    report: Option<PathBuf>,
+    /// Tell flips apart by this, too: context.NAME, user.NAME, features.NAME, scores.NAME or action. May be given several
+    /// times.
+    #[arg(long, value_name = "WHAT", conflicts_with = "verify")]
+    segment: Vec<SegmentBy>,
+    /// Measure the scores of a model by outcomes of this kind within --within, or a time of its own: `conversion=converted`,
+    /// `conversion=converted@14d`; with `!` by their absence: `churn=!converted@30d`. May be given several times.
+    #[arg(long, value_name = "NAME=KIND", conflicts_with = "verify", value_parser = label)]
+    label: Vec<LabelArg>,
+    /// Do not make the control replay first. Faster, but then no gate can promote anything.
+    #[arg(long, conflicts_with = "verify")]
+    no_control: bool,
     /// Which exposures count against the candidate's caps: what it would have given itself, carried from decision to
     /// decision, or what was given, each decision by itself.
     #[arg(long, value_enum, default_value_t = ExposuresArg::Carried)]
@@ -61,6 +73,24 @@ fn pinned(text: &str) -> Result<PinnedVersion, String> {
     Ok(PinnedVersion { name: name.to_owned(), selector: selector.to_owned() })
 }
 
+/// A label whose time may be that of `--within`.
+#[derive(Debug, Clone)]
+struct LabelArg {
+    alias: String,
+    kind: OutcomeKind,
+    negated: bool,
+    within: Option<i64>,
+}
+
+fn label(text: &str) -> Result<LabelArg, String> {
+    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, rest) = pair.ok_or("expected NAME=KIND, such as `conversion=converted`")?;
+    let (negated, rest) = rest.strip_prefix('!').map_or((false, rest), |rest| (true, rest));
+    let (word, within) = rest.split_once('@').map_or((rest, None), |(word, within)| (word, Some(within)));
+    let within = within.map(parse_duration_ms).transpose()?;
+    Ok(LabelArg { alias: name.to_owned(), kind: kind(word)?, negated, within })
+}
+
 fn kind(text: &str) -> Result<OutcomeKind, String> {
     let known = OutcomeKind::ALL.iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text));
     known.copied().ok_or_else(|| {
@@ -75,6 +105,19 @@ fn instant(text: &str) -> Result<Timestamp, String> {
 }
 
 impl Args {
+    fn subject(&self) -> Subject {
+        let version = |pinned: &PinnedVersion| format!("{}={}", pinned.name, pinned.selector);
+        let exposures = match self.exposures {
+            ExposuresArg::Carried => "what the candidate would have given",
+            ExposuresArg::Logged => "as logged",
+        };
+        Subject {
+            policy: self.policy.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            models: self.model.iter().map(version).collect(),
+            exposures: exposures.to_owned(),
+        }
+    }
+
     /// Whether a candidate is named at all.
     pub(super) fn is_given(&self) -> bool {
         self.policy.is_some() || !self.model.is_empty()
@@ -84,12 +127,24 @@ impl Args {
 pub(super) fn run(
     args: &Args,
     directory: &DataDirectory,
-    log: &Path,
+    (stored, log): (&Path, &Path),
+    threads: usize,
     output: Output,
 ) -> Result<Outcome, Error> {
     let policy = args.policy.as_deref().map(read_policy).transpose()?;
-    let gates = args.gate.as_deref().map(read_gates).transpose()?.unwrap_or_default();
-    let bar = progress::counter("replayed decisions");
+    let gates = args.gate.as_deref().map(read_gates).transpose()?;
+    let control = match args.no_control {
+        true => None,
+        false => Some(Control::of(&super::verified(stored, Some(log), threads)?)),
+    };
+    let label = |label: &LabelArg| Label {
+        alias: label.alias.clone(),
+        kind: label.kind,
+        negated: label.negated,
+        within_ms: label.within.unwrap_or(args.within),
+    };
+    let labels: Vec<Label> = args.label.iter().map(label).collect();
+    let bar = progress::counter("decisions of the candidate");
     let report = replay_candidate(
         log,
         directory,
@@ -103,13 +158,24 @@ pub(super) fn run(
             from: args.from.unwrap_or(Timestamp::MIN),
             reward: args.reward.map(|kind| Reward { kind, within_ms: args.within }),
             evaluating: off_policy::Options { resamples: args.resamples, ..off_policy::Options::default() },
-            gates: &gates,
+            gates: gates.as_ref(),
+            segments: &args.segment,
+            labels: &labels,
+            control,
+            subject: args.subject(),
             progress: &|records| bar.set_position(records),
         },
     )?;
     bar.finish_and_clear();
+    if let Some(path) = &args.report {
+        write_page(&report, path)?;
+    }
     output.report(&report, ToString::to_string)?;
-    Ok(if report.passes() { Outcome::Fine } else { Outcome::Code(EXIT_REFUSED) })
+    Ok(Outcome::Code(report.verdict.exit_code()))
+}
+
+fn write_page(report: &CandidateReport, path: &Path) -> Result<(), Error> {
+    std::fs::write(path, report.html()).map_err(Error::file("write", path))
 }
 
 fn read_policy(path: &Path) -> Result<PolicySource, Error> {
@@ -126,10 +192,6 @@ fn read_policy(path: &Path) -> Result<PolicySource, Error> {
 
 fn read_gates(path: &Path) -> Result<Gates, Error> {
     let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
-    toml::from_str(&text).map_err(|error| Error::Input {
-        path: path.to_owned(),
-        problem: error.to_string(),
-        expected: "max_flip_share, max_uncompared_share, min_value_ratio, or a table [max_growth] by action"
-            .to_owned(),
-    })
+    Gates::parse(&path.display().to_string(), &text)
+        .map_err(|complaints| Error::Server(augur_server::Error::Diagnostics(complaints)))
 }

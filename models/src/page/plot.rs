@@ -1,31 +1,31 @@
 //! Plots as inline SVG: axes, lines, bars, dots with whiskers, each with a title and a description in words.
 //!
-//! Not here: what is plotted (`sections`).
+//! Not here: what is plotted.
 
 use super::markup::Markup;
 
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 270.0;
-const LEFT: f64 = 46.0;
+const LEFT: f64 = 56.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 40.0;
 
 /// The frame of a plot: what its axes span and how they are called.
-pub(super) struct Frame {
+pub struct Frame {
     /// From where to where, left to right.
-    pub(super) x: (f64, f64),
+    pub x: (f64, f64),
     /// From where to where, bottom to top.
-    pub(super) y: (f64, f64),
+    pub y: (f64, f64),
     /// Below the horizontal axis.
-    pub(super) x_label: &'static str,
+    pub x_label: &'static str,
     /// Beside the vertical axis.
-    pub(super) y_label: &'static str,
+    pub y_label: &'static str,
 }
 
 /// How something drawn looks; the words are classes of the style sheet.
 #[derive(Clone, Copy)]
-pub(super) enum Ink {
+pub enum Ink {
     /// What the plot is about.
     Main,
     /// What it is compared with.
@@ -35,7 +35,8 @@ pub(super) enum Ink {
 }
 
 impl Ink {
-    const fn class(self) -> &'static str {
+    /// The class of the style sheet.
+    pub(super) const fn class(self) -> &'static str {
         match self {
             Self::Main => "main",
             Self::Second => "second",
@@ -45,7 +46,7 @@ impl Ink {
 }
 
 /// Draws a plot: `title` and `description` are read out in its place.
-pub(super) fn plot(
+pub fn plot(
     page: &mut Markup,
     title: &str,
     description: &str,
@@ -63,12 +64,12 @@ pub(super) fn plot(
 }
 
 /// Ends the figure that [`plot`] began.
-pub(super) fn end(page: &mut Markup) {
+pub fn end(page: &mut Markup) {
     page.raw("</figure>");
 }
 
 /// A plot being drawn into.
-pub(super) struct Drawing<'a> {
+pub struct Drawing<'a> {
     page: &'a mut Markup,
     frame: &'a Frame,
 }
@@ -121,7 +122,7 @@ impl Drawing<'_> {
     }
 
     /// A line through points.
-    pub(super) fn line(&mut self, points: &[(f64, f64)], ink: Ink) {
+    pub fn line(&mut self, points: &[(f64, f64)], ink: Ink) {
         self.page.raw("<polyline class=\"line ").raw(ink.class()).raw("\" points=\"");
         for (x, y) in points {
             let (x, y) = (self.x(*x), self.y(*y));
@@ -131,7 +132,7 @@ impl Drawing<'_> {
     }
 
     /// The surface between a line and the bottom.
-    pub(super) fn area(&mut self, points: &[(f64, f64)]) {
+    pub fn area(&mut self, points: &[(f64, f64)]) {
         let (Some(first), Some(last)) = (points.first(), points.last()) else { return };
         let bottom = HEIGHT - BOTTOM;
         let (from, to) = (self.x(first.0), self.x(last.0));
@@ -144,21 +145,21 @@ impl Drawing<'_> {
     }
 
     /// A dot.
-    pub(super) fn dot(&mut self, x: f64, y: f64, ink: Ink) {
+    pub fn dot(&mut self, x: f64, y: f64, ink: Ink) {
         let (x, y) = (self.x(x), self.y(y));
         self.page.raw("<circle class=\"dot ").raw(ink.class());
         self.page.shape("\" cx=\"{}\" cy=\"{}\" r=\"3.4\"/>", &[x, y]);
     }
 
     /// A whisker from `low` to `high`.
-    pub(super) fn whisker(&mut self, x: f64, low: f64, high: f64, ink: Ink) {
+    pub fn whisker(&mut self, x: f64, low: f64, high: f64, ink: Ink) {
         let (x, low, high) = (self.x(x), self.y(low), self.y(high));
         self.page.raw("<line class=\"whisker ").raw(ink.class());
         self.page.shape("\" x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\"/>", &[x, low, x, high]);
     }
 
     /// A bar from the bottom of the plot.
-    pub(super) fn bar(&mut self, from: f64, to: f64, height: f64, ink: Ink) {
+    pub fn bar(&mut self, from: f64, to: f64, height: f64, ink: Ink) {
         let (left, right) = (self.x(from), self.x(to));
         let (top, bottom) = (self.y(height), HEIGHT - BOTTOM);
         self.page.raw("<rect class=\"bar ").raw(ink.class());
@@ -168,7 +169,7 @@ impl Drawing<'_> {
 }
 
 /// Bars that lie, one a row, from a zero in the middle when some values are below it; the names stand to the left.
-pub(super) fn lying_bars(page: &mut Markup, title: &str, description: &str, bars: &[(String, f64)]) {
+pub fn lying_bars(page: &mut Markup, title: &str, description: &str, bars: &[(String, f64)]) {
     const ROW: f64 = 19.0;
     const NAMES: f64 = 230.0;
     const ALL: f64 = 760.0;
@@ -201,6 +202,41 @@ pub(super) fn lying_bars(page: &mut Markup, title: &str, description: &str, bars
         page.text(&super::markup::figure(Some(*value), 3)).raw("</text>");
     }
     page.raw("</svg>");
+}
+
+/// A table cell with a value and its interval drawn on an axis from 0 to `most`, and a line at `guide`. The figures stand
+/// in other cells of the row, so this one is not read out.
+pub fn span_cell(page: &mut Markup, (low, value, high): (f64, f64, f64), most: f64, guide: Option<f64>) {
+    const LENGTH: f64 = 160.0;
+    let x = |value: f64| 4.0 + share(value, (0.0, most)) * (LENGTH - 8.0);
+    page.raw("<td class=\"span\"><svg viewBox=\"0 0 160 16\" aria-hidden=\"true\">");
+    page.raw("<line class=\"grid\" x1=\"4\" y1=\"15\" x2=\"156\" y2=\"15\"/>");
+    if let Some(guide) = guide {
+        let at = x(guide);
+        page.shape("<line class=\"line guide\" x1=\"{}\" y1=\"0\" x2=\"{}\" y2=\"16\"/>", &[at, at]);
+    }
+    page.shape("<line class=\"whisker main\" x1=\"{}\" y1=\"8\" x2=\"{}\" y2=\"8\"/>", &[x(low), x(high)]);
+    page.shape("<circle class=\"dot main\" cx=\"{}\" cy=\"8\" r=\"3.4\"/></svg></td>", &[x(value)]);
+}
+
+/// A table cell with two bars above each other on an axis from 0 to `most`: what was, and what is now. The figures stand in
+/// other cells of the row, so this one is not read out.
+pub fn bars_cell(page: &mut Markup, (was, now): (f64, f64), most: f64) {
+    let width = |value: f64| (share(value, (0.0, most)) * 152.0).max(0.5);
+    page.raw("<td class=\"span\"><svg viewBox=\"0 0 160 16\" aria-hidden=\"true\">");
+    page.shape("<rect class=\"bar second\" x=\"4\" y=\"1\" width=\"{}\" height=\"6\"/>", &[width(was)]);
+    page.shape(
+        "<rect class=\"bar main\" x=\"4\" y=\"9\" width=\"{}\" height=\"6\"/></svg></td>",
+        &[width(now)],
+    );
+}
+
+/// A table cell whose colour tells how much of the whole `share_of_row` is; the figure stands in it.
+pub fn heat_cell(page: &mut Markup, share_of_row: f64, text: &str) {
+    // Never so strong that text on it is hard to read.
+    let strength = share_of_row.clamp(0.0, 1.0) * 45.0;
+    page.shape("<td style=\"background:color-mix(in srgb,var(--main) {}%,transparent)\">", &[strength]);
+    page.text(text).raw("</td>");
 }
 
 /// A name that fits beside its bar.
