@@ -29,6 +29,7 @@ use crate::entropy::{self, Entropy};
 use crate::files::Layout;
 use crate::idempotency::UnderWay;
 use crate::ingest::Room;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::outcomes::Outcomes;
 use crate::recent::Recent;
@@ -63,6 +64,8 @@ pub struct App {
     pub(crate) under_way: UnderWay,
     /// Where reads wait that are not in memory.
     pub(crate) storage: StorageThreads,
+    /// How often callers may call.
+    pub(crate) limits: Arc<Limits>,
     /// Tests of the policy that failed when it began to decide.
     pub(crate) failed_policy_tests: AtomicU64,
 }
@@ -178,6 +181,7 @@ impl App {
             canary_settles: Notify::new(),
             under_way: UnderWay::default(),
             storage,
+            limits: Arc::new(Limits::new(&config.limits)),
             failed_policy_tests: AtomicU64::new(failed_policy_tests),
             config,
             clock,
@@ -253,6 +257,11 @@ impl App {
         &self.clock
     }
 
+    /// How often callers may call.
+    pub(crate) fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
     /// The storage key of a person.
     pub fn user_key(&self, subject: Subject<'_>) -> UserKey {
         self.pseudonymiser.user_key(subject)
@@ -273,6 +282,7 @@ impl App {
             (names::STORED_EVENTS, store.events_total),
             (names::USERS, store.users_total),
             (names::QUARANTINED_EVENTS, store.quarantined),
+            (names::LIMIT_EVICTIONS, self.limits.evicted()),
             (names::FAILED_COMMITS, store.failed_commits),
             (names::STORE_DISK_BYTES, store.disk_bytes),
             (names::STATE_CACHE_BYTES, store.state_cache_bytes),

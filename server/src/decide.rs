@@ -110,7 +110,7 @@ impl App {
     ///
     /// # Errors
     /// [`Error::NotFound`] for an unknown decision point, [`Error::InvalidField`] for a subject or context that
-    /// cannot be used, [`Error::Store`] when exposures cannot be read or kept, [`Error::Log`] when the record
+    /// cannot be used, [`Error::Limited`] when the user was decided for too often, [`Error::Store`] when exposures cannot be read or kept, [`Error::Log`] when the record
     /// cannot be written and the policy is to refuse, or may be in the log though its sync failed,
     /// [`Error::DeadlineExceeded`] when it was not written in time, or exposures were not read in time and what would be
     /// given without features counts against caps.
@@ -139,6 +139,7 @@ impl App {
         check_context(active, point, &context)?;
         let (time_zone, consents) = (&*call.request.time_zone, call.request.consents);
         let asserted = Asserted::from_wire(active.policy(), time_zone, consents)?;
+        self.limits.take_user(&user, self.clock.monotonic())?;
         let point_allows = Duration::from_millis(point.deadline_ms().unsigned_abs());
         let allowed = call.allowed.map_or(point_allows, |caller_allows| caller_allows.min(point_allows));
         Ok(Question {

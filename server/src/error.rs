@@ -12,10 +12,15 @@ use augur_proto::convert::FieldError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::limits::Rate;
+use crate::refusal::{CAUSE_HEADER, Cause, DOMAIN};
+
 /// Most complaints put into the details of one status, and longest message: a status travels in headers, which
 /// callers bound.
 const MAX_VIOLATIONS: usize = 16;
 const MAX_MESSAGE_CHARS: usize = 1_000;
+/// How long to wait before the next attempt, in milliseconds, as libraries of gRPC read it.
+const PUSHBACK_HEADER: http::HeaderName = http::HeaderName::from_static("grpc-retry-pushback-ms");
 /// After which a caller that met a full queue should try again.
 pub(crate) const RETRY_SOON: Duration = Duration::from_millis(100);
 /// After which a caller that met something broken should try again.
@@ -55,6 +60,46 @@ pub enum Error {
         what: &'static str,
         /// The bound.
         limit: usize,
+    },
+    /// A caller, all callers of a method, or those who ask for a user, did so too often.
+    #[error("{} at the limit of {rate}; call again in {} ms", limited(*cause), retry_after.as_millis() + 1)]
+    Limited {
+        /// Which limit.
+        cause: Cause,
+        /// The limit.
+        rate: Rate,
+        /// How long until it allows one more.
+        retry_after: Duration,
+    },
+    /// Too much is under way to take calls of this class.
+    #[error(
+        "the number of calls under way is at its limit of {limit} for {class} calls; send the same request again later"
+    )]
+    Shed {
+        /// How important the call is.
+        class: &'static str,
+        /// Calls under way from which on this class is refused.
+        limit: usize,
+    },
+    /// The caller's deadline cannot be read.
+    #[error("`grpc-timeout` is `{found}`; expected up to eight digits and one of H, M, S, m, u and n, once")]
+    InvalidTimeout {
+        /// What came, shortened.
+        found: String,
+    },
+    /// Nothing came on a stream, or the rest of a message did not.
+    #[error("nothing whole came on the stream for {} s; open it again when there is something to send", waited.as_secs())]
+    StreamIdle {
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// A stream was open for as long as one may be.
+    #[error(
+        "the {what} has been open for as long as one may be; open the stream again, and send again what was not answered"
+    )]
+    StreamTooOld {
+        /// What is too old: the stream or its connection.
+        what: &'static str,
     },
     /// An idempotency key came with another request.
     #[error("the idempotency key was used for another request; send that request again, or use a new key")]
@@ -178,6 +223,16 @@ fn listed(complaints: &[Diagnostic]) -> String {
     complaints.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
+/// Who called too often.
+const fn limited(cause: Cause) -> &'static str {
+    match cause {
+        Cause::MethodLimited => "all callers of this method together are",
+        Cause::CallerMethodLimited => "the caller is, for this method,",
+        Cause::UserLimited => "decisions for this user are",
+        _ => "the caller is",
+    }
+}
+
 fn hinted(hint: &str) -> String {
     if hint.is_empty() { String::new() } else { format!("; {hint}") }
 }
@@ -225,6 +280,11 @@ fn answer_to(error: &Error) -> Answer {
             | Models::NoCanary { .. }
             | Models::FeatureMismatch { .. },
         ) => Answer::Told(Code::FailedPrecondition),
+        Error::Limited { retry_after, .. } => Answer::Wait(Code::ResourceExhausted, *retry_after),
+        Error::Shed { .. } => Answer::Wait(Code::ResourceExhausted, RETRY_SOON),
+        Error::InvalidTimeout { .. } => Answer::Told(Code::InvalidArgument),
+        Error::StreamIdle { .. } => Answer::Told(Code::DeadlineExceeded),
+        Error::StreamTooOld { .. } => Answer::Wait(Code::Unavailable, Duration::ZERO),
         Error::Overloaded { .. }
         | Error::Store(Store::QueueFull { .. } | Store::TooManyHolds { .. })
         | Error::Log(Log::QueueFull { .. })
@@ -289,29 +349,82 @@ impl From<Error> for Status {
                     details.add_bad_request_violation(place, complaint.to_string());
                 }
             }
-            Error::BreakerOpen { .. } => {
-                details.set_error_info("BREAKER_OPEN", "augur", HashMap::new());
-            }
-            Error::KeyReused => {
-                details.set_error_info("IDEMPOTENCY_KEY_REUSED", "augur", HashMap::new());
+            Error::Limited { rate, .. } => {
+                details.add_quota_failure_violation(limited_subject(&error), rate.to_string());
             }
             _ => {}
         }
+        let cause = cause_of(&error);
+        if let Some(cause) = cause {
+            details.set_error_info(cause.as_str(), DOMAIN, HashMap::new());
+        }
         let words = || error.to_string().chars().take(MAX_MESSAGE_CHARS).collect::<String>();
-        match answer_to(&error) {
-            Answer::Told(code) => Self::with_error_details(code, words(), details),
-            Answer::Wait(code, delay) => {
-                details.set_retry_info(Some(delay));
-                Self::with_error_details(code, words(), details)
-            }
+        let answer = answer_to(&error);
+        let (code, words, wait) = match answer {
+            Answer::Told(code) => (code, words(), None),
+            Answer::Wait(code, delay) => (code, words(), Some(delay)),
             Answer::Hidden(code, words) => {
                 tracing::error!(error = %error, "request failed");
-                if code == Code::Unavailable {
-                    details.set_retry_info(Some(RETRY_LATER));
-                }
-                Self::with_error_details(code, words, details)
+                (code, words.to_owned(), (code == Code::Unavailable).then_some(RETRY_LATER))
             }
+        };
+        if wait.is_some() {
+            details.set_retry_info(wait);
         }
+        let mut status = Self::with_error_details(code, words, details);
+        if let Some(cause) = cause {
+            let word = http::HeaderValue::from_static(cause.as_str());
+            status.metadata_mut().as_mut().insert(CAUSE_HEADER, word);
+        }
+        if let Some(wait) = wait {
+            // Rounded up: a caller that comes a moment early is refused again.
+            let wait_ms = u64::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
+            status.metadata_mut().as_mut().insert(PUSHBACK_HEADER, wait_ms.into());
+        }
+        status
+    }
+}
+
+/// The closed word for a failure that is not about the request's content.
+fn cause_of(error: &Error) -> Option<Cause> {
+    use augur_decision_log::Error as Log;
+    use augur_feature_store::Error as Store;
+    match error {
+        Error::Limited { cause, .. } => Some(*cause),
+        Error::Shed { .. } => Some(Cause::Shed),
+        Error::InvalidTimeout { .. } => Some(Cause::InvalidTimeout),
+        Error::StreamIdle { .. } => Some(Cause::StreamIdle),
+        Error::StreamTooOld { .. } => Some(Cause::StreamTooOld),
+        Error::BreakerOpen { .. } => Some(Cause::BreakerOpen),
+        Error::KeyReused => Some(Cause::IdempotencyKeyReused),
+        Error::DeadlineExceeded { .. } => Some(Cause::DeadlineExceeded),
+        Error::Internal => Some(Cause::Defect),
+        Error::Overloaded { .. }
+        | Error::Store(Store::QueueFull { .. } | Store::TooManyHolds { .. })
+        | Error::Log(Log::QueueFull { .. })
+        | Error::OutcomeLog(Log::QueueFull { .. }) => Some(Cause::QueueFull),
+        Error::ShuttingDown
+        | Error::Store(Store::Closed)
+        | Error::Log(Log::Closed)
+        | Error::OutcomeLog(Log::Closed) => Some(Cause::ShuttingDown),
+        _ => match answer_to(error) {
+            Answer::Hidden(Code::DataLoss, _) => Some(Cause::DataDamaged),
+            Answer::Hidden(Code::Unavailable, _) | Answer::Wait(Code::Unavailable, _) => {
+                Some(Cause::StorageFailed)
+            }
+            Answer::Hidden(..) => Some(Cause::Defect),
+            _ => None,
+        },
+    }
+}
+
+/// What a limit is on, for the details of a status.
+const fn limited_subject(error: &Error) -> &'static str {
+    match error {
+        Error::Limited { cause: Cause::MethodLimited, .. } => "method",
+        Error::Limited { cause: Cause::CallerMethodLimited, .. } => "caller and method",
+        Error::Limited { cause: Cause::UserLimited, .. } => "user",
+        _ => "caller",
     }
 }
 

@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::float_cmp, reason = "tests compare bits"))]
 
 mod active;
+mod address;
 mod admin;
 mod app;
 mod arms;
@@ -27,6 +28,7 @@ mod http;
 mod idempotency;
 mod ingest;
 mod layers;
+mod limits;
 pub mod metrics;
 pub mod offline;
 mod outcomes;
@@ -39,6 +41,7 @@ mod promotion;
 mod quarantine;
 mod read;
 mod recent;
+mod refusal;
 mod retention;
 mod room;
 mod serve;
@@ -52,6 +55,7 @@ mod versions;
 mod worker;
 
 pub use active::Active;
+pub use address::AddressRange;
 pub use admin::{ModelListing, Reloaded};
 pub use augur_feature_store::taxonomy::{DeclaredEvent, Observed, ObservedProperty, Taxonomy};
 
@@ -70,6 +74,7 @@ pub use error::Error;
 pub use explain::{Contribution, Explanation};
 pub use files::Layout;
 pub use ingest::Submitted;
+pub use limits::Rate;
 pub use outcomes::Reported;
 pub use person::Asserted;
 pub use policies::{Activation, ArchivedPolicy, CheckedPolicy, PolicyListing, Proposal, Remark};
@@ -78,4 +83,5 @@ pub use policy_lint::lint_policy;
 pub use policy_tests::{PolicyTestRun, USUAL_TESTS_FILE, test_policy};
 pub use promotion::{Promoted, RolledBack};
 pub use read::{Features, ManyFeatures, Reading};
-pub use serve::{Running, serve, serve_app, shut_down_on_signals};
+pub use refusal::Cause;
+pub use serve::{ConfigReload, Running, serve, serve_app, shut_down_on_signals};

@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 
 use crate::Error;
 use crate::error::code_name;
+use crate::refusal::Cause;
 
 /// Calls answered, by method and status.
 pub const REQUESTS: &str = "augur_requests_total";
@@ -22,6 +23,12 @@ pub const REQUEST_SECONDS: &str = "augur_request_seconds";
 pub const REQUESTS_IN_FLIGHT: &str = "augur_requests_in_flight";
 /// Calls refused because too many were under way.
 pub const REQUESTS_SHED: &str = "augur_requests_shed_total";
+/// Calls refused or failed for a reason that lies with the server, by cause.
+pub const REFUSALS: &str = "augur_refusals_total";
+/// Connections that were not taken or were cut, by why.
+pub const CONNECTIONS_REFUSED: &str = "augur_connections_refused_total";
+/// Callers and users whose count under a rate limit began anew because others needed the place.
+pub const LIMIT_EVICTIONS: &str = "augur_limit_evictions";
 /// Calls that met a defect of the server.
 pub const PANICS: &str = "augur_panics_total";
 /// Connections open.
@@ -200,6 +207,7 @@ pub struct Metrics {
     pub requests_shed: Counter,
     /// Calls that met a defect.
     pub panics: Counter,
+    refusals: [Counter; Cause::ALL.len()],
     /// Connections open.
     pub connections: Gauge,
     /// Failures to accept.
@@ -272,6 +280,7 @@ impl Metrics {
             requests_in_flight: metrics::gauge!(REQUESTS_IN_FLIGHT),
             requests_shed: metrics::counter!(REQUESTS_SHED),
             panics: metrics::counter!(PANICS),
+            refusals: Cause::ALL.map(|cause| metrics::counter!(REFUSALS, "cause" => cause.as_str())),
             connections: metrics::gauge!(CONNECTIONS),
             accept_failures: metrics::counter!(ACCEPT_FAILURES),
             read_seconds: metrics::histogram!(DECISION_STAGE_SECONDS, "stage" => "read"),
@@ -308,6 +317,18 @@ impl Metrics {
     /// Folds recorded samples into buckets; without it they would pile up between scrapes.
     pub fn fold(&self) {
         self.handle.run_upkeep();
+    }
+
+    /// Counts a refusal.
+    pub fn refused(&self, cause: Cause) {
+        if let Some((_, counter)) = Cause::ALL.iter().zip(&self.refusals).find(|(of, _)| **of == cause) {
+            counter.increment(1);
+        }
+    }
+
+    /// Counts a connection that was not taken or was cut.
+    pub fn count_refused_connection(&self, why: &'static str) {
+        self.count_rare(|| metrics::counter!(CONNECTIONS_REFUSED, "why" => why));
     }
 
     /// Counts what became of events.

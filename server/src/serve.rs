@@ -21,10 +21,11 @@ use crate::clock::SystemClock;
 use crate::connection::accept;
 use crate::http::{self, Pages};
 use crate::layers::GuardLayer;
+use crate::limits::Limits;
 use crate::retention::Sweeper;
 use crate::verifier::Verifier;
 use crate::worker::Stop;
-use crate::{App, Config, Error, services, worker};
+use crate::{App, Config, Error, config, services, worker};
 
 /// How often gauges and health are brought up to date.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
@@ -38,10 +39,31 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where metrics and health are served.
     pub http_address: Option<SocketAddr>,
+    limits: Arc<Limits>,
+    /// What holds, but for what was replaced since.
+    config: Config,
     task: JoinHandle<Result<(), Error>>,
 }
 
+/// What came of reading the configuration again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfigReload {
+    /// Other limits hold now.
+    pub limits_changed: bool,
+    /// Something else differs, and holds from the next start.
+    pub needs_restart: bool,
+}
+
 impl Running {
+    /// Takes over what may change while serving: how often callers may call. What is used up stays so.
+    pub fn reload(&self, config: &Config) -> ConfigReload {
+        let limits_changed = self.limits.replace(&config.limits);
+        let same_limits = Config { limits: self.config.limits.clone(), ..config.clone() };
+        let needs_restart =
+            same_limits != self.config || config.limits.max_keys != self.config.limits.max_keys;
+        ConfigReload { limits_changed, needs_restart }
+    }
+
     /// Waits until the server has shut down and everything is closed.
     ///
     /// # Errors
@@ -74,45 +96,116 @@ pub async fn serve_app(app: App, shutdown: CancellationToken) -> Result<Running,
     };
     let http_address = http_listener.as_ref().and_then(|listener| listener.local_addr().ok());
 
+    let (limits, config) = (Arc::clone(app.limits()), app.config().clone());
     let app = Arc::new(app);
-    let (routes, health) = services::routes(&app, &shutdown).await?;
+    let mut started = Started::default();
+    let begun = begin(&app, &server, (listener, http_listener), &shutdown, &mut started).await;
+    let serving = match begun {
+        Ok(serving) => serving,
+        Err(error) => {
+            started.end(app, &shutdown).await;
+            return Err(error);
+        }
+    };
+    tracing::info!(%address, "serving");
+    let task = tokio::spawn(serving.until(app, started, server.drain_timeout, shutdown));
+    Ok(Running { address, http_address, limits, config, task })
+}
+
+/// What runs beside the workers.
+#[derive(Default)]
+struct Started {
+    tasks: Vec<JoinHandle<()>>,
+    http: Option<JoinHandle<()>>,
+    verifier: Option<Verifier>,
+    sweeper: Option<Sweeper>,
+}
+
+/// What takes calls.
+struct Serving {
+    health: HealthReporter,
+    ready: Arc<AtomicBool>,
+    stop: Stop,
+    ended: mpsc::Receiver<Result<(), Error>>,
+}
+
+/// Starts all that a server is made of. What was started before something fails stands in `started`, to be ended.
+async fn begin(
+    app: &Arc<App>,
+    server: &config::Server,
+    (listener, http_listener): (TcpListener, Option<TcpListener>),
+    shutdown: &CancellationToken,
+    started: &mut Started,
+) -> Result<Serving, Error> {
+    let (routes, health) = services::routes(app, shutdown).await?;
     let ready = Arc::new(AtomicBool::new(true));
     let pages = Pages { metrics: Arc::clone(app.metrics()), ready: Arc::clone(&ready) };
-    let http = http_listener.map(|listener| tokio::spawn(http::serve(listener, pages, shutdown.clone())));
-    let upkeep = tokio::spawn(upkeep(Arc::clone(&app), health.clone(), Arc::clone(&ready), shutdown.clone()));
-    let settling = tokio::spawn(crate::canaries::settle(Arc::clone(&app), shutdown.clone()));
+    started.http = http_listener.map(|listener| tokio::spawn(http::serve(listener, pages, shutdown.clone())));
+    let upkeep = upkeep(Arc::clone(app), health.clone(), Arc::clone(&ready), shutdown.clone());
+    started.tasks.push(tokio::spawn(upkeep));
+    started.tasks.push(tokio::spawn(crate::canaries::settle(Arc::clone(app), shutdown.clone())));
+    started.verifier = Verifier::start(app)?;
+    started.sweeper = Some(Sweeper::start(app)?);
 
-    let (verifier, sweeper) = (Verifier::start(&app)?, Sweeper::start(&app)?);
     let stop = Stop { accepting: shutdown.clone(), cut: CancellationToken::new() };
-    let layer = GuardLayer::new(app.clock(), app.metrics(), &server);
+    let layer = GuardLayer::new(app, crate::entropy::system_bytes()?);
     let mut connections = Vec::new();
     let workers = worker_count(server.workers);
     let (ended, serving) = mpsc::channel(workers);
     for index in 0..workers {
         let (routes, layer, ended) = (routes.clone(), layer.clone(), ended.clone());
-        connections.push(worker::start(index, routes, layer, &server, stop.clone(), ended)?);
+        connections.push(worker::start(index, routes, layer, server, stop.clone(), ended)?);
     }
-    drop((routes, layer, ended));
-    let metrics = Arc::clone(app.metrics());
-    tokio::spawn(accept(listener, server.max_connections, metrics, connections, shutdown.clone()));
-    let ending = Ending { app, health, ready, stop, drain_timeout: server.drain_timeout };
-    tracing::info!(%address, "serving");
-    let task = tokio::spawn(async move {
-        let served = ending.drain(all(serving), &shutdown).await;
-        let _ = upkeep.await;
-        let _ = settling.await;
-        if let Some(http) = http {
+    let (server, metrics, stopping) = (server.clone(), Arc::clone(app.metrics()), shutdown.clone());
+    tokio::spawn(async move { accept(listener, &server, metrics, connections, stopping).await });
+    Ok(Serving { health, ready, stop, ended: serving })
+}
+
+impl Started {
+    /// Ends what looks after an app, each within its own bounds.
+    async fn stop(self) {
+        for task in self.tasks {
+            let _ = task.await;
+        }
+        if let Some(http) = self.http {
             // An idle scraper must not hold the process.
             http.abort();
         }
-        if let Some(verifier) = verifier {
-            let _ = tokio::task::spawn_blocking(move || verifier.end()).await;
+        let (verifier, sweeper) = (self.verifier, self.sweeper);
+        let ended = tokio::task::spawn_blocking(move || {
+            verifier.into_iter().for_each(Verifier::end);
+            sweeper.into_iter().for_each(Sweeper::end);
+        });
+        let _ = ended.await;
+    }
+
+    /// Ends a start that failed: nothing of it goes on, and the app is closed.
+    async fn end(self, app: Arc<App>, shutdown: &CancellationToken) {
+        shutdown.cancel();
+        self.stop().await;
+        if let Err(error) = close(app).await {
+            tracing::warn!(%error, "what had been started did not close well");
         }
-        let _ = tokio::task::spawn_blocking(move || sweeper.end()).await;
-        let closed = ending.close().await;
+    }
+}
+
+impl Serving {
+    /// Serves until the shutdown, and ends everything.
+    async fn until(
+        self,
+        app: Arc<App>,
+        started: Started,
+        drain_timeout: Duration,
+        shutdown: CancellationToken,
+    ) -> Result<(), Error> {
+        let Self { health, ready, stop, ended } = self;
+        let ending = Ending { health, ready, stop, drain_timeout };
+        let served = ending.drain(all(ended), &shutdown).await;
+        started.stop().await;
+        drop(ending);
+        let closed = close(app).await;
         served.and(closed)
-    });
-    Ok(Running { address, http_address, task })
+    }
 }
 
 /// One per core unless told otherwise.
@@ -164,7 +257,6 @@ async fn upkeep(app: Arc<App>, health: HealthReporter, ready: Arc<AtomicBool>, s
 
 /// What is needed to end well.
 struct Ending {
-    app: Arc<App>,
     health: HealthReporter,
     ready: Arc<AtomicBool>,
     stop: Stop,
@@ -202,30 +294,29 @@ impl Ending {
         self.stop.cut.cancel();
         tokio::time::timeout(LET_GO_TIMEOUT, serving).await.unwrap_or(Ok(()))
     }
+}
 
-    /// Closes the app once nothing uses it any more.
-    async fn close(self) -> Result<(), Error> {
-        let mut shared = self.app;
-        let mut left = LET_GO_TIMEOUT;
-        let pause = Duration::from_millis(5);
-        loop {
-            match Arc::try_unwrap(shared) {
-                Ok(app) => {
-                    let closed = tokio::task::spawn_blocking(move || app.close()).await;
-                    let closed = closed.map_err(|_| Error::Internal)?;
-                    tracing::info!("closed");
-                    return closed;
-                }
-                Err(still_shared) if left > pause => {
-                    shared = still_shared;
-                    left -= pause;
-                    // sleep: cut calls let go of the app without telling; the bound is LET_GO_TIMEOUT.
-                    tokio::time::sleep(pause).await;
-                }
-                Err(still_shared) => {
-                    still_shared.store().flush()?;
-                    return Err(Error::Stopped { what: "a call that did not let go of the data directory" });
-                }
+/// Closes the app once nothing uses it any more.
+async fn close(mut shared: Arc<App>) -> Result<(), Error> {
+    let mut left = LET_GO_TIMEOUT;
+    let pause = Duration::from_millis(5);
+    loop {
+        match Arc::try_unwrap(shared) {
+            Ok(app) => {
+                let closed = tokio::task::spawn_blocking(move || app.close()).await;
+                let closed = closed.map_err(|_| Error::Internal)?;
+                tracing::info!("closed");
+                return closed;
+            }
+            Err(still_shared) if left > pause => {
+                shared = still_shared;
+                left -= pause;
+                // sleep: cut calls let go of the app without telling; the bound is LET_GO_TIMEOUT.
+                tokio::time::sleep(pause).await;
+            }
+            Err(still_shared) => {
+                still_shared.store().flush()?;
+                return Err(Error::Stopped { what: "a call that did not let go of the data directory" });
             }
         }
     }

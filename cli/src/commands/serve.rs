@@ -27,7 +27,8 @@ Examples:
 
 Once it listens, one line on standard output says where; with --json that line is
 {\"endpoint\":\"http://127.0.0.1:7401\",\"http_endpoint\":\"http://127.0.0.1:7402\",\"process_id\":4711}.
-The first interrupt (Ctrl-C) or termination signal drains and closes; the second ends at once, with exit code 130.";
+The first interrupt (Ctrl-C) or termination signal drains and closes; the second ends at once, with exit code 130. A
+hang-up signal reads the configuration again: [limits] change at once, the rest at the next start.";
 
 /// Take events and decide, over gRPC, until a signal ends it.
 #[derive(Debug, clap::Args)]
@@ -93,11 +94,34 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         let stopped = shutdown.clone();
         super::serving(config, shutdown, async move |running: &Running| {
             tell_ready(running, ready_file, output)?;
-            stopped.cancelled().await;
+            reload_until_stopped(args, running, &stopped).await?;
             Ok(Outcome::Fine)
         })
         .await
     })
+}
+
+/// Reads the configuration again at each hang-up signal, and takes over what may change while serving.
+async fn reload_until_stopped(
+    args: &Args,
+    running: &Running,
+    stopped: &CancellationToken,
+) -> Result<(), Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hang_ups = signal(SignalKind::hangup()).map_err(Error::Runtime)?;
+    loop {
+        tokio::select! {
+            () = stopped.cancelled() => return Ok(()),
+            _ = hang_ups.recv() => {}
+        }
+        match config(args) {
+            Ok(config) => {
+                let augur_server::ConfigReload { limits_changed, needs_restart } = running.reload(&config);
+                tracing::info!(limits_changed, needs_restart, "configuration read again");
+            }
+            Err(error) => tracing::error!(%error, "configuration not taken over; what held holds on"),
+        }
+    }
 }
 
 fn config(args: &Args) -> Result<Config, Error> {

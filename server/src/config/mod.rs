@@ -19,6 +19,8 @@ use augur_feature_store::SharedDevice;
 use augur_models::drift::Thresholds;
 
 use crate::Error;
+use crate::address::AddressRange;
+use crate::limits::Rate;
 
 pub use breakers::Breakers;
 
@@ -30,6 +32,8 @@ pub const SHIPPED: &str = include_str!("../../../config/augur.toml");
 pub struct Config {
     /// `[server]`
     pub server: Server,
+    /// `[limits]`
+    pub limits: Limits,
     /// `[data]`
     pub data: Data,
     /// `[features]`
@@ -67,6 +71,14 @@ pub struct Server {
     pub workers: usize,
     /// Most connections at once.
     pub max_connections: usize,
+    /// Most connections at once of one address that is not a trusted proxy.
+    pub max_connections_per_address: usize,
+    /// Who may open any number of connections and say whom it calls for.
+    pub trusted_proxies: Vec<AddressRange>,
+    /// Age at which a connection is asked to go, up to a tenth more or less.
+    pub max_connection_age: Duration,
+    /// How long answers may wait for their reader before the connection is cut.
+    pub unread_timeout: Duration,
     /// Most calls at once on one connection.
     pub max_concurrent_streams: u32,
     /// Most calls at once over all connections.
@@ -77,6 +89,14 @@ pub struct Server {
     pub max_request_bytes: usize,
     /// Longest time that a call with one answer may take, whatever the caller allows.
     pub max_deadline: Duration,
+    /// The same for single methods, by name without service.
+    pub max_deadlines: Vec<(String, Duration)>,
+    /// Longest time that a stream goes on, whatever the caller allows.
+    pub max_stream_duration: Duration,
+    /// How long nothing may come on a stream of requests.
+    pub stream_idle_timeout: Duration,
+    /// How long one message of a stream may take to come.
+    pub stream_message_timeout: Duration,
     /// How long calls under way may take to end at shutdown.
     pub drain_timeout: Duration,
     /// Silence after which a connection is asked whether it still lives.
@@ -85,6 +105,23 @@ pub struct Server {
     pub keepalive_timeout: Duration,
     /// Whether the API describes itself to tools such as grpcurl.
     pub reflection: bool,
+}
+
+/// How often callers may call. Replaced while serving when the file is read again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Each caller, over all methods.
+    pub caller: Option<Rate>,
+    /// Callers with a rate of their own instead.
+    pub callers: Vec<(AddressRange, Rate)>,
+    /// Each caller of one method, by its name without service.
+    pub caller_methods: Vec<(String, Rate)>,
+    /// All callers of one method together.
+    pub methods: Vec<(String, Rate)>,
+    /// Decisions for each user.
+    pub user: Option<Rate>,
+    /// Callers and users whose calls are counted at once. Holds from the start.
+    pub max_keys: usize,
 }
 
 /// Where data and definitions lie.
@@ -286,15 +323,34 @@ impl Default for Config {
                 allow_insecure: false,
                 workers: 0,
                 max_connections: 10_000,
+                max_connections_per_address: 256,
+                trusted_proxies: ["127.0.0.0/8", "::1"]
+                    .iter()
+                    .filter_map(|range| range.parse().ok())
+                    .collect(),
+                max_connection_age: Duration::from_secs(30 * 60),
+                unread_timeout: Duration::from_secs(30),
                 max_concurrent_streams: 200,
                 max_requests_in_flight: 8_192,
                 max_ingest_request_bytes: 4 << 20,
                 max_request_bytes: 256 << 10,
                 max_deadline: Duration::from_secs(30),
+                max_deadlines: Vec::new(),
+                max_stream_duration: Duration::from_secs(30 * 60),
+                stream_idle_timeout: Duration::from_secs(5 * 60),
+                stream_message_timeout: Duration::from_secs(10),
                 drain_timeout: Duration::from_secs(10),
                 keepalive_interval: Duration::from_secs(30),
                 keepalive_timeout: Duration::from_secs(10),
                 reflection: true,
+            },
+            limits: Limits {
+                caller: None,
+                callers: Vec::new(),
+                caller_methods: Vec::new(),
+                methods: Vec::new(),
+                user: None,
+                max_keys: 100_000,
             },
             data: Data {
                 dir: "data".into(),

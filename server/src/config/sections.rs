@@ -3,26 +3,9 @@
 //! Not here: what they mean or how they are read (`settings`).
 
 /// Sections and their keys, in the order of the shipped file.
-pub(super) const SECTIONS: [(&str, &[&str]); 12] = [
-    (
-        "server",
-        &[
-            "listen",
-            "http_listen",
-            "allow_insecure",
-            "workers",
-            "max_connections",
-            "max_concurrent_streams",
-            "max_requests_in_flight",
-            "max_ingest_request_bytes",
-            "max_request_bytes",
-            "max_deadline",
-            "drain_timeout",
-            "keepalive_interval",
-            "keepalive_timeout",
-            "reflection",
-        ],
-    ),
+pub(super) const SECTIONS: [(&str, &[&str]); 13] = [
+    ("server", super::settings::SERVER_KEYS),
+    ("limits", super::settings::LIMITS_KEYS),
     (
         "data",
         &[

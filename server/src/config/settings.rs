@@ -6,11 +6,15 @@
 mod breakers;
 mod canary;
 mod classes;
+mod limits;
 mod monitor;
+mod server;
 
 pub(super) use breakers::KEYS as BREAKERS_KEYS;
 pub(super) use canary::KEYS as CANARY_KEYS;
+pub(super) use limits::KEYS as LIMITS_KEYS;
 pub(super) use monitor::KEYS as MONITOR_KEYS;
+pub(super) use server::KEYS as SERVER_KEYS;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -31,8 +35,6 @@ use crate::suggest::did_you_mean;
 
 /// What a decision's record holds besides its request, which stands in it twice: as received and as read.
 const RECORD_HEADROOM_BYTES: usize = 256 << 10;
-/// Largest request whose record still fits the decision log, which takes records of up to 16 MiB.
-const MAX_REQUEST_BYTES: usize = 7 << 20;
 /// Least bound of what a log may keep.
 const MIN_KEPT_LOG_BYTES: u64 = 1 << 20;
 /// Longest value quoted in a complaint, in characters.
@@ -125,6 +127,18 @@ impl Written<'_> {
         })
     }
 
+    /// What `read` makes of each part of a list with commas.
+    fn list<T>(
+        &self,
+        what: &str,
+        expected: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Vec<T>, Problem> {
+        let parts = self.text(expected)?.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let read = |part| read(part).map_err(|hint| Problem { hint, ..self.problem(what, expected) });
+        parts.map(read).collect()
+    }
+
     fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, Problem> {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
         let expected = format!("one of `\"{}\"`", words.join("\"`, `\""));
@@ -145,7 +159,8 @@ fn set(
     base: &Path,
 ) -> Result<(), Problem> {
     match section {
-        "server" => set_server(&mut config.server, key, value),
+        "server" => server::set(&mut config.server, key, value),
+        "limits" => limits::set(&mut config.limits, key, value),
         "data" => set_data(&mut config.data, key, value, base),
         "features" => set_features(&mut config.features, value),
         "ingest" => set_ingest(&mut config.ingest, key, value),
@@ -158,29 +173,6 @@ fn set(
         "canary" => canary::set(&mut config.canary, key, value),
         _ => set_telemetry(&mut config.telemetry, key, value),
     }
-}
-
-fn set_server(server: &mut super::Server, key: &str, value: &Written<'_>) -> Result<(), Problem> {
-    match key {
-        "listen" => server.listen = value.address()?,
-        "http_listen" if value.text.is_empty() && value.is("text") => server.http_listen = None,
-        "http_listen" => server.http_listen = Some(value.address()?),
-        "allow_insecure" => server.allow_insecure = value.boolean()?,
-        "workers" => server.workers = value.size(0, 1_024)?,
-        "max_connections" => server.max_connections = value.size(1, 1_000_000)?,
-        "max_concurrent_streams" => {
-            server.max_concurrent_streams = u32::try_from(value.whole(1, 10_000)?).unwrap_or(200);
-        }
-        "max_requests_in_flight" => server.max_requests_in_flight = value.size(1, 1_000_000)?,
-        "max_ingest_request_bytes" => server.max_ingest_request_bytes = value.size(1_024, 64 << 20)?,
-        "max_request_bytes" => server.max_request_bytes = value.size(1_024, MAX_REQUEST_BYTES)?,
-        "max_deadline" => server.max_deadline = value.length("10m")?,
-        "drain_timeout" => server.drain_timeout = value.length("10m")?,
-        "keepalive_interval" => server.keepalive_interval = value.length("1h")?,
-        "keepalive_timeout" => server.keepalive_timeout = value.length("10m")?,
-        _ => server.reflection = value.boolean()?,
-    }
-    Ok(())
 }
 
 fn set_data(data: &mut super::Data, key: &str, value: &Written<'_>, base: &Path) -> Result<(), Problem> {
