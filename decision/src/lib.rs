@@ -60,6 +60,7 @@ mod unavailable;
 pub use answer::MAX_REASONS;
 pub use budget::Budget;
 pub use decide::{decide, decide_default, decide_into};
+pub use declared::declared_context;
 pub use describe::{ActionDescription, PointDescription, RuleDescription};
 pub use diff::{Difference, DifferenceKind, diff_policies};
 pub use experiment::{Standing, UserStanding};
