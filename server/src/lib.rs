@@ -27,6 +27,7 @@ mod http;
 mod idempotency;
 mod ingest;
 mod layers;
+mod live_shadow;
 pub mod metrics;
 pub mod offline;
 mod outcomes;

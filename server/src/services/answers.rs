@@ -15,7 +15,10 @@ use crate::{App, Error};
 /// Decides, unless the request has a key under which an answer is kept.
 pub(super) async fn answer(app: &Arc<App>, call: DecideCall) -> Result<v1::DecideResponse, Error> {
     if call.request.idempotency_key.is_empty() {
-        return Ok(to_wire(&app.decide(call).await?));
+        let record = app.decide(call).await?;
+        let answer = to_wire(&record);
+        app.offer_to_shadow(record);
+        return Ok(answer);
     }
     let bytes = app.decide_once(call, |record| to_wire(record).encode_to_vec()).await?;
     v1::DecideResponse::decode(&*bytes).map_err(|error| {
