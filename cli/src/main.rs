@@ -78,6 +78,8 @@ enum Command {
     #[command(subcommand)]
     Segments(commands::segments::Command),
     #[command(subcommand)]
+    Shadow(commands::shadow::Command),
+    #[command(subcommand)]
     User(commands::user::Command),
     #[command(subcommand)]
     Loadtest(commands::loadtest::Command),
@@ -115,6 +117,7 @@ fn run(cli: Cli) -> Result<Outcome, Error> {
         Command::Policy(command) => commands::policy::run(&command, output),
         Command::Profiles(command) => commands::profiles::run(&command, output),
         Command::Segments(command) => commands::segments::run(&command, output),
+        Command::Shadow(command) => commands::shadow::run(&command, output),
         Command::User(command) => commands::user::run(&command, output),
         Command::Import(args) => commands::import::run(&args, output),
         Command::Loadtest(command) => commands::loadtest::run(&command, output),

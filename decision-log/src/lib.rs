@@ -22,6 +22,7 @@ mod file;
 mod format;
 mod header;
 mod holds;
+mod live_shadow;
 mod log;
 mod outcome;
 mod queue;
@@ -49,6 +50,7 @@ pub use reader::{Position, SegmentedReader, unreadable};
 pub use sealed::{SealFault, Seals, check_seals, find_decision};
 
 use augur_domain::DecisionRecord;
+use augur_domain::ShadowRecord;
 use augur_domain::outcome::OutcomeRecord;
 
 /// The log of decisions.
@@ -59,3 +61,7 @@ pub type Reader = SegmentedReader<DecisionRecord>;
 pub type OutcomeLog = SegmentedLog<OutcomeRecord>;
 /// Reads the log of outcomes.
 pub type OutcomeReader = SegmentedReader<OutcomeRecord>;
+/// The log of what candidates made of decisions.
+pub type ShadowLog = SegmentedLog<ShadowRecord>;
+/// Reads the log of what candidates made of decisions.
+pub type ShadowReader = SegmentedReader<ShadowRecord>;

@@ -30,6 +30,7 @@ use crate::files::Layout;
 use crate::idempotency::UnderWay;
 use crate::ingest::Room;
 use crate::limits::Limits;
+use crate::live_shadow::LiveShadow;
 use crate::metrics::Metrics;
 use crate::outcomes::Outcomes;
 use crate::recent::Recent;
@@ -51,6 +52,7 @@ pub struct App {
     pub(crate) admin: Mutex<()>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) breakers: Breakers,
+    pub(crate) live_shadow: LiveShadow,
     pub(crate) decider: Arc<dyn Decider>,
     pub(crate) entropy: Entropy,
     /// Where events wait to be stored or set aside.
@@ -153,6 +155,7 @@ impl App {
             crate::policies::at_start(&layout, &config, &chosen.loaded, definitions.schema(), clock.now());
         let breakers = Breakers::new(&config.breakers);
         let active = chosen.loaded.begun(definitions, &metrics, &config, &breakers, None);
+        let live_shadow = LiveShadow::start(&config.shadow, &layout, &breakers, &clock)?;
         tracing::info!(
             policy = %active.policy().id().short(),
             feature_set = %features.hash().short(),
@@ -173,6 +176,7 @@ impl App {
             admin: Mutex::new(()),
             metrics,
             breakers,
+            live_shadow,
             decider: Arc::new(Pure),
             entropy: Entropy::new(entropy::system_bytes()?),
             ingest_room: Room::new(config.ingest.queue_events, config.ingest.queue_bytes),
@@ -199,12 +203,13 @@ impl App {
     /// # Errors
     /// The first failure; everything is attempted.
     pub fn close(self) -> Result<(), Error> {
-        let Self { store, log, outcomes, storage, .. } = self;
+        let Self { store, log, outcomes, storage, live_shadow, .. } = self;
         drop(storage);
+        let shadowed = live_shadow.close();
         let logged = log.close().map_err(Error::Log);
         let stored = store.close().map_err(Error::Store);
         let reported = outcomes.close();
-        logged.and(stored).and(reported)
+        logged.and(stored).and(reported).and(shadowed)
     }
 
     /// The configuration it was opened with.
@@ -330,6 +335,7 @@ impl App {
         ] {
             self.metrics.set(name, value as f64);
         }
+        self.live_shadow.tell(&self.metrics);
         self.breakers.tell(self.clock.monotonic(), &self.metrics);
         self.metrics.fold();
     }

@@ -79,14 +79,23 @@ impl Breaker {
     /// # Errors
     /// [`Refused`], with when to ask again.
     pub fn admit(&self, now: Duration) -> Result<Call<'_>, Refused> {
+        self.permit(now).map(|permit| Call { breaker: self, permit: Some(permit), began: now })
+    }
+
+    /// [`Self::admit`] for a call that another thread may end, with [`Self::end`].
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub fn permit(&self, now: Duration) -> Result<Permit, Refused> {
         let admitted = self.with(now, |machine| machine.admit(now));
-        match admitted {
-            Ok(permit) => Ok(Call { breaker: self, permit: Some(permit), began: now }),
-            Err(refused) => {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                Err(refused)
-            }
-        }
+        admitted.inspect_err(|_| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    /// Takes back what [`Self::permit`] gave.
+    pub fn end(&self, permit: Permit, outcome: Outcome, took: Duration, now: Duration) {
+        self.with(now, |machine| machine.end(permit, outcome, took, now));
     }
 
     /// Where it stands.
@@ -146,7 +155,7 @@ impl Call<'_> {
 
     fn give_back(&mut self, outcome: Outcome, took: Duration, now: Duration) {
         if let Some(permit) = self.permit.take() {
-            self.breaker.with(now, |machine| machine.end(permit, outcome, took, now));
+            self.breaker.end(permit, outcome, took, now);
         }
     }
 }

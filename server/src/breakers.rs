@@ -54,6 +54,11 @@ impl Breakers {
         self.of(name, settings, self.settings.models)
     }
 
+    /// The breaker before this candidate of live shadow.
+    pub(crate) fn of_candidate(&self, name: &str, time_budget: Duration) -> Arc<Breaker> {
+        self.of(format!("shadow/{name}"), self.settings.slow_after(time_budget), Mode::Automatic)
+    }
+
     /// The breaker of this name, a new one if there is none.
     fn of(&self, name: String, settings: Settings, mode: Mode) -> Arc<Breaker> {
         let mut others = self.others.lock();

@@ -14,6 +14,11 @@ pub trait Decider: Send + Sync + 'static {
     fn decide(&self, policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
         room::decide(policy, inputs)
     }
+
+    /// What `candidate` of live shadow makes of a decision that was answered.
+    fn shadow(&self, _candidate: &str, policy: &PolicySnapshot, inputs: &DecisionInputs) -> Decision {
+        augur_decision::decide(policy, inputs)
+    }
 }
 
 /// The pure function.

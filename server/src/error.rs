@@ -135,6 +135,9 @@ pub enum Error {
     /// The log of outcomes failed.
     #[error("outcome log: {0}")]
     OutcomeLog(augur_decision_log::Error),
+    /// The log of live shadow failed.
+    #[error("shadow log: {0}")]
+    ShadowLog(augur_decision_log::Error),
     /// The registry failed.
     #[error(transparent)]
     Models(#[from] augur_models::Error),
@@ -319,6 +322,9 @@ fn answer_to(error: &Error) -> Answer {
         }
         Error::OutcomeLog(_) => {
             Answer::Hidden(Code::Unavailable, "the log of outcomes cannot be used; see the server's log")
+        }
+        Error::ShadowLog(_) => {
+            Answer::Hidden(Code::Unavailable, "the log of live shadow cannot be used; see the server's log")
         }
         Error::Models(_) => Answer::Hidden(Code::Unavailable, "the registry failed; see the server's log"),
         Error::File { .. }

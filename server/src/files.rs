@@ -6,6 +6,7 @@
 //! <data>/store/                         events, features, exposures, quarantine
 //! <data>/decisions/                     the decision log
 //! <data>/outcomes/                      what came of decisions, as it was reported
+//! <data>/shadow/                        what candidates of live shadow decided
 //! <data>/policies/<id>/policy.toml      every policy that ever decided here, with
 //! <data>/policies/<id>/features.toml    the definitions it was compiled against, and
 //! <data>/policies/<id>/definitions.seal the feature set that they made then
@@ -56,6 +57,11 @@ impl Layout {
     /// The directory of the log of outcomes.
     pub fn outcomes(&self) -> PathBuf {
         self.dir.join("outcomes")
+    }
+
+    /// The directory of the log of live shadow.
+    pub fn shadow(&self) -> PathBuf {
+        self.dir.join("shadow")
     }
 
     /// The registry's directory.

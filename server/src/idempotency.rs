@@ -184,6 +184,7 @@ async fn decide_and_keep(
     let expires_at = record.inputs.now.plus_millis(app.config.idempotency.lifetime_ms);
     let answer = KeptAnswer { fingerprint, expires_at, bytes };
     let (store, key, user) = (Arc::clone(&app.store), turn.key, record.inputs.user);
+    app.offer_to_shadow(record);
     let kept = move || store.keep_answer(key, user, &answer).map(|()| answer.bytes);
     Ok(tokio::task::spawn_blocking(kept).await.map_err(|_| Error::Internal)??)
 }

@@ -29,6 +29,7 @@ mod idempotency;
 mod ingest;
 mod layers;
 mod limits;
+mod live_shadow;
 pub mod metrics;
 pub mod offline;
 mod outcomes;

@@ -191,6 +191,25 @@ pub const BREAKER_REFUSED: &str = "augur_breaker_refused";
 /// Changes of each breaker's state since the start.
 pub const BREAKER_TRANSITIONS: &str = "augur_breaker_transitions";
 
+/// Decisions offered to live shadow since the start.
+pub const SHADOW_OFFERED: &str = "augur_shadow_offered";
+/// Of these, those that were not drawn.
+pub const SHADOW_THINNED: &str = "augur_shadow_thinned";
+/// Drawn and dropped, because there was no room.
+pub const SHADOW_FULL: &str = "augur_shadow_full";
+/// Bytes of decisions that wait for candidates.
+pub const SHADOW_QUEUED_BYTES: &str = "augur_shadow_queued_bytes";
+/// Turns whose record could not be written.
+pub const SHADOW_UNWRITTEN: &str = "augur_shadow_unwritten";
+/// Turns of each candidate, by what came of them.
+pub const SHADOW_DECISIONS: &str = "augur_shadow_decisions";
+/// Turns that a candidate did not get because it is left alone.
+pub const SHADOW_REFUSED: &str = "augur_shadow_refused";
+/// Threads given up because a candidate hung.
+pub const SHADOW_ABANDONED: &str = "augur_shadow_abandoned";
+/// 1 when a candidate cannot be loaded.
+pub const SHADOW_UNUSABLE: &str = "augur_shadow_unusable";
+
 /// Upper bounds of histogram buckets, in seconds: 50 us to 10 s.
 const BUCKETS: [f64; 16] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,

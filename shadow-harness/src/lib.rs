@@ -10,6 +10,7 @@ mod check;
 mod difference;
 mod error;
 pub mod experiment;
+pub mod live_shadow;
 pub mod off_policy;
 pub mod recomputed;
 mod report;

@@ -102,6 +102,11 @@ impl DataDirectory {
         self.dir.join("decisions")
     }
 
+    /// Where the log of live shadow lies.
+    pub fn shadow_dir(&self) -> PathBuf {
+        self.dir.join("shadow")
+    }
+
     /// Where the log of outcomes lies.
     pub fn outcomes_dir(&self) -> PathBuf {
         self.dir.join("outcomes")

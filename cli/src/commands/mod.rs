@@ -20,6 +20,7 @@ pub(crate) mod profiles;
 pub(crate) mod replay;
 pub(crate) mod segments;
 pub(crate) mod serve;
+pub(crate) mod shadow;
 pub(crate) mod tasks;
 pub(crate) mod train;
 pub(crate) mod user;

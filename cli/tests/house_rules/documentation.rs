@@ -12,6 +12,7 @@ pub(crate) const CLOSED_SETS: &[(&str, &str)] = &[
     ("domain/src/event.rs", "Quarantine reasons"),
     ("domain/src/decision.rs", "Rungs and availability"),
     ("domain/src/canary.rs", "Canary arms"),
+    ("domain/src/live_shadow.rs", "Live shadow"),
     ("domain/src/feature.rs", "Feature statuses"),
     ("decision/src/lint/mod.rs", "Findings about policies"),
     ("domain/src/outcome.rs", "Outcome kinds"),

@@ -21,7 +21,7 @@ pub struct Breakers {
     pub models_slow_after: Duration,
     /// A record that waits as long for the log is slow.
     pub log_slow_after: Duration,
-    /// What they have in common; its `slow_after` is that of live shadow.
+    /// What they have in common; each has a `slow_after` of its own.
     pub common: Settings,
 }
 

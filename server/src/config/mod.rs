@@ -5,6 +5,7 @@
 mod breakers;
 mod sections;
 mod settings;
+mod shadow;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use crate::address::AddressRange;
 use crate::limits::Rate;
 
 pub use breakers::Breakers;
+pub use shadow::{Shadow, ShadowCandidate};
 
 /// The shipped file: every setting with its default and what it is for.
 pub const SHIPPED: &str = include_str!("../../../config/augur.toml");
@@ -50,6 +52,8 @@ pub struct Config {
     pub decision_log: DecisionLog,
     /// `[breakers]`
     pub breakers: Breakers,
+    /// `[shadow]`
+    pub shadow: Shadow,
     /// `[monitor]`
     pub monitor: Monitor,
     /// `[canary]`
@@ -400,6 +404,7 @@ impl Default for Config {
                 on_unavailable: OnUnavailable::Refuse,
             },
             breakers: Breakers::default(),
+            shadow: Shadow::default(),
             monitor: Monitor {
                 psi: 0.1,
                 ks: 0.1,

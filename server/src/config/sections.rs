@@ -3,7 +3,7 @@
 //! Not here: what they mean or how they are read (`settings`).
 
 /// Sections and their keys, in the order of the shipped file.
-pub(super) const SECTIONS: [(&str, &[&str]); 13] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 14] = [
     ("server", super::settings::SERVER_KEYS),
     ("limits", super::settings::LIMITS_KEYS),
     (
@@ -54,6 +54,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 13] = [
         ],
     ),
     ("breakers", super::settings::BREAKERS_KEYS),
+    ("shadow", super::settings::SHADOW_KEYS),
     ("monitor", super::settings::MONITOR_KEYS),
     ("canary", super::settings::CANARY_KEYS),
     ("telemetry", &["log_level", "log_format", "otlp_endpoint", "otlp_sample_ratio"]),

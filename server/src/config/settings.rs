@@ -9,12 +9,14 @@ mod classes;
 mod limits;
 mod monitor;
 mod server;
+mod shadow;
 
 pub(super) use breakers::KEYS as BREAKERS_KEYS;
 pub(super) use canary::KEYS as CANARY_KEYS;
 pub(super) use limits::KEYS as LIMITS_KEYS;
 pub(super) use monitor::KEYS as MONITOR_KEYS;
 pub(super) use server::KEYS as SERVER_KEYS;
+pub(super) use shadow::KEYS as SHADOW_KEYS;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -169,6 +171,7 @@ fn set(
         "retention" => set_retention(&mut config.retention, key, value),
         "decision_log" => set_decision_log(&mut config.decision_log, key, value),
         "breakers" => breakers::set(&mut config.breakers, key, value),
+        "shadow" => shadow::set(&mut config.shadow, key, value),
         "monitor" => monitor::set(&mut config.monitor, key, value),
         "canary" => canary::set(&mut config.canary, key, value),
         _ => set_telemetry(&mut config.telemetry, key, value),

@@ -17,7 +17,9 @@ pub(super) async fn answer(app: &Arc<App>, call: DecideCall) -> Result<v1::Decid
     if call.request.idempotency_key.is_empty() {
         let record = app.decide(call).await?;
         let answer = to_wire(&record);
-        room::give_back(record);
+        if let Some(record) = app.offer_to_shadow(record) {
+            room::give_back(record);
+        }
         return Ok(answer);
     }
     let bytes = app.decide_once(call, |record| to_wire(record).encode_to_vec()).await?;

@@ -13,6 +13,7 @@
     )
 )]
 
+mod live_shadow;
 mod models_and_log;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,10 @@ fn open(dir: &Path, change: impl FnOnce(&mut Config)) -> App {
 
 /// A model of one feature.
 fn model(weight: f64) -> Artifact {
+    model_with(weight, -1.0)
+}
+
+fn model_with(weight: f64, intercept: f64) -> Artifact {
     let input = Input {
         feature: "purchase_count_30d".to_owned(),
         transform: Transform::Identity,
@@ -67,7 +72,7 @@ fn model(weight: f64) -> Artifact {
         task: "conversion".to_owned(),
         positive_class: "yes".to_owned(),
         feature_set: augur_domain::ContentHash::default(),
-        body: Body::Linear { intercept: -1.0, inputs: vec![input] },
+        body: Body::Linear { intercept, inputs: vec![input] },
         calibrator: Calibrator::Identity,
         lineage,
         report: String::new(),
