@@ -46,6 +46,17 @@ pub(crate) enum Error {
         /// What would have been right.
         expected: String,
     },
+    /// Decisions of a running server that broke off.
+    #[error(transparent)]
+    Decide(augur_loadtest::Error),
+    /// A server could not decide for a row, for a reason that other rows would meet, too.
+    #[error("row {row} could not be decided: {problem}")]
+    Row {
+        /// Counted from 1.
+        row: u64,
+        /// What the server said.
+        problem: String,
+    },
     /// A file of labels cannot be used.
     #[error("{}: {problem}; expected {expected}", path.display())]
     Labels {
@@ -141,6 +152,8 @@ impl Error {
             Self::Import(_) => {
                 Some("run the same command again: what is stored already counts nothing twice")
             }
+            Self::Decide(_) => Some("go on with the same command and --resume: nobody is decided for twice"),
+            Self::Row { .. } => Some("mend the cause and go on with the same command and --resume"),
             Self::TooLittle { next_step, .. } => Some(*next_step),
             Self::InUse { next_step, .. } => Some(*next_step),
             Self::Server(error) if error.is_in_use() => Some(

@@ -7,21 +7,19 @@
     allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")
 )]
 
+mod support;
+
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs::File;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use arrow_array::cast::AsArray;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-fn augur(line: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_augur")).args(line).output().unwrap()
-}
-
-fn json(output: &Output) -> serde_json::Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
-}
+use support::{Server, augur, json};
 
 /// A data directory with one user who did something, and a file of `count` rows of whom the third has no basket.
 fn prepared(dir: &Path, count: u64) -> (String, String) {
@@ -127,4 +125,89 @@ fn what_the_log_holds_of_a_broken_run_is_taken_from_there() {
     assert_eq!(rows.iter().map(|(row, _)| *row).collect::<Vec<_>>(), (1..=500).collect::<Vec<_>>());
     let replayed = json(&augur(&["--json", "replay", "--verify", "--data", &data]));
     assert_eq!(replayed["records"], 500, "nobody was decided for twice: {replayed}");
+}
+
+/// `augur decide` of a server, under way.
+fn decide_remotely(endpoint: &str, users: &str, output: &Path, more: &[&str]) -> Child {
+    let line = ["--json", "decide", "--input", users, "--user", "customer", "--point", "cart_page"];
+    Command::new(env!("CARGO_BIN_EXE_augur"))
+        .args(line)
+        .args(["--context", "cart_value=basket", "--endpoint", endpoint, "--output"])
+        .arg(output)
+        .args(more)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn wait_for(path: &Path, child: &mut Child) {
+    while !path.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before there was {}", path.display());
+        // sleep: another process gives no event to wait for
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Records in the log, all of which replay.
+fn records(data: &str) -> u64 {
+    let replayed = json(&augur(&["--json", "replay", "--verify", "--data", data]));
+    assert_eq!(replayed["verdict"], "identical", "{replayed}");
+    replayed["records"].as_u64().unwrap()
+}
+
+#[test]
+fn a_server_that_is_killed_and_comes_back_decides_for_nobody_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, users) = prepared(dir.path(), 14_000);
+    let output = dir.path().join("decisions.parquet");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut server = Server::start_at(Path::new(&data), &free);
+    let more = ["--batch", "100", "--in-flight", "3", "--patience", "2m"];
+    let mut run = decide_remotely(&server.endpoint, &users, &output, &more);
+    // The first ten thousand are written down, the rest is under way.
+    wait_for(&dir.path().join("decisions.parquet.parts/000000.parquet"), &mut run);
+    server.kill();
+    let mut server = Server::start_at(Path::new(&data), &free);
+    let done = run.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(3), "one row has no number: {done:?}");
+    let report = json(&done);
+    assert_eq!((&report["decided"], &report["failed"]), (&13_999.into(), &1.into()), "{report}");
+    let (rows, groups) = written(&output);
+    assert_eq!((rows.len(), groups), (13_999, 2));
+    let ids: BTreeSet<&str> = rows.iter().map(|(_, id)| id.as_str()).collect();
+    assert_eq!(ids.len(), 13_999, "every row has a decision of its own");
+    assert!(rows.windows(2).all(|pair| pair[0].0 < pair[1].0), "in the order of the file");
+    server.kill();
+    let made = records(&data);
+    // Decided and not yet kept under their keys when the server died: nobody was told of these.
+    assert!((13_999..=13_999 + 300).contains(&made), "{made} records");
+}
+
+#[test]
+fn a_run_whose_server_is_gone_for_good_breaks_off_and_goes_on_with_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, users) = prepared(dir.path(), 1_500);
+    let output = dir.path().join("decisions.parquet");
+    let mut server = Server::start(Path::new(&data));
+    let more = ["--batch", "5", "--in-flight", "1", "--patience", "1ms"];
+    let mut run = decide_remotely(&server.endpoint, &users, &output, &more);
+    wait_for(&dir.path().join("decisions.parquet.parts/run"), &mut run);
+    server.kill();
+    let broken = run.wait_with_output().unwrap();
+    assert_eq!(broken.status.code(), Some(1), "{broken:?}");
+    assert!(String::from_utf8(broken.stderr).unwrap().contains("--resume"));
+    assert!(!output.exists());
+
+    let mut server = Server::start(Path::new(&data));
+    let resumed =
+        decide_remotely(&server.endpoint, &users, &output, &["--resume"]).wait_with_output().unwrap();
+    assert_eq!(json(&resumed)["decided"], 1_499, "{resumed:?}");
+    let undeclared =
+        decide_remotely(&server.endpoint, &users, &output.with_extension("2"), &["--context", "x=basket"]);
+    let undeclared = String::from_utf8(undeclared.wait_with_output().unwrap().stderr).unwrap();
+    assert!(undeclared.contains("out of") && undeclared.contains("cart_value"), "{undeclared}");
+    server.kill();
+    let made = records(&data);
+    assert!((1_499..=1_499 + 5).contains(&made), "{made} records");
 }

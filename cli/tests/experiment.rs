@@ -40,6 +40,70 @@ fn results(customers: u64, share_of_b: u64) -> String {
     rows
 }
 
+/// The rows of a published table: its cells, without the marks around them.
+fn published(title: &str) -> Vec<Vec<String>> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/experiments.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let rows =
+        page.lines().skip_while(|line| *line != title).skip(2).take_while(|line| line.starts_with('|'));
+    let cells = |row: &str| -> Vec<String> {
+        row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect()
+    };
+    rows.map(cells).collect()
+}
+
+#[test]
+fn assignments_are_those_of_the_published_vectors() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = dir.path().join("policy.toml");
+    std::fs::copy(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/features.toml"),
+        dir.path().join("features.toml"),
+    )
+    .unwrap();
+    let buckets = published("| of | salt | user | hash | bucket |");
+    assert_eq!(buckets.len(), 27);
+    let arms = published("| salt | arm | weight | user | hash | distance |");
+    let point = "version = 1\n[[decision_point]]\nname = \"here\"\nactions = [\"none\"]\ndefault_action = \"none\"\n\
+                 deadline = \"50ms\"\n[[action]]\nname = \"none\"\n";
+    let two_arms =
+        "[[experiment.arm]]\nname = \"control\"\n[[experiment.arm]]\nname = \"bold\"\nweight = 3\n";
+    // A salt is never empty.
+    for row in buckets.iter().filter(|row| !row[1].is_empty()) {
+        let [of, salt, user, _, bucket] = row.as_slice() else { panic!("{row:?}") };
+        let declared = match of.as_str() {
+            "holdout" => format!("[[holdout]]\nname = \"x\"\nshare = 0.5\nsalt = \"{salt}\"\n"),
+            "layer" => format!(
+                "[[layer]]\nname = \"l\"\nsalt = \"{salt}\"\n[[experiment]]\nname = \"x\"\nlayer = \"l\"\nshare = 0.5\n{two_arms}"
+            ),
+            _ => format!("[[experiment]]\nname = \"x\"\nshare = 0.5\nsalt = \"{salt}\"\n{two_arms}"),
+        };
+        std::fs::write(&policy, format!("{point}{declared}")).unwrap();
+        let line =
+            ["--json", "experiment", "assign", "--user-key", user, "--policy", policy.to_str().unwrap()];
+        let told = augur(&line);
+        let answer: serde_json::Value =
+            serde_json::from_slice(&told.stdout).unwrap_or_else(|_| panic!("{told:?}"));
+        let standing = &answer["standings"][0];
+        assert_eq!(standing["bucket"].to_string(), *bucket, "{row:?}: {answer}");
+        let below_half = standing["bucket"].as_u64().unwrap() < 500_000;
+        assert_eq!(standing["standing"] == "IN", below_half, "{answer}");
+        // The nearest arm, by the published distances.
+        if of == "experiment" && salt == "checkout" && arms.iter().any(|arm| arm[3] == *user) {
+            let distance = |name: &str, weight: &str| {
+                let row =
+                    arms.iter().find(|arm| arm[1] == name && arm[2] == weight && arm[3] == *user).unwrap();
+                f64::from_bits(u64::from_str_radix(&row[5], 16).unwrap())
+            };
+            let nearest =
+                if distance("bold", "3.0") < distance("control", "1.0") { "bold" } else { "control" };
+            assert_eq!(standing["arm"], nearest, "{answer}");
+        }
+    }
+    let wrong = augur(&["experiment", "assign", "--user-key", "12", "--policy", policy.to_str().unwrap()]);
+    assert!(String::from_utf8(wrong.stderr).unwrap().contains("32 hexadecimal digits"));
+}
+
 fn report(file: &Path, more: &[&str]) -> Output {
     let line = ["--json", "experiment", "report", "--input", file.to_str().unwrap()];
     let columns = ["--unit", "customer", "--arm", "variant", "--outcome", "bought"];

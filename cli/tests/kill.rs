@@ -4,16 +4,15 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::expect_used,
     clippy::indexing_slicing,
     reason = "a test stops at what it did not expect"
 )]
 
+mod support;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,51 +22,14 @@ use augur_loadtest::{Client, Shop, shop, v1};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
+use support::Server;
+
 const ROUNDS: usize = 10;
 const EVENTS_PER_ROUND: usize = 600;
 const BATCH_EVENTS: usize = 20;
 const SENDERS: usize = 8;
 /// Acknowledged events sent again in every round.
 const RETRIED: usize = 100;
-
-/// A server process that is killed when dropped.
-struct Server {
-    child: Child,
-    endpoint: String,
-}
-
-impl Server {
-    fn start(data: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_augur"))
-            .args(["serve", "--json", "--data"])
-            .arg(data)
-            .env("AUGUR_SERVER_LISTEN", "127.0.0.1:0")
-            .env("AUGUR_SERVER_HTTP_LISTEN", "")
-            .env("AUGUR_TELEMETRY_LOG_LEVEL", "warn")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: serde_json::Value = serde_json::from_str(&line)
-            .unwrap_or_else(|error| panic!("the first line of `augur serve` is `{line}`: {error}"));
-        let endpoint = ready["endpoint"].as_str().unwrap().to_owned();
-        Self { child, endpoint }
-    }
-
-    fn kill(&mut self) {
-        // SIGKILL: nothing of the server runs after it.
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
 
 /// What the client side knows.
 #[derive(Default)]

@@ -144,6 +144,20 @@ fn findings_about_rows_lead_into_their_file_and_can_be_denied_by_code() {
 }
 
 #[test]
+fn the_sample_of_quiet_hours_is_a_policy() {
+    let (_dir, policy) = changed(|text| {
+        assert!(text.contains("\n#: [[channel]]"), "the sample is there");
+        text.lines().map(|line| format!("{}\n", line.trim_start_matches("#:"))).collect()
+    });
+    let checked = augur(&["policy", "check", &policy]);
+    assert!(checked.status.success(), "{}", said(&checked));
+    let told = said(&augur(&["policy", "explain", &policy]));
+    assert!(told.contains("21:00-08:00"), "{told}");
+    let tested = augur(&["policy", "test", &policy]);
+    assert!(tested.status.success(), "{}", said(&tested));
+}
+
+#[test]
 fn a_policy_is_told_and_compared() {
     let (_dir, policy) = changed(|text| text.replace("priority = 50", "priority = 51"));
     let told = augur(&["policy", "explain", &policy]);

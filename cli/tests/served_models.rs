@@ -3,54 +3,24 @@
 //!
 //! Not here: what a trial does to decisions and records, and how it ends by itself (`augur-server`).
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod support;
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use augur_loadtest::{Client, v1};
 use serde_json::Value;
 
+use support::Server;
+
 const DAY_S: u64 = 86_400;
 
-/// A server process that is killed when dropped.
-struct Server {
-    child: Child,
-    endpoint: String,
-}
-
-impl Server {
-    fn start(data: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_augur"))
-            .args(["serve", "--json", "--data"])
-            .arg(data)
-            .env("AUGUR_SERVER_LISTEN", "127.0.0.1:0")
-            .env("AUGUR_SERVER_HTTP_LISTEN", "")
-            .env("AUGUR_TELEMETRY_LOG_LEVEL", "warn")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line)
-            .unwrap_or_else(|error| panic!("the first line of `augur serve` is `{line}`: {error}"));
-        let endpoint = ready.get("endpoint").and_then(Value::as_str).unwrap().to_owned();
-        Self { child, endpoint }
-    }
-
-    /// `augur models ..`, of this server; its JSON and exit code.
-    fn models(&self, arguments: &[&str]) -> (Value, i32) {
-        augur(&[&["models"], arguments, &["--endpoint", &self.endpoint]].concat())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _reaped = self.child.wait();
-    }
+/// `augur models ..`, of this server; its JSON and exit code.
+fn models(server: &Server, arguments: &[&str]) -> (Value, i32) {
+    augur(&[&["models"], arguments, &["--endpoint", &server.endpoint]].concat())
 }
 
 /// The JSON that it prints, or what it complains of as a text, and its exit code.
@@ -118,9 +88,9 @@ fn a_trial_begins_grows_stops_and_is_promoted() {
     let server = Server::start(&data);
     let start = |share: &str| {
         let line = ["canary", "start", "conversion", "2", "--share", share, "--reason", "a trial"];
-        server.models(&line)
+        models(&server, &line)
     };
-    let status = || server.models(&["canary", "status", "conversion"]);
+    let status = || models(&server, &["canary", "status", "conversion"]);
     assert_eq!(status().0.get("trial"), Some(&Value::Null));
     assert_eq!(start("20%").1, 0);
     let (begun, code) = start("0.5");
@@ -140,22 +110,22 @@ fn a_trial_begins_grows_stops_and_is_promoted() {
 
     // A stranger is not promoted out of a trial, and neither is a trial that was stopped.
     let promote =
-        |version: &str| server.models(&["canary", "promote", "conversion", version, "--reason", "well"]);
+        |version: &str| models(&server, &["canary", "promote", "conversion", version, "--reason", "well"]);
     let (told, code) = promote("1");
     assert!(code == 1 && told.to_string().contains("not on trial"), "{told}");
-    assert_eq!(server.models(&["canary", "stop", "conversion", "2", "--reason", "enough"]).1, 0);
+    assert_eq!(models(&server, &["canary", "stop", "conversion", "2", "--reason", "enough"]).1, 0);
     let (told, code) = promote("2");
     assert!(code == 1 && told.to_string().contains("not on trial"), "{told}");
-    let (told, code) = server.models(&["canary", "stop", "conversion", "2", "--reason", "again"]);
+    let (told, code) = models(&server, &["canary", "stop", "conversion", "2", "--reason", "again"]);
     assert!(code == 1 && told.to_string().contains("is not on trial"), "{told}");
 
     assert_eq!(start("100%").1, 0);
     let (promoted, code) = promote("2");
     assert_eq!((code, promoted.get("moved")), (0, Some(&true.into())), "{promoted}");
     assert_eq!(status().0.get("trial"), Some(&Value::Null));
-    let (back, code) = server.models(&["rollback", "conversion", "--reason", "a test"]);
+    let (back, code) = models(&server, &["rollback", "conversion", "--reason", "a test"]);
     assert_eq!((code, back.get("version")), (0, Some(&1.into())), "{back}");
-    let (told, code) = server.models(&["rollback", "conversio", "--reason", "a test"]);
+    let (told, code) = models(&server, &["rollback", "conversio", "--reason", "a test"]);
     assert!(code == 1 && told.to_string().contains("did you mean `conversion`?"), "{told}");
 }
 
@@ -166,15 +136,15 @@ fn a_server_compares_its_models_with_their_training() {
     let directory = data.to_str().unwrap();
     let server = Server::start(&data);
     decide(&server.endpoint, 120);
-    let (served, code) = server.models(&["monitor"]);
+    let (served, code) = models(&server, &["monitor"]);
     assert!(code == 0 || code == 3, "{served}");
     let told = |field: &str| served.pointer(&format!("/0/{field}")).cloned().unwrap();
     assert_eq!((told("model"), told("version")), ("conversion".into(), 1.into()));
     assert_eq!((told("decisions"), told("unscored_share")), (120.into(), 0.0.into()));
-    assert_eq!(server.models(&["monitor", "--since", "7d"]).0.pointer("/0/decisions"), Some(&120.into()));
-    let (unknown, code) = server.models(&["monitor", "--model", "conversio"]);
+    assert_eq!(models(&server, &["monitor", "--since", "7d"]).0.pointer("/0/decisions"), Some(&120.into()));
+    let (unknown, code) = models(&server, &["monitor", "--model", "conversio"]);
     assert!(code == 1 && unknown.to_string().contains("did you mean `conversion`?"), "{unknown}");
-    let (unknown, _) = server.models(&["monitor", "--version", "shadow"]);
+    let (unknown, _) = models(&server, &["monitor", "--version", "shadow"]);
     assert!(unknown.to_string().contains("no model that has a version `shadow`"), "{unknown}");
 
     // The directory is the server's own; whoever wants it is told whom to ask.

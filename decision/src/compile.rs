@@ -15,7 +15,7 @@ use crate::calendar::UnknownZone;
 use crate::check::check;
 use crate::check_ladder::{prior, wants_previous};
 use crate::check_limits::{channel_quiet, counts_against_caps, reads_time_zones};
-use crate::compile_experiments::{arm_names, experiments, holdouts_at, holds_at};
+use crate::compile_experiments::{arm_names, check_pre, experiments, holdouts_at, holds_at};
 use crate::declared::Declared;
 use crate::experiment::LocalExperiment;
 use crate::explain::{Directions, Words};
@@ -65,7 +65,8 @@ pub(crate) fn compile(
     compiler.candidates(&policy);
     compiler.evidence(&policy);
     let rules = compiler.rules(&policy);
-    let Compiler { mut points, complaints, asks_local_times, .. } = compiler;
+    let Compiler { mut points, mut complaints, asks_local_times, .. } = compiler;
+    check_pre(&policy, &features, &mut complaints);
     if !complaints.is_empty() {
         return Err(complaints.into_diagnostics());
     }
@@ -77,7 +78,7 @@ pub(crate) fn compile(
     let purposes = purposes(&policy);
     Ok(PolicySnapshot {
         id: policy_id(source, &policy, &features, asks_local_times),
-        experiments: experiments(&policy),
+        experiments: experiments(&policy, &features),
         unknown_zone: policy.unknown_zone.unwrap_or(UnknownZone::Hold),
         loaded: loaded_models(&models),
         points_by_name: by_name.collect::<BTreeMap<_, _>>(),

@@ -5,19 +5,35 @@
 use std::sync::Arc;
 
 use augur_domain::assignment::{Purpose, Sorter};
+use augur_domain::feature::FeatureInfo;
+use augur_domain::{FeatureSet, ValueType};
 
 use crate::arbitrate::EvidenceSource;
 use crate::experiment::{
     Arm, ArmChanges, ArmPayload, Experiment, Experiments, HELD_OUT, Holdout, NO_ARM, REACHED,
 };
-use crate::file::{ArmEntry, ExperimentEntry, Located, Policy};
+use crate::file::{ArmEntry, Complaints, ExperimentEntry, Located, Policy, suggestion};
 use crate::names::{Input, Inputs};
 use crate::question::Question;
 use crate::snapshot::Point;
 use augur_expression::Slot;
 
+/// Adds to `complaints` what `pre` of an experiment names and cannot be taken off: only numbers can.
+pub(crate) fn check_pre(policy: &Policy, features: &FeatureSet, complaints: &mut Complaints<'_>) {
+    let is_number = |feature: &&FeatureInfo| feature.value_type == ValueType::Number;
+    for pre in policy.experiments.iter().filter_map(|entry| entry.pre.as_ref()) {
+        let slot = features.slot(&pre.value).and_then(|slot| features.features().get(slot));
+        if slot.filter(is_number).is_none() {
+            let numbers = features.features().iter().filter(is_number);
+            let hint = suggestion(&pre.value, numbers.map(|feature| &*feature.name));
+            let message = format!("there is no feature `{}` that is a number", pre.value);
+            complaints.add(pre.offset, message, "the name of a declared feature that is a number", hint);
+        }
+    }
+}
+
 /// Everything that sorts users, in file order.
-pub(crate) fn experiments(policy: &Policy) -> Experiments {
+pub(crate) fn experiments(policy: &Policy, features: &FeatureSet) -> Experiments {
     let holdouts = policy.holdouts.iter().map(|entry| Holdout {
         name: entry.name.value.as_str().into(),
         sorter: Sorter::new(Purpose::Holdout, &entry.salt.value),
@@ -33,6 +49,7 @@ pub(crate) fn experiments(policy: &Policy) -> Experiments {
         validity: entry.validity,
         owner: entry.owner.as_deref().map(Into::into),
         has_condition: entry.when.is_some(),
+        pre: entry.pre.as_ref().and_then(|pre| features.slot(&pre.value)),
     });
     Experiments { holdouts: holdouts.collect(), experiments: experiments.collect() }
 }

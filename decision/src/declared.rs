@@ -8,6 +8,9 @@ use augur_domain::time::parse_duration_ms;
 use augur_domain::{Timestamp, Value, ValueType};
 use augur_expression::Operand;
 
+use crate::file::{Complaints, parse};
+use crate::source::{SourceFile, Sources};
+
 /// One declared value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Declared {
@@ -16,6 +19,21 @@ pub(crate) struct Declared {
     pub(crate) value_type: ValueType,
     /// The only texts that it may hold, in order, if they are declared.
     pub(crate) values: Option<Arc<[Arc<str>]>>,
+}
+
+/// The request-time values that a decision point of the policy in `text` declares, by name, with the types in which
+/// requests carry them; `None` if there is no such point. For callers that have the text of a policy and not its features.
+pub fn declared_context(text: &str, decision_point: &str) -> Option<Vec<(Arc<str>, ValueType)>> {
+    let source = SourceFile { name: String::new(), text: text.to_owned() };
+    let sources = Sources::from(&source);
+    let policy = parse(sources, &mut Complaints::new(sources));
+    let point = policy.points.iter().find(|point| point.name.value == decision_point)?;
+    let declared = point.context.iter().map(|entry| {
+        let name: Arc<str> = entry.name.value.as_str().into();
+        let declared = Declared { name, value_type: entry.value_type, values: None };
+        (Arc::clone(&declared.name), declared.carried_as())
+    });
+    Some(declared.collect())
 }
 
 impl Declared {

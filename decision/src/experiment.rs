@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use augur_domain::assignment::Sorter;
+use augur_domain::assignment::{BUCKETS, Sorter};
 use augur_domain::decision::Assignment;
 use augur_domain::{Reason, ReasonCode, Timestamp, UserKey};
 
@@ -48,6 +48,8 @@ pub(crate) struct Experiment {
     pub(crate) validity: Validity,
     pub(crate) owner: Option<Arc<str>>,
     pub(crate) has_condition: bool,
+    /// The slot of the feature whose value from before is taken off in reports.
+    pub(crate) pre: Option<usize>,
 }
 
 /// One arm.
@@ -339,6 +341,27 @@ impl Experiments {
 }
 
 impl PolicySnapshot {
+    /// The share of users that each arm of the experiment, or each side of the holdout, called `name` should have; `None`
+    /// if there is neither.
+    pub fn declared_shares(&self, name: &str) -> Option<Vec<(Arc<str>, f64)>> {
+        let Experiments { holdouts, experiments } = &self.experiments;
+        if let Some(experiment) = experiments.iter().find(|experiment| *experiment.name == *name) {
+            let all: f64 = experiment.arms.iter().map(|arm| arm.weight).sum();
+            let arms = experiment.arms.iter().map(|arm| (Arc::clone(&arm.name), arm.weight / all));
+            return Some(arms.collect());
+        }
+        let holdout = holdouts.iter().find(|holdout| *holdout.name == *name)?;
+        let share = f64::from(holdout.below) / f64::from(BUCKETS);
+        let [held, reached] = &holdout.arms;
+        Some(vec![(Arc::clone(held), share), (Arc::clone(reached), 1.0 - share)])
+    }
+
+    /// The slot of the feature whose value from before reports on the experiment called `name` take off, if it says so.
+    pub fn declared_pre(&self, name: &str) -> Option<usize> {
+        let mut experiments = self.experiments.experiments.iter();
+        experiments.find(|experiment| *experiment.name == *name)?.pre
+    }
+
     /// How `user` stands with every holdout and experiment at `now`, holdouts first, in file order. Nothing is asked
     /// but the hash and the dates: conditions need a decision.
     pub fn standings(&self, user: UserKey, now: Timestamp) -> Vec<UserStanding> {

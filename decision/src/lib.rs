@@ -55,6 +55,7 @@ mod unavailable;
 
 pub use budget::Budget;
 pub use decide::{MAX_REASONS, decide, decide_default};
+pub use declared::declared_context;
 pub use describe::{ActionDescription, PointDescription, RuleDescription};
 pub use diff::{Difference, DifferenceKind, diff_policies};
 pub use experiment::{Standing, UserStanding};

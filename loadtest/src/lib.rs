@@ -10,6 +10,7 @@ pub mod ingest;
 pub mod latency;
 pub mod mix;
 pub mod open_loop;
+pub mod patient;
 pub mod popularity;
 pub mod process;
 pub mod shop;

@@ -12,6 +12,8 @@ use augur_proto::convert::FieldError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::error_reason::{DOMAIN, ErrorReason};
+
 /// Most complaints put into the details of one status, and longest message: a status travels in headers, which
 /// callers bound.
 const MAX_VIOLATIONS: usize = 16;
@@ -293,7 +295,8 @@ impl From<Error> for Status {
                 details.set_error_info("BREAKER_OPEN", "augur", HashMap::new());
             }
             Error::KeyReused => {
-                details.set_error_info("IDEMPOTENCY_KEY_REUSED", "augur", HashMap::new());
+                let reason = ErrorReason::IdempotencyKeyReused;
+                details.set_error_info(reason.as_str(), DOMAIN, HashMap::new());
             }
             _ => {}
         }

@@ -247,6 +247,78 @@ mod tests {
         assert_eq!(app.log.stats().written_sequence, 2);
     }
 
+    /// The files as they stand: what a kill at this moment leaves.
+    fn image_of(from: &std::path::Path, to: &std::path::Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+            let to = to.join(entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                image_of(&entry.path(), &to);
+            } else {
+                std::fs::copy(entry.path(), to).unwrap();
+            }
+        }
+    }
+
+    /// One offer for each person.
+    const ONE_OFFER: &str = "version = 1\n[[decision_point]]\nname = \"cart_page\"\nactions = [\"offer\", \"none\"]\n\
+        default_action = \"none\"\ndeadline = \"10s\"\n[[action]]\nname = \"offer\"\nvalue = \"10.0\"\n\
+        caps = [\"1 per 30d\"]\n[[action]]\nname = \"none\"\n";
+
+    fn open_with_one_offer(dir: &std::path::Path) -> Arc<App> {
+        let mut config = crate::Config::default();
+        config.data.dir = dir.join("data");
+        config.data.features =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/features.toml");
+        config.data.policy = dir.join("policy.toml");
+        std::fs::write(&config.data.policy, ONE_OFFER).unwrap();
+        Arc::new(App::open(config, crate::SystemClock::new()).unwrap())
+    }
+
+    fn action(record: &DecisionRecord) -> Vec<u8> {
+        format!("{} {}", record.decision.action, record.inputs.decision_id).into_bytes()
+    }
+
+    #[test]
+    fn a_kill_between_the_record_and_the_kept_answer_gives_nobody_two() {
+        let (dir, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let app = open_with_one_offer(dir.path());
+        let runtime = || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_all().max_blocking_threads(1).build().unwrap()
+        };
+        runtime().block_on(async {
+            // What keeps the answer waits until this ends.
+            let (held, release) = std::sync::mpsc::channel::<()>();
+            let holding = tokio::task::spawn_blocking(move || release.recv());
+            let first = tokio::spawn({
+                let app = Arc::clone(&app);
+                async move { app.decide_once(call(&app, "mail-1"), action).await }
+            });
+            while app.log.stats().written_sequence == 0 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(app.store.kept_answers(), 0, "nobody was told yet");
+            image_of(dir.path(), killed.path());
+            drop(held);
+            holding.await.unwrap().unwrap_err();
+            assert!(first.await.unwrap().unwrap().starts_with(b"offer"));
+        });
+        drop(app);
+        let app = open_with_one_offer(killed.path());
+        runtime().block_on(async {
+            let told = |key: &'static str| {
+                let app = Arc::clone(&app);
+                async move { app.decide_once(call(&app, key), action).await.unwrap() }
+            };
+            let (retried, again, other) = (told("mail-1").await, told("mail-1").await, told("mail-2").await);
+            assert_eq!(retried, again, "the key has one answer from now on");
+            assert!(!other.starts_with(b"offer"), "the cap holds");
+            // The first decision, of which nobody heard, is in the log; the retry was another one.
+            assert_eq!(app.log.stats().written_sequence, 3);
+        });
+    }
+
     #[test]
     fn the_decision_of_a_caller_who_went_away_is_there_for_the_retry() {
         let dir = tempfile::tempdir().unwrap();

@@ -127,6 +127,16 @@ impl DataDirectory {
         Ok((features, schema))
     }
 
+    /// The policy `policy` as it was archived, without models: what it declares, not what it decides.
+    ///
+    /// # Errors
+    /// When its files are gone or cannot be read.
+    pub fn declared(&self, policy: ContentHash) -> Result<PolicySnapshot, Missing> {
+        let (features, source) = self.files(policy)?;
+        PolicySnapshot::load(&source, features, &NoModels)
+            .map_err(|complaints| Missing::policy(policy, joined(&complaints)))
+    }
+
     /// The features that `policy` was compiled against and its text.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use augur_loadtest::domain::time::parse_duration_ms;
 use augur_loadtest::domain::{ContentHash, OutcomeKind, Timestamp, UserKey};
 use augur_shadow_harness::DataDirectory;
 use augur_shadow_harness::experiment::{
-    Joined, LogQuery, Problem, Report, Settings, Units, judge, read_logs,
+    Declared, Enrolments, Joined, LogQuery, Problem, Report, Settings, Units, judge, read_logs,
 };
 use serde::Serialize;
 
@@ -21,13 +21,15 @@ use crate::{Error, Outcome, progress};
 const HELP: &str = "\
 Examples:
   augur experiment report --experiment tone --data data
-  augur experiment report --experiment tone --data data --kind clicked --within 3d --weights a=2,b=1
-  augur experiment report --holdout global --data data --weights reached=95,held_out=5
+  augur experiment report --experiment tone --data data --kind clicked --within 3d --pre features.revenue_30d
+  augur experiment report --holdout global --data data
   augur experiment report --input results.csv --unit customer --arm variant --outcome bought
   augur experiment report --input results.parquet --unit id --arm arm --outcome bought --value revenue --pre revenue_before
 
 From a data directory: units are users, each in the arm that first counted it in; the outcomes are those that were reported of
-decisions that counted somebody in. A server may be using the directory meanwhile.
+decisions that counted somebody in. A server may be using the directory meanwhile. The shares that arms should have are
+those of the archived policy that counted each unit in, and what was known before is the feature that the experiment names
+as `pre`, or --pre, as it was at that decision.
 From a file: rows of one unit are put together; it converted if any row says so (true, or a number above 0), its values add
 up, and --pre is what its first row says. Rows without a unit or an arm are left out, and counted.
 
@@ -86,10 +88,11 @@ pub(crate) struct Args {
     /// Its column of value.
     #[arg(long, value_name = "COLUMN", requires = "input")]
     value: Option<String>,
-    /// Its column of a figure from before the experiment, to take off what it tells (CUPED).
-    #[arg(long, value_name = "COLUMN", requires = "input")]
+    /// A figure from before the experiment, to take off what it tells (CUPED): a column of the file, or of a data directory
+    /// a feature, such as features.revenue_30d; the experiment's `pre` unless given.
+    #[arg(long, value_name = "COLUMN|FEATURE")]
     pre: Option<String>,
-    /// The share that each arm should have, such as `a=2,b=1`; equal shares if not given.
+    /// The share that each arm should have, such as `a=2,b=1`; as the policy declares unless given, of a file equal ones.
     #[arg(long, value_name = "ARM=WEIGHT,..", value_delimiter = ',')]
     weights: Vec<String>,
     /// The arm to compare with; `control`, `held_out`, or else the first by name.
@@ -106,6 +109,8 @@ pub(crate) struct Args {
 /// The report with where it comes from.
 #[derive(Debug, Serialize)]
 struct Told {
+    /// Where the shares come from that arms should have: `flag`, `policy`, or `equal` when nothing says.
+    weights_from: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     logs: Option<Joined>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,16 +132,22 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
         Command::Report(args) => args,
         Command::Assign(args) => return assign::run(args, output).map(|()| Outcome::Fine),
     };
-    let weights = args.weights.iter().map(|typed| weight(typed)).collect::<Result<_, _>>()?;
-    let (units, logs, file) = match &args.input {
+    let typed: Vec<_> = args.weights.iter().map(|typed| weight(typed)).collect::<Result<_, _>>()?;
+    let (units, expected, logs, file) = match &args.input {
         Some(path) => {
             let (units, file) = read_file(path, args)?;
-            (units, None, Some(file))
+            (units, Vec::new(), None, Some(file))
         }
         None => {
-            let (units, joined) = read_data(args)?;
-            (units, Some(joined), None)
+            let Enrolments { units, joined, expected } = read_data(args)?;
+            (units, expected, Some(joined), None)
         }
+    };
+    let covered = units.arms().iter().all(|arm| expected.iter().any(|(known, _)| known == arm));
+    let (weights, weights_from) = match (typed.is_empty(), expected.is_empty() || !covered) {
+        (false, _) => (typed, "flag"),
+        (true, false) => (expected, "policy"),
+        (true, true) => (Vec::new(), "equal"),
     };
     let held_out = args.holdout.is_some().then(|| "held_out".to_owned());
     let settings = Settings {
@@ -146,7 +157,7 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
         tuned_for: args.tuned_for,
     };
     let report = judge(&units, &settings).map_err(failed)?;
-    let told = Told { logs, file, report };
+    let told = Told { weights_from, logs, file, report };
     output.report(&told, text)?;
     Ok(if told.report.is_void() { Outcome::Refused } else { Outcome::Fine })
 }
@@ -164,7 +175,7 @@ fn weight(typed: &str) -> Result<(String, f64), Error> {
     })
 }
 
-fn read_data(args: &Args) -> Result<(Units, Joined), Error> {
+fn read_data(args: &Args) -> Result<Enrolments, Error> {
     let source =
         DataDirectory::new(super::replay::stored_in(args.data.as_deref().unwrap_or(Path::new(".")))?);
     let name = args.holdout.as_ref().or(args.experiment.as_ref());
@@ -179,10 +190,43 @@ fn read_data(args: &Args) -> Result<(Units, Joined), Error> {
             expected,
         })?,
     };
+    let pre = args.pre.as_deref().map(feature).transpose()?;
+    let mut declares = |policy| declared(&source, policy, &query.name, pre);
     let bar = progress::counter("decisions");
-    let read = read_logs(&source.decisions_dir(), &source.outcomes_dir(), &query, &|| bar.inc(1));
+    let read =
+        read_logs(&source.decisions_dir(), &source.outcomes_dir(), &query, &mut declares, &|| bar.inc(1));
     bar.finish_and_clear();
     Ok(read?)
+}
+
+/// The name of a feature as expressions write it.
+fn feature(typed: &str) -> Result<&str, Error> {
+    typed.strip_prefix("features.").ok_or_else(|| Error::Argument {
+        argument: "--pre",
+        found: typed.to_owned(),
+        expected: "a feature such as features.revenue_30d, of a data directory".to_owned(),
+    })
+}
+
+/// What an archived policy declares of the experiment, with `pre` in the place of its own. Of one that is not there any
+/// more nothing is known.
+fn declared(
+    source: &DataDirectory,
+    policy: ContentHash,
+    name: &str,
+    pre: Option<&str>,
+) -> Result<Declared, augur_shadow_harness::Error> {
+    let Ok(policy) = source.declared(policy) else { return Ok(Declared::default()) };
+    let shares = policy.declared_shares(name).unwrap_or_default();
+    let shares = shares.into_iter().map(|(arm, share)| (arm.to_string(), share)).collect();
+    let pre = match pre {
+        None => policy.declared_pre(name),
+        Some(feature) => Some(policy.features().slot(feature).ok_or_else(|| {
+            let known = policy.features().features().iter().map(|known| known.name.to_string());
+            Problem::UnknownFeature { name: feature.to_owned(), known: known.collect::<Vec<_>>().join(", ") }
+        })?),
+    };
+    Ok(Declared { shares, pre })
 }
 
 fn kind(typed: &str) -> Result<OutcomeKind, Error> {
@@ -323,6 +367,12 @@ fn text(told: &Told) -> String {
             grouped(joined.outcomes),
             grouped(joined.repeated),
         ));
+        if joined.units_with_pre > 0 {
+            let known = grouped(joined.units_with_pre);
+            text.push_str(&format!(
+                "of {known} units a figure from before is known, from their first decision\n"
+            ));
+        }
     }
     if let Some(file) = &told.file {
         let (rows, without) = (grouped(file.rows), grouped(file.rows_without_unit_or_arm));

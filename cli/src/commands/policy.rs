@@ -125,7 +125,12 @@ pub(crate) struct Definitions {
 }
 
 impl Definitions {
-    fn config(&self) -> Config {
+    /// A policy's file with what lies beside it.
+    pub(crate) fn of(file: &Path) -> Self {
+        Self { file: file.to_owned(), features: None, events: None }
+    }
+
+    pub(crate) fn config(&self) -> Config {
         let Self { file, features, events } = self;
         let mut config = Config::default();
         config.data.policy.clone_from(file);

@@ -17,6 +17,7 @@ pub(crate) const CLOSED_SETS: &[(&str, &str)] = &[
     ("domain/src/outcome.rs", "Outcome kinds"),
     ("server/src/outcomes.rs", "Outcome answers"),
     ("decision/src/experiment.rs", "Standings"),
+    ("server/src/error_reason.rs", "Error reasons"),
 ];
 
 /// Words that `source` defines and `section` of the document lacks, and rows of the section that nothing defines.

@@ -29,6 +29,7 @@ const EXPERIMENT_KEYS: &[&str] = &[
     "valid_from",
     "valid_until",
     "owner",
+    "pre",
 ];
 const ARM_KEYS: &[&str] = &["name", "weight", "payload", "factor"];
 
@@ -72,6 +73,8 @@ pub(crate) struct ExperimentEntry {
     pub(crate) points: Option<Vec<Located<String>>>,
     pub(crate) validity: Validity,
     pub(crate) owner: Option<String>,
+    /// The feature whose value from before is taken off in reports: its name, without `features.`.
+    pub(crate) pre: Option<Located<String>>,
 }
 
 /// `[[experiment.arm]]`
@@ -147,8 +150,20 @@ pub(super) fn experiment(
         points: points(&section, complaints),
         validity: validity(&section, complaints),
         owner: section.get("owner").and_then(|value| owner(value, complaints)),
+        pre: pre(&section, complaints),
         name,
     }
+}
+
+/// `pre`, as expressions would read it.
+fn pre(section: &Section<'_>, complaints: &mut Complaints<'_>) -> Option<Located<String>> {
+    const FORM: &str = "a feature, like `\"features.revenue_30d\"`";
+    let written = text("pre", section.get("pre")?, FORM, complaints)?;
+    let Some(name) = written.value.strip_prefix("features.") else {
+        complaints.add(written.offset, format!("`pre` is `{}`", written.value), FORM, "");
+        return None;
+    };
+    Some(Located { value: name.to_owned(), offset: written.offset })
 }
 
 fn points(section: &Section<'_>, complaints: &mut Complaints<'_>) -> Option<Vec<Located<String>>> {

@@ -362,3 +362,27 @@ reason = "BY_ARM"
         assert!(found.contains(expected), "expected {expected}\n{found}");
     }
 }
+
+#[test]
+fn what_reports_need_is_declared() {
+    let with_pre =
+        LAYER.replacen("points = [\"cart\"]", "points = [\"cart\"]\npre = \"features.revenue_30d\"", 1);
+    let holdout = "[[holdout]]\nname = \"few\"\nshare = 0.02\n";
+    let policy = policy(&[&with_pre, holdout]);
+    let shares = |name: &str| -> Vec<(String, f64)> {
+        let declared = policy.declared_shares(name).unwrap_or_default();
+        declared.into_iter().map(|(arm, share)| (arm.to_string(), share)).collect()
+    };
+    assert_eq!(shares("wording"), [("control".to_owned(), 0.25), ("bold".to_owned(), 0.75)]);
+    assert_eq!(shares("few"), [("held_out".to_owned(), 0.02), ("reached".to_owned(), 0.98)]);
+    assert_eq!(shares("unknown"), []);
+    let slot = policy.features().slot("revenue_30d");
+    assert_eq!((policy.declared_pre("wording"), policy.declared_pre("worth")), (slot, None));
+    let unknown = complaint(&[&with_pre.replace("revenue_30d", "revenu_30d")]);
+    assert!(
+        unknown.contains("there is no feature `revenu_30d`") && unknown.contains("`revenue_30d`"),
+        "{unknown}"
+    );
+    let no_path = complaint(&[&with_pre.replace("features.revenue_30d", "revenue_30d")]);
+    assert!(no_path.contains("`pre` is `revenue_30d`"), "{no_path}");
+}

@@ -3,13 +3,15 @@
 //! Both may be written meanwhile. Outcomes are read first, so that none is missed whose decision is read. Not here: files
 //! of other systems (their reader is the command line's).
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 
 use augur_decision_log::codec::RecordView;
 use augur_decision_log::{Error as LogError, OutcomeReader, Reader, unreadable};
 use augur_domain::ids::OutcomeKey;
-use augur_domain::{DecisionId, OutcomeKind, Timestamp};
+use augur_domain::{ContentHash, DecisionId, DecisionInputs, FeatureVector, OutcomeKind, Timestamp};
 
 use super::{Problem, Units};
 use crate::Error;
@@ -45,6 +47,32 @@ pub struct Joined {
     pub repeated: u64,
     /// Of the outcomes those that belong to a decision that enrolled somebody, in time.
     pub joined: u64,
+    /// Units of whom something is known from before.
+    pub units_with_pre: u64,
+}
+
+/// What a policy declares of the experiment or holdout that is looked for.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Declared {
+    /// The share of users that each arm should have; empty if that is not known.
+    pub shares: Vec<(String, f64)>,
+    /// The slot of the feature whose value, at the decision that first counts a unit in, is what was known before.
+    pub pre: Option<usize>,
+}
+
+/// Finds what a policy declares; asked once for each policy that counted somebody in.
+pub type Declares<'a> = &'a mut dyn FnMut(ContentHash) -> Result<Declared, Error>;
+
+/// Who was enrolled, and what came of it.
+#[derive(Debug)]
+pub struct Enrolments {
+    /// By arm.
+    pub units: Units,
+    /// How reading went.
+    pub joined: Joined,
+    /// How many units each arm should have, by what the policy declared that first counted each in; empty if some
+    /// policy's shares are not known.
+    pub expected: Vec<(String, f64)>,
 }
 
 /// An outcome while it waits for its decision.
@@ -61,14 +89,16 @@ struct Waiting {
 /// Reads who was enrolled and what came of it; `progress` is called per decision read.
 ///
 /// # Errors
-/// [`Error::Log`] for damage, [`Error::Experiment`] when a bound is reached or nobody was enrolled.
+/// [`Error::Log`] for damage, [`Error::Experiment`] when a bound is reached or nobody was enrolled; what `declares` says.
 pub fn read_logs(
     decisions: &Path,
     outcomes: &Path,
     query: &LogQuery,
+    declares: Declares<'_>,
     progress: &dyn Fn(),
-) -> Result<(Units, Joined), Error> {
+) -> Result<Enrolments, Error> {
     let mut joined = Joined::default();
+    let mut policies: BTreeMap<ContentHash, (Declared, u64)> = BTreeMap::new();
     let waiting = read_outcomes(outcomes, query, &mut joined)?;
     let mut units = Units::new();
     let mut others: Vec<Arc<str>> = Vec::new();
@@ -85,7 +115,19 @@ pub fn read_logs(
         let enrolled = read.map_err(|error| unreadable(decisions, position, error))?;
         let Some(enrolled) = enrolled else { continue };
         joined.decisions += 1;
+        let known = units.len();
         let unit = units.enrol(enrolled.user, &enrolled.arm).map_err(Error::Experiment)?;
+        if units.len() > known {
+            let (declared, counted) = match policies.entry(enrolled.policy) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert((declares(enrolled.policy)?, 0)),
+            };
+            *counted += 1;
+            if let Some(pre) = declared.pre.and_then(|slot| enrolled.features.usable(slot)) {
+                units.set_before(unit, pre);
+                joined.units_with_pre += 1;
+            }
+        }
         for outcome in of_decision(&waiting, enrolled.decision) {
             let age_ms = outcome.occurred_at.millis_since(enrolled.at);
             if age_ms > query.within_ms {
@@ -101,7 +143,25 @@ pub fn read_logs(
     if units.is_empty() {
         return Err(Error::Experiment(Problem::NoUnits { hint: hint(query, &others) }));
     }
-    Ok((units, joined))
+    Ok(Enrolments { units, joined, expected: expected(policies.values()) })
+}
+
+/// How many of the units that policies counted in each arm should have.
+fn expected<'p>(policies: impl Iterator<Item = &'p (Declared, u64)>) -> Vec<(String, f64)> {
+    let mut expected: BTreeMap<&str, f64> = BTreeMap::new();
+    for (declared, counted) in policies {
+        if declared.shares.is_empty() {
+            return Vec::new();
+        }
+        for (arm, share) in &declared.shares {
+            *expected.entry(arm).or_default() += share * *counted as f64;
+        }
+    }
+    expected
+        .into_iter()
+        .filter(|(_, units)| *units > 0.0)
+        .map(|(arm, units)| (arm.to_owned(), units))
+        .collect()
 }
 
 /// Outcomes of the wanted kind and those with a value, each once, ordered by decision.
@@ -152,6 +212,8 @@ struct Enrolled {
     user: augur_domain::UserKey,
     at: Timestamp,
     arm: Arc<str>,
+    policy: ContentHash,
+    features: FeatureVector,
 }
 
 /// Reads the decision first: only those that enrol are decoded whole.
@@ -174,7 +236,8 @@ fn enrolment(
     if inputs.now < query.from || inputs.now >= query.until {
         return Ok(None);
     }
-    Ok(Some(Enrolled { decision: inputs.decision_id, user: inputs.user, at: inputs.now, arm }))
+    let DecisionInputs { decision_id, user, now, features, .. } = inputs;
+    Ok(Some(Enrolled { decision: decision_id, user, at: now, arm, policy: record.policy, features }))
 }
 
 fn hint(query: &LogQuery, others: &[Arc<str>]) -> String {

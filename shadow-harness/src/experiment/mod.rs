@@ -14,13 +14,21 @@ pub mod sequential;
 mod text;
 mod units;
 
-pub use logs::{Joined, LogQuery, MAX_OUTCOMES, read_logs};
+pub use logs::{Declared, Declares, Enrolments, Joined, LogQuery, MAX_OUTCOMES, read_logs};
 pub use report::{ArmReport, Comparison, Differences, Report, Settings, judge};
 pub use units::{MAX_ARMS, MAX_UNITS, UnitId, Units};
 
 /// Why a report cannot be made.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Problem {
+    /// A feature that a policy does not know.
+    #[error("there is no feature `{name}`; expected one of {known}")]
+    UnknownFeature {
+        /// As it was asked for.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
     /// More units than are kept.
     #[error(
         "there are more than {limit} units; report on a share of them, such as those whose hashed id ends in 0"

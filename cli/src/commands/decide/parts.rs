@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMillisecondArray, UInt64Array};
-use augur_loadtest::convert;
 use augur_loadtest::domain::{ContentHash, DecisionRecord};
+use augur_loadtest::{convert, v1};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
@@ -31,7 +31,7 @@ pub(super) struct Decided {
     value: f64,
     probability: f64,
     rung: &'static str,
-    reason: &'static str,
+    reason: String,
     expires_at: Option<i64>,
 }
 
@@ -47,8 +47,31 @@ impl Decided {
             value: decision.value,
             probability: decision.propensity,
             rung: decision.rung.as_str(),
-            reason: decision.reasons.first().map_or("", |reason| reason.code.as_str()),
+            reason: decision.reasons.first().map_or("", |reason| reason.code.as_str()).to_owned(),
             expires_at: decision.expires_at.map(|at| at.unix_ms()),
+        }
+    }
+}
+
+impl Decided {
+    /// As a server answered.
+    pub(super) fn answered(row: u64, user: String, answer: v1::DecideResponse) -> Self {
+        let rung = answer.rung().as_str_name();
+        let expires_at = answer.expires_at.as_ref();
+        let reason = answer.reasons.into_iter().next().map(|reason| reason.code);
+        Self {
+            row,
+            user,
+            decision_id: answer.decision_id,
+            action: answer.action,
+            payload: answer.payload_json,
+            value: answer.value,
+            probability: answer.propensity,
+            rung: rung.strip_prefix("RUNG_").unwrap_or(rung),
+            reason: reason.unwrap_or_default(),
+            expires_at: expires_at
+                .and_then(|at| convert::timestamp_from_wire(at, "expires_at").ok())
+                .map(|at| at.unix_ms()),
         }
     }
 }
@@ -67,6 +90,12 @@ impl Failed {
     pub(super) fn row(row: u64, user: String, fault: &RowFault) -> Self {
         let RowFault { column, found, expected } = fault.clone();
         Self { row, user, field: column, problem: found, expected }
+    }
+
+    /// As a server refused it.
+    pub(super) fn refused(row: u64, user: String, failure: v1::DecideFailure) -> Self {
+        let v1::DecideFailure { field, message, .. } = failure;
+        Self { row, user, field, problem: message, expected: String::new() }
     }
 
     pub(super) fn field(row: u64, user: String, fault: &convert::FieldError) -> Self {
@@ -89,18 +118,13 @@ pub(super) struct Whole {
 pub(super) struct Parts {
     dir: PathBuf,
     whole: u64,
-    first_sequence: u64,
+    begins_at: u64,
 }
 
 impl Parts {
-    /// Begins a run, or goes on with the one that left its parts beside `output`. `next_sequence` is that of the first
-    /// decision that a new run can make.
-    pub(super) fn open(
-        output: &Path,
-        run: ContentHash,
-        next_sequence: u64,
-        resume: bool,
-    ) -> Result<Self, Error> {
+    /// Begins a run, or goes on with the one that left its parts beside `output`. `begins_at` is kept for who goes on: the
+    /// sequence of the first decision that the run can make, or what tells its keys from those of another run.
+    pub(super) fn open(output: &Path, run: ContentHash, begins_at: u64, resume: bool) -> Result<Self, Error> {
         let dir = beside(output, ".parts");
         let note = dir.join("run");
         let refuse = |problem: &str, expected: &str| {
@@ -112,8 +136,8 @@ impl Parts {
                 return refuse("there is no run to go on with", "no `--resume`");
             }
             fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
-            write_whole(&note, format!("{run} {next_sequence}\n").as_bytes())?;
-            return Ok(Self { dir, whole: 0, first_sequence: next_sequence });
+            write_whole(&note, format!("{run} {begins_at}\n").as_bytes())?;
+            return Ok(Self { dir, whole: 0, begins_at });
         }
         if !resume {
             return refuse(
@@ -123,13 +147,13 @@ impl Parts {
         }
         let text = fs::read_to_string(&note).map_err(Error::file("read", &note))?;
         let (of, sequence) = text.trim().split_once(' ').unwrap_or_default();
-        let Some(first_sequence) = sequence.parse().ok().filter(|_| of == run.to_string()) else {
+        let Some(begins_at) = sequence.parse().ok().filter(|_| of == run.to_string()) else {
             return refuse(
                 "it belongs to another run",
                 "the same input, unchanged, and the same point, columns and output as before",
             );
         };
-        let mut parts = Self { dir, whole: 0, first_sequence };
+        let mut parts = Self { dir, whole: 0, begins_at };
         while parts.part(parts.whole).exists() {
             parts.whole += 1;
         }
@@ -141,9 +165,9 @@ impl Parts {
         self.whole
     }
 
-    /// Sequence of the first decision that the run can have made.
-    pub(super) const fn first_sequence(&self) -> u64 {
-        self.first_sequence
+    /// What the run was begun with.
+    pub(super) const fn begins_at(&self) -> u64 {
+        self.begins_at
     }
 
     fn part(&self, number: u64) -> PathBuf {
@@ -265,7 +289,7 @@ fn batch(decided: &[Decided]) -> Result<RecordBatch, arrow_schema::ArrowError> {
         ("value", numbers(|line| line.value), false),
         ("probability", numbers(|line| line.probability), false),
         ("rung", texts(decided, |line| line.rung), false),
-        ("reason", texts(decided, |line| line.reason), false),
+        ("reason", texts(decided, |line| &line.reason), false),
         ("expires_at", Arc::new(expires.with_timezone("UTC")) as ArrayRef, true),
     ])
 }

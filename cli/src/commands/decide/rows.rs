@@ -4,9 +4,7 @@
 
 use std::sync::Arc;
 
-use augur_loadtest::domain::ids::Subject;
-use augur_loadtest::domain::{UserKey, Value, ValueType};
-use augur_server::App;
+use augur_loadtest::domain::{Value, ValueType};
 
 use crate::Error;
 use crate::commands::features::labels::value;
@@ -19,8 +17,8 @@ pub(super) struct Mapping {
     context: Vec<(Arc<str>, ValueType, String)>,
 }
 
-/// For whom, and the request-time values by name.
-type About = (UserKey, Vec<(Arc<str>, Value)>);
+/// The request-time values by name.
+pub(super) type Context = Vec<(Arc<str>, Value)>;
 
 /// A row, as far as it could be read.
 pub(super) struct Asked {
@@ -28,7 +26,7 @@ pub(super) struct Asked {
     pub(super) row: u64,
     /// As the file names the user.
     pub(super) user: String,
-    pub(super) question: Result<About, RowFault>,
+    pub(super) context: Result<Context, RowFault>,
 }
 
 impl Mapping {
@@ -68,18 +66,18 @@ impl Mapping {
     }
 
     /// Reads row `number`.
-    pub(super) fn read(&self, number: u64, row: ReadRow, app: &App) -> Asked {
+    pub(super) fn read(&self, number: u64, row: ReadRow) -> Asked {
         match row {
-            Err((_, fault)) => Asked { row: number, user: String::new(), question: Err(fault) },
+            Err((_, fault)) => Asked { row: number, user: String::new(), context: Err(fault) },
             Ok(row) => {
                 let user = row.cells.first().map(Cell::to_text).unwrap_or_default();
-                let question = self.question(&user, &row, app);
-                Asked { row: number, user, question }
+                let context = self.context(&user, &row);
+                Asked { row: number, user, context }
             }
         }
     }
 
-    fn question(&self, user: &str, row: &Row, app: &App) -> Result<About, RowFault> {
+    fn context(&self, user: &str, row: &Row) -> Result<Context, RowFault> {
         if user.is_empty() {
             let (found, expected) = (String::new(), "the id of a user".to_owned());
             return Err(RowFault { column: self.user.clone(), found, expected });
@@ -92,6 +90,6 @@ impl Mapping {
             })?;
             context.extend(read.map(|value| (Arc::clone(name), value)));
         }
-        Ok((app.user_key(Subject::User(user)), context))
+        Ok(context)
     }
 }

@@ -1,29 +1,41 @@
-//! `augur experiment assign`: how a user stands with the holdouts and experiments of a running server, without deciding.
+//! `augur experiment assign`: how a user stands with the holdouts and experiments of a running server, or of a file,
+//! without deciding.
 //!
 //! Not here: the sorting (`augur_decision`).
 
+use std::path::{Path, PathBuf};
+
+use augur_loadtest::domain::UserKey;
 use augur_loadtest::{Client, v1};
+use augur_server::{Clock as _, SystemClock};
 use serde::Serialize;
 
 use crate::Error;
 use crate::commands::block_on;
+use crate::commands::policy::Definitions;
 use crate::output::{Output, table};
 
 /// Show in which arms a user is, without deciding or recording anything.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  augur experiment assign --user u-1 --endpoint http://127.0.0.1:7401\n  augur experiment assign --anonymous b-7 --endpoint http://127.0.0.1:7401 --json\n\nAn arm in brackets is the one that the user would be in."
+    after_help = "Examples:\n  augur experiment assign --user u-1 --endpoint http://127.0.0.1:7401\n  augur experiment assign --anonymous b-7 --endpoint http://127.0.0.1:7401 --json\n  augur experiment assign --user-key 000102030405060708090a0b0c0d0e0f --policy policy.toml\n\nAn arm in brackets is the one that the user would be in. With --policy no server is asked: who sorts users elsewhere by the\npublished hash (docs/experiments.md) can compare."
 )]
 pub(crate) struct Args {
     /// The user's id, as events name it.
-    #[arg(long, value_name = "ID", required_unless_present = "anonymous", conflicts_with = "anonymous")]
+    #[arg(long, value_name = "ID", required_unless_present_any = ["anonymous", "user_key"], conflicts_with = "anonymous")]
     user: Option<String>,
     /// Instead of it, the anonymous id.
     #[arg(long, value_name = "ID")]
     anonymous: Option<String>,
+    /// Instead of both, the pseudonym: 32 hexadecimal digits, as `user_key` of records and answers.
+    #[arg(long, value_name = "HEX", requires = "policy", conflicts_with_all = ["user", "anonymous"])]
+    user_key: Option<String>,
     /// The running server.
-    #[arg(long, value_name = "URL")]
-    endpoint: String,
+    #[arg(long, value_name = "URL", required_unless_present = "policy", conflicts_with = "policy")]
+    endpoint: Option<String>,
+    /// Instead of it, a policy's file, with features.toml beside it.
+    #[arg(long, value_name = "FILE", requires = "user_key")]
+    policy: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -46,15 +58,41 @@ struct Standing {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args, output: Output) -> Result<(), Error> {
-    output.report(&block_on(ask(args))?, text)
+    let standings = match (&args.policy, &args.user_key) {
+        (Some(policy), Some(key)) => of_policy(policy, key)?,
+        _ => block_on(ask(args, args.endpoint.as_deref().unwrap_or_default()))?,
+    };
+    output.report(&standings, text)
 }
 
-async fn ask(args: &Args) -> Result<Standings, Error> {
+/// How a user stands with what a file declares.
+fn of_policy(policy: &Path, key: &str) -> Result<Standings, Error> {
+    let user: UserKey = key.parse().map_err(|_| Error::Argument {
+        argument: "--user-key",
+        found: key.to_owned(),
+        expected: "32 hexadecimal digits".to_owned(),
+    })?;
+    let checked = augur_server::check_definitions(&Definitions::of(policy).config())?;
+    let standings = checked.policy.standings(user, SystemClock::new().now()).into_iter();
+    let standings = standings.map(|standing| Standing {
+        name: standing.name.to_string(),
+        is_holdout: standing.is_holdout,
+        standing: standing.standing.as_str().to_owned(),
+        arm: standing.arm.to_string(),
+        bucket: standing.bucket,
+        has_condition: standing.has_condition,
+        owner: standing.owner.as_deref().unwrap_or_default().to_owned(),
+    });
+    let policy_id = checked.policy.id().to_string();
+    Ok(Standings { user_key: user.to_string(), policy_id, standings: standings.collect() })
+}
+
+async fn ask(args: &Args, endpoint: &str) -> Result<Standings, Error> {
     let id = match (&args.user, &args.anonymous) {
         (Some(id), _) => Some(v1::subject::Id::UserId(id.clone())),
         (None, id) => id.clone().map(v1::subject::Id::AnonymousId),
     };
-    let client = Client::connect(&args.endpoint, 1).await?;
+    let client = Client::connect(endpoint, 1).await?;
     let request = v1::GetAssignmentsRequest { subject: Some(v1::Subject { id }) };
     let refused = |status| augur_loadtest::Error::call("DecisionService/GetAssignments", 0, &status);
     let answer = client.decisions().get_assignments(request).await.map_err(refused)?.into_inner();

@@ -5,6 +5,7 @@ use std::sync::mpsc::channel;
 
 use augur_decision_log::{Config, Durability, Log, OutcomeLog, Record, SegmentedLog};
 use augur_domain::decision::{Assignment, Availability, Observed, Rung};
+use augur_domain::feature::{FeatureStatus, FeatureValue};
 use augur_domain::value::Finite;
 use augur_domain::{
     ContentHash, Decision, DecisionInputs, DecisionRecord, FeatureVector, OutcomeRecord, UserKey,
@@ -139,14 +140,62 @@ fn written() -> tempfile::TempDir {
 }
 
 fn read(dir: &tempfile::TempDir, query: &LogQuery) -> Result<(Units, Joined), Error> {
-    read_logs(&dir.path().join("decisions"), &dir.path().join("outcomes"), query, &|| {})
+    let read = read_declared(dir, query, &mut |_| Ok(Declared::default()))?;
+    assert!(read.expected.is_empty(), "nobody said what was to be expected");
+    Ok((read.units, read.joined))
+}
+
+fn read_declared(
+    dir: &tempfile::TempDir,
+    query: &LogQuery,
+    declares: Declares<'_>,
+) -> Result<Enrolments, Error> {
+    read_logs(&dir.path().join("decisions"), &dir.path().join("outcomes"), query, declares, &|| {})
+}
+
+#[test]
+fn shares_and_figures_from_before_are_those_of_the_decision_that_counted_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let by_policy = |n, user, arm, policy: u8, before: f64| {
+        let mut record = decision(n, user, arm, true);
+        record.policy = ContentHash::from_bytes([policy; 32]);
+        let value = FeatureValue { value: before, status: FeatureStatus::Present, event_time: None };
+        record.inputs.features.values = vec![value];
+        record
+    };
+    let decisions = [
+        by_policy(1, 1, "a", 1, 10.0),
+        by_policy(2, 2, "b", 1, 20.0),
+        by_policy(3, 3, "b", 2, 30.0),
+        // Later words of the same user change neither.
+        by_policy(4, 1, "a", 2, 99.0),
+    ];
+    write(dir.path().join("decisions"), &decisions);
+    let shares = |a: f64| vec![("a".to_owned(), a), ("b".to_owned(), 1.0 - a)];
+    let mut asked = 0;
+    let mut declares = |policy: ContentHash| {
+        asked += 1;
+        let share = if policy == ContentHash::from_bytes([1; 32]) { 0.5 } else { 0.25 };
+        Ok(Declared { shares: shares(share), pre: Some(0) })
+    };
+    let read = read_declared(&dir, &query(), &mut declares).unwrap();
+    // Two by the first policy, one by the second.
+    assert_eq!(read.expected, [("a".to_owned(), 1.25), ("b".to_owned(), 1.75)]);
+    assert_eq!((read.joined.units_with_pre, asked), (3, 2), "each policy is asked once");
+    let before: Vec<_> = read.units.units.iter().map(|unit| unit.before).collect();
+    assert_eq!(before, [Some(10.0), Some(20.0), Some(30.0)]);
+    let mut half = |policy: ContentHash| {
+        let known = policy == ContentHash::from_bytes([1; 32]);
+        Ok(Declared { shares: if known { shares(0.5) } else { Vec::new() }, pre: None })
+    };
+    assert!(read_declared(&dir, &query(), &mut half).unwrap().expected.is_empty(), "of one nothing is known");
 }
 
 #[test]
 fn each_outcome_counts_once_and_only_with_its_decision() {
     let dir = written();
     let (units, joined) = read(&dir, &query()).unwrap();
-    assert_eq!(joined, Joined { decisions: 4, outcomes: 6, repeated: 2, joined: 3 });
+    assert_eq!(joined, Joined { decisions: 4, outcomes: 6, repeated: 2, joined: 3, units_with_pre: 0 });
     assert_eq!(units.arms(), ["a", "b", "c"]);
     assert_eq!((units.len(), units.of_several_arms()), (3, 1));
     let told: Vec<_> = units.units.iter().map(|unit| (unit.arm, unit.converted, unit.value)).collect();
