@@ -62,10 +62,10 @@ async fn what_was_given_lately_gives_way_also_after_a_restart() {
     let point = "deadline = \"10s\"\n";
     let rule = "diversity = [{ of = \"action\", at_most = 1, among = 1 }]\n";
     let mut served = served_with(&bare.replace(point, &format!("{point}{rule}"))).await;
-    for action in ["offer", "banner", "offer", "banner"] {
+    for (minutes, action) in (1..).zip(["offer", "banner", "offer", "banner"]) {
         let answer = served.decide(here("ada")).await;
         assert_eq!(answer.action, action);
-        served.clock.advance(std::time::Duration::from_secs(60));
+        served.clock.set(NOW.plus_millis(minutes * 60_000));
     }
     served = served.restart_with(|_, _| {}).await;
     let looks = v1::DecideRequest { peek: true, ..here("ada") };
