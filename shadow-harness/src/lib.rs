@@ -11,6 +11,7 @@ mod difference;
 mod error;
 pub mod experiment;
 pub mod off_policy;
+mod progress_file;
 pub mod recomputed;
 mod report;
 mod source;
