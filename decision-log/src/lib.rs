@@ -46,7 +46,7 @@ pub use error::Error;
 pub use format::{Entry, Format, Record};
 pub use holds::{Hold, hold, holds, release};
 pub use log::{Recovery, SegmentedLog, Stats, TruncatedTail};
-pub use reader::{Position, SegmentedReader, unreadable};
+pub use reader::{Position, SegmentedReader, sealed_hash, unreadable};
 pub use sealed::{SealFault, Seals, check_seals, find_decision};
 
 use augur_domain::DecisionRecord;

@@ -5,7 +5,7 @@
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use augur_domain::Timestamp;
+use augur_domain::{ContentHash, Timestamp};
 
 use crate::bases::{Bases, list};
 use crate::error::Error;
@@ -304,6 +304,14 @@ impl<R: Record> SegmentedReader<R> {
             return Error::Removed { dir, expected, first };
         }
         Error::Gap { dir, expected, found }
+    }
+}
+
+/// The hash of the segment of the log in `dir` that begins with record `base`, if it is sealed and its ends can be read.
+pub fn sealed_hash<R: Record>(dir: &Path, base: u64) -> Option<ContentHash> {
+    match ending(R::FORMAT, dir, base) {
+        Ok((_, Ending::Sealed(footer))) => Some(footer.hash),
+        _ => None,
     }
 }
 

@@ -37,7 +37,7 @@ fn replay(criterion: &mut Criterion) {
     for threads in [1, 2] {
         group.bench_function(format!("{threads} deciding threads"), |bencher| {
             bencher.iter(|| {
-                let report = verify(dir.path(), &data, Options { threads, progress: &|_| () });
+                let report = verify(dir.path(), &data, Options { threads, ..Options::default() });
                 assert_eq!(report.expect("a verdict").verdict, Verdict::Identical);
             });
         });

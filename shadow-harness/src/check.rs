@@ -1,16 +1,17 @@
-//! Decides records again, chunk by chunk, and keeps the tally.
+//! Decides records again, one by one, and keeps the tally.
 //!
 //! Not here: reading the log or starting threads (`verify`).
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use augur_decision::{PolicySnapshot, Scratch, decide_into};
 use augur_decision_log::codec::{RecordView, encode_decision};
 use augur_decision_log::{Error as LogError, Position, unreadable};
+use augur_domain::decision::Rung;
 use augur_domain::{ContentHash, Decision, ReasonCode};
+use serde::{Deserialize, Serialize};
 
 use crate::difference::{Difference, compare};
 use crate::report::{Fault, MAX_LISTED, Unverifiable};
@@ -18,13 +19,6 @@ use crate::source::{Missing, SnapshotSource};
 
 /// Policies kept loaded; a log rarely goes back and forth between more.
 const CACHED_SNAPSHOTS: usize = 16;
-
-/// Records that one thread checks together.
-#[derive(Debug, Default)]
-pub(crate) struct Chunk {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) records: Vec<(Position, Range<usize>)>,
-}
 
 /// The policy and the models that decided, as the log names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +74,43 @@ pub(crate) struct Tally {
     pub(crate) fatal: Option<(u64, LogError)>,
 }
 
+/// What a replay without a finding has to say.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct CleanTally {
+    pub(crate) records: u64,
+    actions: BTreeMap<String, u64>,
+    reasons: BTreeMap<String, u64>,
+    rungs: BTreeMap<String, u64>,
+}
+
 impl Tally {
+    /// Whether everything came out the same.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.records == self.equal && self.corrupt == 0 && self.fatal.is_none()
+    }
+
+    pub(crate) fn as_clean(&self) -> CleanTally {
+        let (actions, reasons, rungs) = (self.actions(), self.reasons(), self.rungs());
+        CleanTally { records: self.records, actions, reasons, rungs }
+    }
+
+    /// A tally without a finding; `None` if it has words that this program does not know.
+    pub(crate) fn from_clean(clean: &CleanTally) -> Option<Self> {
+        let mut tally = Self { records: clean.records, equal: clean.records, ..Self::default() };
+        for (action, count) in &clean.actions {
+            tally.actions.insert(Arc::from(action.as_str()), *count);
+        }
+        for (code, count) in &clean.reasons {
+            let known = ReasonCode::ALL.iter().find(|known| known.as_str() == code)?;
+            tally.reasons.insert(*known, *count);
+        }
+        for (rung, count) in &clean.rungs {
+            let known = (0..=u8::MAX).filter_map(Rung::from_u8).find(|known| known.as_str() == rung)?;
+            tally.rungs.insert(known.as_str(), *count);
+        }
+        Some(tally)
+    }
+
     pub(crate) fn add(&mut self, other: Self) {
         self.records += other.records;
         self.equal += other.equal;
@@ -195,14 +225,12 @@ impl<'a> Checker<'a> {
         }
     }
 
-    pub(crate) fn check(&mut self, chunk: &Chunk) {
-        for (position, range) in &chunk.records {
-            let bytes = chunk.bytes.get(range.clone()).unwrap_or_default();
-            if let Err(error) = self.check_record(*position, bytes) {
-                match unreadable(self.log_dir, *position, error) {
-                    damage @ LogError::Corrupted { .. } => self.tally.add_fault(position.sequence, &damage),
-                    other => self.tally.fail(position.sequence, other),
-                }
+    /// Decides one record again.
+    pub(crate) fn check(&mut self, position: Position, bytes: &[u8]) {
+        if let Err(error) = self.check_record(position, bytes) {
+            match unreadable(self.log_dir, position, error) {
+                damage @ LogError::Corrupted { .. } => self.tally.add_fault(position.sequence, &damage),
+                other => self.tally.fail(position.sequence, other),
             }
         }
     }
@@ -235,7 +263,7 @@ impl<'a> Checker<'a> {
         self.tally.count(&logged);
         self.tally.records += 1;
         self.tally.different += 1;
-        // Chunks come to a thread in the order of the log, so the first found are the first there are.
+        // Segments come to a thread in the order of the log, so the first found are the first there are.
         if self.tally.differences.len() < MAX_LISTED {
             self.tally.differences.push(Difference {
                 sequence: position.sequence,

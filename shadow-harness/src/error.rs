@@ -17,6 +17,14 @@ pub enum Error {
         /// The bound.
         limit: usize,
     },
+    /// The file that notes how far a verification is cannot be used.
+    #[error("cannot use {}: {problem}; expected what an earlier verification wrote, remove it to begin anew", .path.display())]
+    ProgressFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why not.
+        problem: String,
+    },
     /// The event log could not be read.
     #[error(transparent)]
     Store(#[from] augur_feature_store::Error),

@@ -12,6 +12,7 @@ mod error;
 pub mod experiment;
 pub mod live_shadow;
 pub mod off_policy;
+mod progress_file;
 pub mod recomputed;
 mod report;
 mod source;

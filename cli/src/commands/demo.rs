@@ -120,7 +120,7 @@ async fn play(args: &Args, plan: &open_loop::Plan, path: &Path, config: Config) 
     let (decide, answers) = super::serving(config.clone(), CancellationToken::new(), decided).await?;
 
     let stored = config.data.dir.clone();
-    let verified = tokio::task::spawn_blocking(move || replay::verified(&stored, None, 0)).await;
+    let verified = tokio::task::spawn_blocking(move || replay::verified(&stored, None, 0, None)).await;
     let verified = verified.map_err(|_| Error::Stopped { what: "the replay" })??;
     Ok(Story {
         data: path.to_owned(),

@@ -19,6 +19,7 @@ const HELP: &str = "\
 Examples:
   augur replay --verify --data data
   augur replay --verify --decisions copy/decisions --data data --json
+  augur replay --verify --data data --threads 4 --resume verified.json     stopped, it goes on from there
   augur replay --policy new_policy.toml --data data
   augur replay --model churn=7 --gate gates.toml --reward converted --within 14d --data data
   augur replay --policy new_policy.toml --segment context.country --label churn=!converted --report report.html --data data
@@ -65,9 +66,12 @@ pub(crate) struct Args {
     /// Read the decision log from here. Policies and models are those of --data, or else of the directory above it.
     #[arg(long, value_name = "DIR")]
     decisions: Option<PathBuf>,
-    /// Threads that decide; 0 is one per core.
+    /// Threads that read and decide, a segment at a time; 0 is one per core.
     #[arg(long, default_value_t = 0)]
     threads: usize,
+    /// Note in this file which sealed segments came out the same, and leave out those that are noted there.
+    #[arg(long, value_name = "FILE", requires = "verify")]
+    resume: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -92,7 +96,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         let log = args.decisions.clone().unwrap_or_else(|| directory.decisions_dir());
         return candidate::run(&args.candidate, &directory, (&stored, &log), args.threads, output);
     }
-    let report = verified(&stored, args.decisions.as_deref(), args.threads)?;
+    let report = verified(&stored, args.decisions.as_deref(), args.threads, args.resume.as_deref())?;
     output.report(&report, ToString::to_string)?;
     Ok(Outcome::Code(report.exit_code()))
 }
@@ -102,12 +106,13 @@ pub(crate) fn verified(
     stored: &Path,
     decisions: Option<&Path>,
     threads: usize,
+    resume: Option<&Path>,
 ) -> Result<VerifyReport, Error> {
     let source = DataDirectory::new(stored);
     let bar = progress::counter("replayed decisions");
     let told = |records| bar.set_position(records);
     let log = decisions.map_or_else(|| source.decisions_dir(), Path::to_owned);
-    let report = verify(&log, &source, Options { threads, progress: &told })?;
+    let report = verify(&log, &source, Options { threads, progress: &told, resume })?;
     bar.finish_and_clear();
     Ok(report)
 }

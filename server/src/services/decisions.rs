@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use augur_decision::UserStanding;
+use augur_decision_log::Durability;
+use augur_domain::ReasonCode;
 use augur_proto::convert::FieldError;
 use augur_proto::convert::value::subject_from_wire;
 use augur_proto::v1;
 use augur_proto::v1::decision_service_server::DecisionService;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::bulk::{Answers, Bulk};
@@ -17,6 +20,9 @@ use super::{answers, blocking};
 use crate::decide::DecideCall;
 use crate::layers::Arrival;
 use crate::{App, Error};
+
+/// Metadata of an answer to `Decide`: what has happened to its record.
+const DURABILITY: &str = "augur-durability";
 
 #[derive(Debug)]
 pub(super) struct Decisions {
@@ -51,7 +57,22 @@ impl Decisions {
         arrival: Arrival,
     ) -> Result<Response<v1::DecideResponse>, Status> {
         let call = DecideCall { bytes, request, arrived: arrival.at, allowed: arrival.allowed };
-        Ok(Response::new(answers::answer(&self.app, call).await?))
+        let answer = answers::answer(&self.app, call).await?;
+        let durability = self.durability(&answer);
+        let mut response = Response::new(answer);
+        response.metadata_mut().insert(DURABILITY, MetadataValue::from_static(durability));
+        Ok(response)
+    }
+
+    /// What has happened to the record of an answer. One that was kept under a key was recorded before; whatever was
+    /// written is synced by now if that is what is done today, since opening the log syncs it.
+    fn durability(&self, answer: &v1::DecideResponse) -> &'static str {
+        let unrecorded = ReasonCode::LogUnavailable.as_str();
+        match self.app.log().durability() {
+            _ if answer.reasons.iter().any(|reason| reason.code == unrecorded) => "none",
+            Durability::Written => "written",
+            Durability::Synced => "synced",
+        }
     }
 }
 

@@ -384,7 +384,9 @@ async fn a_record_that_cannot_be_logged_is_refused_or_answered_by_default_as_dec
             config.decision_log.on_unavailable = augur_server::config::OnUnavailable::Default;
         })
         .await;
-    let answer = served.decide(with_long_context()).await;
+    let response = served.decisions().decide(with_long_context()).await.unwrap();
+    assert_eq!(response.metadata().get("augur-durability").unwrap(), "none");
+    let answer = response.into_inner();
     assert_eq!((&*answer.action, answer.rung()), ("none", v1::Rung::DefaultAction));
     assert_eq!(answer.reasons[0].code, "LOG_UNAVAILABLE");
     served.stop().await;

@@ -59,6 +59,17 @@ async fn models_score_and_the_decision_is_explained() {
 }
 
 #[tokio::test]
+async fn an_answer_says_what_has_happened_to_its_record() {
+    use augur_decision_log::Durability;
+    for (durability, told) in [(Durability::Written, "written"), (Durability::Synced, "synced")] {
+        let served = Served::start_with(|config| config.decision_log.durability = durability).await;
+        let response = served.decisions().decide(cart("ada", 60.0)).await.unwrap();
+        assert_eq!(response.metadata().get("augur-durability").unwrap(), told);
+        served.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn the_log_keeps_the_request_as_received() {
     let served = Served::start().await;
     // A field that this version does not know must survive: it is part of what was asked.

@@ -67,7 +67,8 @@ fn progress_is_told_to_the_last_record() {
         assert!(records >= read.get());
         read.set(records);
     };
-    verify(&data.decisions_dir(), &data, Options { threads: 1, progress: &progress }).unwrap();
+    verify(&data.decisions_dir(), &data, Options { threads: 1, progress: &progress, ..Options::default() })
+        .unwrap();
     assert_eq!(read.get(), 300);
 }
 

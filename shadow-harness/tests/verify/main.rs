@@ -5,6 +5,7 @@
 
 mod faults;
 mod golden;
+mod sealed;
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +38,7 @@ fn copy_dir(from: &Path, to: &Path) {
 
 fn replay_on(dir: &Path, threads: usize) -> Result<VerifyReport, Error> {
     let data = DataDirectory::new(dir);
-    verify(&data.decisions_dir(), &data, Options { threads, progress: &|_| () })
+    verify(&data.decisions_dir(), &data, Options { threads, ..Options::default() })
 }
 
 fn replay(dir: &Path) -> VerifyReport {
