@@ -135,7 +135,7 @@ pub(super) fn run(
     let gates = args.gate.as_deref().map(read_gates).transpose()?;
     let control = match args.no_control {
         true => None,
-        false => Some(Control::of(&super::verified(stored, Some(log), threads)?)),
+        false => Some(Control::of(&super::verified(stored, Some(log), threads, None)?)),
     };
     let label = |label: &LabelArg| Label {
         alias: label.alias.clone(),
