@@ -138,6 +138,7 @@ fn bare_rate(path: &Path, bytes: &[u8], sizes: &[usize]) -> f64 {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !written.load(Ordering::Acquire) {
+                // sleep: the interval of the syncs.
                 std::thread::sleep(SYNC_INTERVAL);
                 syncing.sync_data().expect("a sync");
             }
@@ -190,6 +191,7 @@ fn replay(golden: &Path, records: &[DecisionRecord], size: u64) {
         append(&log, &record);
         // Sealing rests as long as it works: the disk need not hold all of it raw.
         while number % 4_096 == 0 && log.stats().unsealed_segments > 2 {
+            // sleep: the log does not tell when it has sealed a segment.
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -198,10 +200,12 @@ fn replay(golden: &Path, records: &[DecisionRecord], size: u64) {
     let (log, _) = Log::open(Config { segment_bytes: 4_096, ..Config::new(dir.path()) }).expect("the log");
     for number in 0..8 {
         append(&log, &made(records, size + number));
+        // sleep: records that come one by one close segments of their own.
         std::thread::sleep(Duration::from_millis(5));
     }
     let closed = || std::fs::read_dir(dir.path()).expect("the log").count() as u64 - 2;
     while log.stats().sealed_segments < closed() {
+        // sleep: the log does not tell when it has sealed a segment.
         std::thread::sleep(Duration::from_millis(20));
     }
     let sealed_in = started.elapsed();
