@@ -25,6 +25,10 @@ Examples:
   augur import events.csv --data data --map user_id=customer --map timestamp=at --map event=what
   augur loadtest decide --endpoint http://127.0.0.1:7401 --point cart_page --rate 2000
 
+Commands with --endpoint read from the environment:
+  AUGUR_API_KEY, or AUGUR_API_KEY_FILE   the API key to show, or a file with it
+  AUGUR_CA_FILE                          roots of the server's certificate in PEM, for an endpoint with https://
+
 Exit codes:
   0  done
   1  could not be done; standard error says why and what to try next
@@ -49,6 +53,10 @@ struct Cli {
 enum Command {
     Demo(commands::demo::Args),
     Serve(commands::serve::Args),
+    #[command(subcommand)]
+    Config(commands::config::Command),
+    #[command(subcommand)]
+    Keys(commands::keys::Command),
     Import(commands::import::Args),
     Train(Box<commands::train::Args>),
     Decide(commands::decide::Args),
@@ -100,6 +108,8 @@ fn run(cli: Cli) -> Result<Outcome, Error> {
     let output = Output { json: cli.json };
     match cli.command {
         Command::Demo(args) => commands::demo::run(&args, output),
+        Command::Config(command) => commands::config::run(&command, output),
+        Command::Keys(command) => commands::keys::run(&command, output),
         Command::Train(args) => commands::train::run(&args, output),
         Command::Serve(args) => commands::serve::run(&args, output),
         Command::Decide(args) => commands::decide::run(&args, output),

@@ -16,15 +16,20 @@ use augur_proto::v1::outcome_service_client::OutcomeServiceClient;
 use augur_proto::v1::policy_service_client::PolicyServiceClient;
 use augur_proto::v1::privacy_service_client::PrivacyServiceClient;
 use augur_proto::v1::profile_service_client::ProfileServiceClient;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::Error;
+use crate::credentials::{Bearer, CA_FILE_VARIABLE, Credentials};
 
 /// Most connections of one client.
 pub const MAX_CONNECTIONS: usize = 256;
 /// Largest answer read, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One connection, and the credential that goes with every call.
+pub type Connection = InterceptedService<Channel, Bearer>;
 
 /// A fixed number of HTTP/2 connections to one server. Clones share them.
 #[derive(Debug, Clone)]
@@ -34,18 +39,31 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Connections {
-    channels: Vec<Channel>,
+    channels: Vec<Connection>,
     next: AtomicUsize,
-    first: Channel,
+    first: Connection,
 }
 
 impl Client {
-    /// Opens `connections` connections (1 to [`MAX_CONNECTIONS`]) to e.g. `http://127.0.0.1:7070`.
+    /// Opens `connections` connections (1 to [`MAX_CONNECTIONS`]) to e.g. `http://127.0.0.1:7070`, with the credentials
+    /// that the environment names.
+    ///
+    /// # Errors
+    /// As [`Self::connect_with`] and [`Credentials::from_environment`].
+    pub async fn connect(endpoint: &str, connections: usize) -> Result<Self, Error> {
+        Self::connect_with(endpoint, connections, &Credentials::from_environment()?).await
+    }
+
+    /// Opens `connections` connections (1 to [`MAX_CONNECTIONS`]); those to `https://` are encrypted.
     ///
     /// # Errors
     /// [`Error::InvalidPlan`], [`Error::InvalidEndpoint`], or [`Error::Connect`] when nobody answers within five
     /// seconds.
-    pub async fn connect(endpoint: &str, connections: usize) -> Result<Self, Error> {
+    pub async fn connect_with(
+        endpoint: &str,
+        connections: usize,
+        credentials: &Credentials,
+    ) -> Result<Self, Error> {
         if connections == 0 || connections > MAX_CONNECTIONS {
             return Err(Error::InvalidPlan {
                 name: "connections",
@@ -58,23 +76,29 @@ impl Client {
         let invalid = |reason| Error::InvalidEndpoint { endpoint: endpoint.to_owned(), reason };
         let target = Endpoint::from_shared(address).map_err(|error| invalid(error.to_string()))?;
         // Any other scheme would be spoken to in plain text all the same.
-        match target.uri().scheme_str() {
-            Some("http") => {}
+        let encrypted = match target.uri().scheme_str() {
+            Some("http") => None,
             Some("https") => {
-                return Err(invalid(
-                    "servers speak plain HTTP/2 without TLS; say `http://`, or put a proxy that ends TLS between"
-                        .to_owned(),
-                ));
+                let connector = credentials.connector();
+                let lacks = || {
+                    invalid(format!(
+                        "no root is named that its certificate could be believed by; set {CA_FILE_VARIABLE} to a file in PEM"
+                    ))
+                };
+                Some(connector.ok_or_else(lacks)?)
             }
             other => return Err(invalid(format!("the scheme `{}` is unknown", other.unwrap_or_default()))),
-        }
+        };
         let target = target.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
         let connect = || async {
-            target
-                .connect()
-                .await
-                .map_err(|error| Error::Connect { endpoint: endpoint.to_owned(), reason: causes(&error) })
+            let opened = match &encrypted {
+                None => target.connect().await,
+                Some(connector) => target.connect_with_connector(connector.clone()).await,
+            };
+            opened.map_err(|error| Error::Connect { endpoint: endpoint.to_owned(), reason: causes(&error) })
         };
+        let bearer = credentials.bearer();
+        let connect = async || Ok::<_, Error>(InterceptedService::new(connect().await?, bearer.clone()));
         let first = connect().await?;
         let mut channels = vec![first.clone()];
         while channels.len() < connections {
@@ -84,59 +108,59 @@ impl Client {
     }
 
     /// The next connection in turn.
-    pub fn channel(&self) -> Channel {
+    pub fn channel(&self) -> Connection {
         let Connections { channels, next, first } = &*self.connections;
         let turn = next.fetch_add(1, Ordering::Relaxed) % channels.len().max(1);
         channels.get(turn).unwrap_or(first).clone()
     }
 
     /// Events in.
-    pub fn events(&self) -> EventServiceClient<Channel> {
+    pub fn events(&self) -> EventServiceClient<Connection> {
         EventServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// Decisions out.
-    pub fn decisions(&self) -> DecisionServiceClient<Channel> {
+    pub fn decisions(&self) -> DecisionServiceClient<Connection> {
         DecisionServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// What came of decisions.
-    pub fn outcomes(&self) -> OutcomeServiceClient<Channel> {
+    pub fn outcomes(&self) -> OutcomeServiceClient<Connection> {
         OutcomeServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// What is known about users.
-    pub fn features(&self) -> FeatureServiceClient<Channel> {
+    pub fn features(&self) -> FeatureServiceClient<Connection> {
         FeatureServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The model registry.
-    pub fn models(&self) -> ModelServiceClient<Channel> {
+    pub fn models(&self) -> ModelServiceClient<Connection> {
         ModelServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The policy in force.
-    pub fn policy(&self) -> PolicyServiceClient<Channel> {
+    pub fn policy(&self) -> PolicyServiceClient<Connection> {
         PolicyServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// Links between ids.
-    pub fn identity(&self) -> IdentityServiceClient<Channel> {
+    pub fn identity(&self) -> IdentityServiceClient<Connection> {
         IdentityServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// What people say of themselves.
-    pub fn profiles(&self) -> ProfileServiceClient<Channel> {
+    pub fn profiles(&self) -> ProfileServiceClient<Connection> {
         ProfileServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// What is left alone because it is slow or broken.
-    pub fn breakers(&self) -> BreakerServiceClient<Channel> {
+    pub fn breakers(&self) -> BreakerServiceClient<Connection> {
         BreakerServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// Erasure.
-    pub fn privacy(&self) -> PrivacyServiceClient<Channel> {
+    pub fn privacy(&self) -> PrivacyServiceClient<Connection> {
         PrivacyServiceClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 }
@@ -158,14 +182,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_plain_http_is_spoken() {
+    async fn an_unknown_scheme_or_server_is_not_spoken_to() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         for (scheme, hint) in
-            [("https", "say `http://`"), ("HTTPS", "say `http://`"), ("ftp", "`ftp` is unknown")]
+            [("https", "set AUGUR_CA_FILE"), ("HTTPS", "set AUGUR_CA_FILE"), ("ftp", "`ftp` is unknown")]
         {
-            let error = Client::connect(&format!("{scheme}://{address}"), 1).await.unwrap_err();
+            let endpoint = format!("{scheme}://{address}");
+            let error = Client::connect_with(&endpoint, 1, &Credentials::none()).await.unwrap_err();
             assert!(matches!(error, Error::InvalidEndpoint { .. }), "{error}");
             assert!(error.to_string().contains(hint), "{error}");
         }

@@ -13,6 +13,14 @@ pub enum Error {
         /// What the parser said.
         reason: String,
     },
+    /// What is to be shown to a server, or believed of it, cannot be used.
+    #[error("{what}: {reason}; expected an API key in one line, or certificates in PEM")]
+    InvalidCredentials {
+        /// The file or the variable.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Nobody answers there.
     #[error("cannot connect to `{endpoint}`: {reason}; is a server running there (`augur serve`)?")]
     Connect {

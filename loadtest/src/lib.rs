@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod compare;
+pub mod credentials;
 pub mod echo;
 pub mod ingest;
 pub mod latency;
@@ -19,6 +20,7 @@ pub mod slo;
 mod error;
 
 pub use client::Client;
+pub use credentials::Credentials;
 pub use error::Error;
 pub use shop::Shop;
 

@@ -12,6 +12,7 @@ use augur_proto::convert::FieldError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::access::roles::Roles;
 use crate::limits::Rate;
 use crate::refusal::{CAUSE_HEADER, Cause, DOMAIN};
 
@@ -171,6 +172,28 @@ pub enum Error {
         /// What to do about it.
         next_step: &'static str,
     },
+    /// A call without a credential that is accepted. What is wrong with one that was shown is not told.
+    #[error("{}; send `authorization: Bearer` and a valid API key or token", unauthenticated(*.shown))]
+    Unauthenticated {
+        /// Whether one was shown.
+        shown: bool,
+    },
+    /// A caller who is known asks for what their roles do not allow.
+    #[error("{}", not_allowed(*.roles))]
+    NotAllowed {
+        /// The roles of which one is needed; none when nobody may.
+        roles: Roles,
+    },
+    /// A certificate, a private key or a file of public keys cannot be used.
+    #[error("{}: {problem}; expected {expected}", path.display())]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+        /// What would have been right.
+        expected: &'static str,
+    },
     /// Telemetry cannot be set up.
     #[error("telemetry: {problem}; expected {expected}")]
     Telemetry {
@@ -236,6 +259,17 @@ const fn limited(cause: Cause) -> &'static str {
     }
 }
 
+const fn unauthenticated(shown: bool) -> &'static str {
+    if shown { "the credential is not accepted" } else { "the call carries no credential" }
+}
+
+fn not_allowed(roles: Roles) -> String {
+    match roles.is_empty() {
+        true => "nobody may call this method; its name may be wrong".to_owned(),
+        false => format!("this credential may not call this method; expected one of the roles {roles}"),
+    }
+}
+
 fn hinted(hint: &str) -> String {
     if hint.is_empty() { String::new() } else { format!("; {hint}") }
 }
@@ -298,6 +332,8 @@ fn answer_to(error: &Error) -> Answer {
         }
         Error::KeyReused => Answer::Told(Code::AlreadyExists),
         Error::DeadlineExceeded { .. } => Answer::Told(Code::DeadlineExceeded),
+        Error::Unauthenticated { .. } => Answer::Told(Code::Unauthenticated),
+        Error::NotAllowed { .. } => Answer::Told(Code::PermissionDenied),
         // Sent again, the events find out how things stand.
         Error::Store(Store::LinkNotStored { .. }) => Answer::Wait(Code::Unavailable, RETRY_SOON),
         Error::ShuttingDown
@@ -329,6 +365,7 @@ fn answer_to(error: &Error) -> Answer {
         Error::Models(_) => Answer::Hidden(Code::Unavailable, "the registry failed; see the server's log"),
         Error::File { .. }
         | Error::Listen { .. }
+        | Error::Credentials { .. }
         | Error::DataDirectory { .. }
         | Error::Telemetry { .. }
         | Error::Stopped { .. }
@@ -396,6 +433,9 @@ fn cause_of(error: &Error) -> Option<Cause> {
     use augur_decision_log::Error as Log;
     use augur_feature_store::Error as Store;
     match error {
+        Error::Unauthenticated { shown: false } => Some(Cause::CredentialMissing),
+        Error::Unauthenticated { shown: true } => Some(Cause::CredentialRefused),
+        Error::NotAllowed { .. } => Some(Cause::RoleMissing),
         Error::Limited { cause, .. } => Some(*cause),
         Error::Shed { .. } => Some(Cause::Shed),
         Error::InvalidTimeout { .. } => Some(Cause::InvalidTimeout),

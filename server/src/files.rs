@@ -14,6 +14,7 @@
 //! <data>/policies/history               which one decided from when on, and why
 //! <data>/active_policy                  which one decides, and what the configured file was then
 //! <data>/models/                        the registry
+//! <data>/access/                        API keys, hashed, and when each was used last
 //! ```
 //! Not here: what lies inside the directories of other crates.
 
@@ -31,6 +32,8 @@ const MAX_TEXT_BYTES: u64 = 16 << 20;
 
 /// Hashed with the key to know it again. Its hash is no pseudonym's: those are of a kind, a zero byte and an id.
 const KEY_CHECK: &[u8] = b"augur: the key of this data directory, 1";
+/// What the key of API keys is derived for; another text would make every API key unknown.
+const API_KEYS_CONTEXT: &str = "augur 2026-11-23 hashes of API keys, 1";
 
 /// Where things lie in a data directory.
 #[derive(Debug, Clone)]
@@ -89,6 +92,21 @@ impl Layout {
         self.dir.join("active_policy")
     }
 
+    /// The file of API keys.
+    pub(crate) fn api_keys(&self) -> PathBuf {
+        self.dir.join("access").join("keys")
+    }
+
+    /// The file that says when each API key was used last.
+    pub(crate) fn api_keys_used(&self) -> PathBuf {
+        self.dir.join("access").join("used")
+    }
+
+    /// The file held while API keys are changed.
+    pub(crate) fn api_keys_lock(&self) -> PathBuf {
+        self.dir.join("access").join("lock")
+    }
+
     fn key_check(&self) -> PathBuf {
         self.dir.join("secret.check")
     }
@@ -106,8 +124,18 @@ impl Layout {
         }
     }
 
-    /// Reads the key of the pseudonyms, making it in a directory that has no data yet.
+    /// The pseudonyms of this directory.
     pub(crate) fn pseudonymiser(&self) -> Result<Pseudonymiser, Error> {
+        self.secret().map(Pseudonymiser::new)
+    }
+
+    /// The key under which API keys are hashed, which tells nothing about the key of the pseudonyms.
+    pub(crate) fn key_of_api_keys(&self) -> Result<[u8; 32], Error> {
+        Ok(blake3::derive_key(API_KEYS_CONTEXT, &self.secret()?))
+    }
+
+    /// Reads the key of the directory, making it in one that has no data yet.
+    fn secret(&self) -> Result<[u8; 32], Error> {
         fs::create_dir_all(&self.dir).map_err(Error::file("create", &self.dir))?;
         let path = self.dir.join("secret.key");
         match fs::read(&path) {
@@ -124,7 +152,7 @@ impl Layout {
                         "this key is not the one that the pseudonyms were made with".to_owned(),
                     ));
                 }
-                Ok(Pseudonymiser::new(key))
+                Ok(key)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 if self.store().exists() {
@@ -138,7 +166,7 @@ impl Layout {
                 write_whole(&path, &key, 0o600)?;
                 // Whatever lay here was of a key that has stored nothing.
                 write_whole(&self.key_check(), key_check(&key).as_bytes(), 0o644)?;
-                Ok(Pseudonymiser::new(key))
+                Ok(key)
             }
             Err(error) => Err(Error::file("read", &path)(error)),
         }

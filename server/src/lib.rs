@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::float_cmp, reason = "tests compare bits"))]
 
+mod access;
 mod active;
 mod address;
 mod admin;
@@ -55,6 +56,9 @@ mod verifier;
 mod versions;
 mod worker;
 
+pub use access::check as check_access;
+pub use access::keys::{ApiKey, KeyFile, KeyState, NewKey};
+pub use access::roles::{Role, Roles};
 pub use active::Active;
 pub use address::AddressRange;
 pub use admin::{ModelListing, Reloaded};

@@ -35,6 +35,14 @@ pub const PANICS: &str = "augur_panics_total";
 pub const CONNECTIONS: &str = "augur_connections";
 /// Failures to accept a connection.
 pub const ACCEPT_FAILURES: &str = "augur_accept_failures_total";
+/// Calls refused at the gate, by what is wrong with their credential.
+pub const AUTH_FAILURES: &str = "augur_auth_failures_total";
+/// TLS handshakes, by how they ended.
+pub const TLS_HANDSHAKES: &str = "augur_tls_handshakes_total";
+/// Files of access read again, by part and outcome.
+pub const ACCESS_RELOADS: &str = "augur_access_reloads_total";
+/// API keys that open something.
+pub const API_KEYS: &str = "augur_api_keys";
 /// Decisions answered, by decision point and rung.
 pub const DECISIONS: &str = "augur_decisions_total";
 /// Time of a decision's stages: `read`, `decide`, `log`.
@@ -410,6 +418,23 @@ impl Metrics {
     pub fn count_canary_end(&self, model: &str, verdict: &'static str) {
         let labels = vec![Label::new("model", model.to_owned()), Label::new("verdict", verdict)];
         self.count_rare(|| metrics::counter!(CANARY_ENDED, labels));
+    }
+
+    /// Counts calls refused at the gate.
+    pub(crate) fn count_auth_failures(&self, cause: &'static str, count: u64) {
+        with_local_recorder(&*self.recorder, || {
+            metrics::counter!(AUTH_FAILURES, "cause" => cause).increment(count);
+        });
+    }
+
+    /// Counts a TLS handshake.
+    pub(crate) fn count_handshake(&self, outcome: &'static str) {
+        self.count_rare(|| metrics::counter!(TLS_HANDSHAKES, "outcome" => outcome));
+    }
+
+    /// Counts a reading of files that access goes by.
+    pub(crate) fn count_access_reload(&self, part: &'static str, outcome: &'static str) {
+        self.count_rare(|| metrics::counter!(ACCESS_RELOADS, "part" => part, "outcome" => outcome));
     }
 
     /// Counts a decision that a model gave no score to.

@@ -18,6 +18,12 @@ const LOG_INTERVAL: Duration = Duration::from_secs(1);
 /// Why a call was refused or failed, though nothing was wrong with the request itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
+    /// The call carries no credential.
+    CredentialMissing,
+    /// The call's credential is not accepted; what is wrong with it is not told.
+    CredentialRefused,
+    /// The credential does not allow this call.
+    RoleMissing,
     /// The caller made too many calls.
     CallerLimited,
     /// All callers together made too many calls of the method.
@@ -54,7 +60,10 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
+        Self::CredentialMissing,
+        Self::CredentialRefused,
+        Self::RoleMissing,
         Self::CallerLimited,
         Self::MethodLimited,
         Self::CallerMethodLimited,
@@ -76,6 +85,9 @@ impl Cause {
     /// The word.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::CredentialMissing => "CREDENTIAL_MISSING",
+            Self::CredentialRefused => "CREDENTIAL_REFUSED",
+            Self::RoleMissing => "ROLE_MISSING",
             Self::CallerLimited => "CALLER_LIMITED",
             Self::MethodLimited => "METHOD_LIMITED",
             Self::CallerMethodLimited => "CALLER_METHOD_LIMITED",

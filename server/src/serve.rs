@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use crate::access::{self, Access, GateLayer};
 use crate::clock::SystemClock;
 use crate::connection::accept;
 use crate::http::{self, Pages};
@@ -37,6 +38,8 @@ const LET_GO_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Running {
     /// Where gRPC is served; the real port when 0 was asked for.
     pub address: SocketAddr,
+    /// Whether gRPC is served over TLS.
+    pub encrypted: bool,
     /// Where metrics and health are served.
     pub http_address: Option<SocketAddr>,
     limits: Arc<Limits>,
@@ -88,6 +91,7 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<Runnin
 /// [`Error::Listen`] when an address cannot be used; the app is closed then.
 pub async fn serve_app(app: App, shutdown: CancellationToken) -> Result<Running, Error> {
     let server = app.config().server.clone();
+    let access = open_access(&app).await?;
     let listener = listen(server.listen, "server.listen").await?;
     let address = listener.local_addr().map_err(Error::file("read the address of", "socket".as_ref()))?;
     let http_listener = match server.http_listen {
@@ -99,7 +103,7 @@ pub async fn serve_app(app: App, shutdown: CancellationToken) -> Result<Running,
     let (limits, config) = (Arc::clone(app.limits()), app.config().clone());
     let app = Arc::new(app);
     let mut started = Started::default();
-    let begun = begin(&app, &server, (listener, http_listener), &shutdown, &mut started).await;
+    let begun = begin(&app, &access, &server, (listener, http_listener), &shutdown, &mut started).await;
     let serving = match begun {
         Ok(serving) => serving,
         Err(error) => {
@@ -107,9 +111,10 @@ pub async fn serve_app(app: App, shutdown: CancellationToken) -> Result<Running,
             return Err(error);
         }
     };
-    tracing::info!(%address, "serving");
+    tell_serving(address, &access);
+    let encrypted = access.tls.is_some();
     let task = tokio::spawn(serving.until(app, started, server.drain_timeout, shutdown));
-    Ok(Running { address, http_address, limits, config, task })
+    Ok(Running { address, encrypted, http_address, limits, config, task })
 }
 
 /// What runs beside the workers.
@@ -132,6 +137,7 @@ struct Serving {
 /// Starts all that a server is made of. What was started before something fails stands in `started`, to be ended.
 async fn begin(
     app: &Arc<App>,
+    access: &Arc<Access>,
     server: &config::Server,
     (listener, http_listener): (TcpListener, Option<TcpListener>),
     shutdown: &CancellationToken,
@@ -143,18 +149,20 @@ async fn begin(
     started.http = http_listener.map(|listener| tokio::spawn(http::serve(listener, pages, shutdown.clone())));
     let upkeep = upkeep(Arc::clone(app), health.clone(), Arc::clone(&ready), shutdown.clone());
     started.tasks.push(tokio::spawn(upkeep));
+    started.tasks.push(tokio::spawn(access::keep_current(Arc::clone(access), shutdown.clone())));
     started.tasks.push(tokio::spawn(crate::canaries::settle(Arc::clone(app), shutdown.clone())));
     started.verifier = Verifier::start(app)?;
     started.sweeper = Some(Sweeper::start(app)?);
 
     let stop = Stop { accepting: shutdown.clone(), cut: CancellationToken::new() };
-    let layer = GuardLayer::new(app, crate::entropy::system_bytes()?);
+    let guard = GuardLayer::new(app, crate::entropy::system_bytes()?);
+    let layers = (guard, GateLayer::new(&access.gate, app.clock()));
     let mut connections = Vec::new();
     let workers = worker_count(server.workers);
     let (ended, serving) = mpsc::channel(workers);
     for index in 0..workers {
-        let (routes, layer, ended) = (routes.clone(), layer.clone(), ended.clone());
-        connections.push(worker::start(index, routes, layer, server, stop.clone(), ended)?);
+        let (routes, layers, ended) = (routes.clone(), layers.clone(), ended.clone());
+        connections.push(worker::start(index, routes, layers, access, server, stop.clone(), ended)?);
     }
     let (server, metrics, stopping) = (server.clone(), Arc::clone(app.metrics()), shutdown.clone());
     tokio::spawn(async move { accept(listener, &server, metrics, connections, stopping).await });
@@ -205,6 +213,26 @@ impl Serving {
         drop(ending);
         let closed = close(app).await;
         served.and(closed)
+    }
+}
+
+/// Reads certificates and credentials.
+async fn open_access(app: &App) -> Result<Arc<Access>, Error> {
+    let (config, layout) = (app.config().clone(), app.layout().clone());
+    let (metrics, clock) = (Arc::clone(app.metrics()), Arc::clone(app.clock()));
+    let opened = tokio::task::spawn_blocking(move || Access::open(&config, &layout, &metrics, &clock)).await;
+    opened.map_err(|_| Error::Internal)?.map(Arc::new)
+}
+
+/// Says where calls are taken, and from whom.
+fn tell_serving(address: SocketAddr, access: &Access) {
+    let (encrypted, authenticated) = (access.tls.is_some(), access.asks_for_credentials());
+    tracing::info!(%address, encrypted, authenticated, "serving");
+    if !authenticated {
+        tracing::warn!(
+            %address,
+            "development mode: whoever reaches this address may do everything; docs/security.md says how to ask for credentials"
+        );
     }
 }
 
@@ -322,7 +350,8 @@ async fn close(mut shared: Arc<App>) -> Result<(), Error> {
     }
 }
 
-/// Cancels `shutdown` at the first interrupt or termination signal; the second one ends the process at once.
+/// Cancels `shutdown` at the first interrupt or termination signal; the second one ends the process at once. From now on a
+/// hangup ends nothing: a server that runs reads its files of credentials again.
 ///
 /// # Errors
 /// [`Error::File`] when signals cannot be listened to.
@@ -331,6 +360,8 @@ pub fn shut_down_on_signals(shutdown: CancellationToken) -> Result<(), Error> {
     let failed = |error| Error::file("listen to", "signals".as_ref())(error);
     let mut interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminations = signal(SignalKind::terminate()).map_err(failed)?;
+    // One that comes before anything is served would end the process otherwise.
+    drop(signal(SignalKind::hangup()).map_err(failed)?);
     tokio::spawn(async move {
         for attempt in 0.. {
             tokio::select! {

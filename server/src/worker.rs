@@ -9,6 +9,7 @@ use std::future::Future as _;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tower::layer::util::{Identity, Stack};
 
+use crate::access::tls::Tls;
+use crate::access::{Access, GateLayer};
 use crate::connection::{Accepted, Connection, Handle};
 use crate::layers::{GuardLayer, Unread};
 use crate::{Error, config};
@@ -50,19 +53,21 @@ pub(crate) struct Stop {
 /// What every connection of a worker is served with.
 #[derive(Clone)]
 struct Serving {
-    server: Server<Stack<GuardLayer, Identity>>,
+    server: Server<Stack<GateLayer, Stack<GuardLayer, Identity>>>,
     routes: Routes,
+    tls: Option<Arc<Tls>>,
     stop: CancellationToken,
     max_age: Duration,
     unread_timeout: Duration,
 }
 
-/// Starts a worker that serves `routes` behind `layer`; connections go into what it returns. How it ended goes to
+/// Starts a worker that serves `routes` behind the layers; connections go into what it returns. How it ended goes to
 /// `ended`, once it has let go of everything.
 pub(crate) fn start(
     index: usize,
     routes: Routes,
-    layer: GuardLayer,
+    (guard, gate): (GuardLayer, GateLayer),
+    access: &Access,
     settings: &config::Server,
     stop: Stop,
     ended: mpsc::Sender<Result<(), Error>>,
@@ -75,10 +80,12 @@ pub(crate) fn start(
         .http2_keepalive_interval(Some(settings.keepalive_interval))
         .http2_keepalive_timeout(Some(settings.keepalive_timeout))
         .http2_max_header_list_size(MAX_HEADER_BYTES)
-        .layer(layer);
+        .layer(guard)
+        .layer(gate);
     let serving = Serving {
         server,
         routes,
+        tls: access.tls.clone(),
         stop: stop.accepting,
         max_age: settings.max_connection_age,
         unread_timeout: settings.unread_timeout,
@@ -131,7 +138,7 @@ impl Serving {
     /// Serves one connection until it is gone.
     async fn serve(self, accepted: Accepted, max_age: Duration) {
         // A connection that is gone already has nobody to tell.
-        let Ok(connection) = accepted.into_connection(self.stop.clone()) else { return };
+        let Ok(connection) = accepted.into_connection(self.tls.as_deref(), self.stop.clone()) else { return };
         let handle = connection.handle();
         let (metrics, old) = (connection.metrics(), CancellationToken::new());
         let asked_to_go = {

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -731,6 +732,126 @@ class Readme(unittest.TestCase):
             self.assertIn(answers[2]["action"], [found["action"] for found in answers[2]["candidates"]])
             names["channel"].close()
             self.assertEqual(server.stop(), 0)
+
+
+@unittest.skipUnless(shutil.which("openssl"), "makes its certificate with openssl")
+class Security(unittest.TestCase):
+    """docs/security.md as it stands there: a certificate, keys, a server that asks for them, a client."""
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory(prefix="augur-python-")
+        self.addCleanup(directory.cleanup)
+        self.directory = pathlib.Path(directory.name)
+        self.document = (ROOT / "docs" / "security.md").read_text()
+        (openssl,) = re.findall(r"```\n(openssl req .*?chmod 600 server.key)\n```", self.document, re.DOTALL)
+        subprocess.run(["bash", "-ec", openssl], cwd=self.directory, check=True, capture_output=True)
+        (settings,) = re.findall(r"```toml\n(\[server\].*?)```", self.document, re.DOTALL)
+        self.assertIn('listen = "0.0.0.0:7401"', settings)
+        data = f'[data]\nfeatures = "{DEFINITIONS}/features.toml"\npolicy = "{DEFINITIONS}/policy.toml"\n'
+        (self.directory / "augur.toml").write_text(settings + data)
+        self.assertIn(b"valid", self.augur("config", "check"))
+        ready = self.directory / "ready"
+        environment = {**os.environ, "AUGUR_SERVER_LISTEN": "127.0.0.1:0", "AUGUR_SERVER_HTTP_LISTEN": ""}
+        self.process = subprocess.Popen(
+            [BINARY, "serve", "--config", self.directory / "augur.toml", "--ready-file", ready],
+            env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        self.addCleanup(self.process.wait, READY_WITHIN_S)
+        self.addCleanup(self.process.terminate)
+        give_up_at = time.monotonic() + READY_WITHIN_S
+        while not ready.exists():
+            self.assertLess(time.monotonic(), give_up_at)
+            self.assertIsNone(self.process.poll())
+            time.sleep(0.02)
+        endpoint = json.loads(ready.read_text())["endpoint"]
+        self.assertTrue(endpoint.startswith("https://"), endpoint)
+        self.address = "localhost:" + endpoint.rsplit(":", 1)[1]
+
+    def augur(self, *arguments):
+        command = [BINARY, *arguments, "--config", self.directory / "augur.toml"]
+        return subprocess.run(command, check=True, capture_output=True).stdout
+
+    def key(self, name, *roles):
+        flags = [flag for role in roles for flag in ("--role", role)]
+        return json.loads(self.augur("keys", "create", name, *flags, "--json"))
+
+    def channel(self, key, roots=None):
+        transport = grpc.ssl_channel_credentials(roots or (self.directory / "server.pem").read_bytes())
+        caller = grpc.access_token_call_credentials(key)
+        return grpc.secure_channel(self.address, grpc.composite_channel_credentials(transport, caller))
+
+    def decide(self, channel):
+        request = decisions_pb2.DecideRequest(subject=subject("u-1"), decision_point="cart_page")
+        return decisions_pb2_grpc.DecisionServiceStub(channel).Decide(request, timeout=CALL_WITHIN_S)
+
+    def until(self, channel, expected):
+        """Asks until the answer has the code `expected`; the server looks at its keys every second."""
+        give_up_at = time.monotonic() + READY_WITHIN_S
+        while True:
+            try:
+                self.decide(channel)
+                code = grpc.StatusCode.OK
+            except grpc.RpcError as error:
+                code, failed = error.code(), error
+            if code == expected:
+                return None if code == grpc.StatusCode.OK else failed
+            self.assertLess(time.monotonic(), give_up_at, code)
+            time.sleep(0.05)
+
+    def test_its_client_decides_and_others_are_turned_away(self):
+        made = self.key("shop-backend", "decide", "ingest")
+        with self.channel(made["key"]) as channel:
+            self.until(channel, grpc.StatusCode.OK)
+        self.process.send_signal(signal.SIGHUP)
+        (self.directory / "shop-backend.key").write_text(made["key"] + "\n")
+        (program,) = re.findall(r"```python\n(.*?)```", self.document, re.DOTALL)
+        program = program.replace("localhost:7401", self.address)
+        for name in ("server.pem", "shop-backend.key"):
+            program = program.replace(f'"{name}"', repr(str(self.directory / name)))
+        printed = io.StringIO()
+        names = {}
+        with contextlib.redirect_stdout(printed):
+            exec(compile(program, "security.md", "exec"), names)  # noqa: S102
+        self.assertIn("decision_id", printed.getvalue())
+        names["channel"].close()
+
+        reader = self.key("reader", "read_features")
+        with self.channel(reader["key"]) as channel:
+            self.until(channel, grpc.StatusCode.PERMISSION_DENIED)
+        self.augur("keys", "revoke", made["id"])
+        with self.channel(made["key"]) as channel:
+            revoked = self.until(channel, grpc.StatusCode.UNAUTHENTICATED)
+        with self.channel("augur_000000000000_" + "0" * 64) as channel:
+            unknown = self.until(channel, grpc.StatusCode.UNAUTHENTICATED)
+        self.assertEqual(revoked.details(), unknown.details())
+        (detail,) = rpc_status.from_call(revoked).details
+        reason = error_details_pb2.ErrorInfo()
+        self.assertTrue(detail.Unpack(reason))
+        self.assertEqual((reason.reason, reason.domain), ("CREDENTIAL_REFUSED", "augur"))
+
+        listed = json.loads(self.augur("keys", "list", "--json"))
+        self.assertEqual([(key["name"], key["state"]) for key in listed], [("shop-backend", "revoked"), ("reader", "active")])
+        self.assertNotIn(made["key"].rsplit("_", 1)[1], json.dumps(listed))
+
+    def test_plain_text_is_not_answered(self):
+        with grpc.insecure_channel(self.address) as channel:
+            self.until(channel, grpc.StatusCode.UNAVAILABLE)
+
+    def test_the_command_line_shows_its_key(self):
+        admin = self.key("admin", "policy_write")
+        environment = {**os.environ, "AUGUR_CA_FILE": str(self.directory / "server.pem"), "AUGUR_API_KEY": admin["key"]}
+        command = [BINARY, "policy", "list", "--endpoint", f"https://{self.address}", "--json"]
+        give_up_at = time.monotonic() + READY_WITHIN_S
+        while True:
+            answer = subprocess.run(command, env=environment, capture_output=True)
+            if answer.returncode == 0:
+                break
+            self.assertLess(time.monotonic(), give_up_at, answer.stderr)
+            time.sleep(0.1)
+        del environment["AUGUR_API_KEY"]
+        refused = subprocess.run(command, env=environment, capture_output=True)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn(b"carries no credential", refused.stderr)
 
 
 if __name__ == "__main__":

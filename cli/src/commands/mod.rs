@@ -3,6 +3,7 @@
 //! Not here: what is shared beyond two small helpers below: `data`, `import`, `output`, `progress`.
 
 pub(crate) mod breaker;
+pub(crate) mod config;
 pub(crate) mod decide;
 pub(crate) mod decide_all;
 pub(crate) mod decisions;
@@ -11,6 +12,7 @@ pub(crate) mod events;
 pub(crate) mod experiment;
 pub(crate) mod features;
 pub(crate) mod import;
+pub(crate) mod keys;
 pub(crate) mod loadtest;
 pub(crate) mod log;
 pub(crate) mod models;

@@ -80,10 +80,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         return Ok(Outcome::Fine);
     }
     if args.check_config {
-        return match config(args).and_then(|config| check(&config, output)) {
-            Err(Error::Server(augur_server::Error::Diagnostics(faults))) => refuse(faults, output),
-            checked => checked,
-        };
+        return check_config(config(args), output);
     }
     let config = config(args)?;
     let ready_file = args.ready_file.as_deref().map(ReadyFile::prepare).transpose()?;
@@ -166,8 +163,17 @@ impl ReadyFile {
     }
 }
 
+/// Says whether a configuration, and everything that it names, can be used; faults are an answer.
+pub(super) fn check_config(config: Result<Config, Error>, output: Output) -> Result<Outcome, Error> {
+    match config.and_then(|config| check(&config, output)) {
+        Err(Error::Server(augur_server::Error::Diagnostics(faults))) => refuse(faults, output),
+        checked => checked,
+    }
+}
+
 fn check(config: &Config, output: Output) -> Result<Outcome, Error> {
     let checked = augur_server::check_definitions(config)?;
+    augur_server::check_access(config)?;
     let report = Checked {
         valid: true,
         policy_id: checked.policy.id().to_string(),
@@ -198,8 +204,9 @@ fn refuse(faults: Vec<Diagnostic>, output: Output) -> Result<Outcome, Error> {
 
 fn tell_ready(running: &Running, ready_file: Option<ReadyFile>, output: Output) -> Result<(), Error> {
     let url = |address: std::net::SocketAddr| format!("http://{address}");
+    let scheme = if running.encrypted { "https" } else { "http" };
     let ready = Ready {
-        endpoint: url(running.address),
+        endpoint: format!("{scheme}://{}", running.address),
         http_endpoint: running.http_address.map(url),
         process_id: std::process::id(),
     };

@@ -30,6 +30,8 @@ const FENCES: &[(&str, &[&str])] = &[
     ("tonic", &["server", "loadtest", "cli", "proto"]),
     ("hyper", &["server", "loadtest"]),
     ("tower", &["server"]),
+    ("rustls", &["server", "loadtest"]),
+    ("ring", &["server"]),
     ("axum", &["server"]),
     ("rocksdb", &["feature-store"]),
     ("librocksdb", &["feature-store"]),

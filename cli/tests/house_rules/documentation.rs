@@ -19,6 +19,7 @@ pub(crate) const CLOSED_SETS: &[(&str, &str)] = &[
     ("server/src/outcomes.rs", "Outcome answers"),
     ("decision/src/experiment.rs", "Standings"),
     ("server/src/refusal.rs", "Causes of refusal"),
+    ("server/src/access/fault.rs", "Refused credentials"),
 ];
 
 /// Words that `source` defines and `section` of the document lacks, and rows of the section that nothing defines.

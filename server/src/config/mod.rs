@@ -20,6 +20,7 @@ use augur_feature_store::SharedDevice;
 use augur_models::drift::Thresholds;
 
 use crate::Error;
+pub use crate::access::tokens::Algorithm;
 use crate::address::AddressRange;
 use crate::limits::Rate;
 
@@ -36,6 +37,10 @@ pub struct Config {
     pub server: Server,
     /// `[limits]`
     pub limits: Limits,
+    /// `[tls]`
+    pub tls: Tls,
+    /// `[access]`
+    pub access: Access,
     /// `[data]`
     pub data: Data,
     /// `[features]`
@@ -126,6 +131,40 @@ pub struct Limits {
     pub user: Option<Rate>,
     /// Callers and users whose calls are counted at once. Holds from the start.
     pub max_keys: usize,
+}
+
+/// How connections are encrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tls {
+    /// The server's certificate and those between it and a root, in PEM; `None` speaks plain text.
+    pub certificate: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    pub private_key: Option<PathBuf>,
+    /// Roots of the client certificates that are believed, in PEM; `None` asks for none.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client without a certificate is turned away.
+    pub require_client_certificate: bool,
+}
+
+/// Who may call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// Whether every call must show a credential; otherwise whoever reaches the server may do everything.
+    pub required: bool,
+    /// What names of certificates and claims of tokens stand for.
+    pub identities: Option<PathBuf>,
+    /// The public keys that tokens are signed with, as a JSON Web Key Set; `None` takes no tokens.
+    pub jwks: Option<PathBuf>,
+    /// Who makes the tokens.
+    pub issuer: String,
+    /// For whom they are made.
+    pub audience: String,
+    /// How they may be signed.
+    pub algorithms: Vec<Algorithm>,
+    /// How far the issuer's clock may be off.
+    pub clock_skew: Duration,
+    /// The claim that names roles.
+    pub roles_claim: String,
 }
 
 /// Where data and definitions lie.
@@ -355,6 +394,17 @@ impl Default for Config {
                 methods: Vec::new(),
                 user: None,
                 max_keys: 100_000,
+            },
+            tls: Tls::default(),
+            access: Access {
+                required: false,
+                identities: None,
+                jwks: None,
+                issuer: String::new(),
+                audience: String::new(),
+                algorithms: vec![Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256],
+                clock_skew: Duration::from_secs(30),
+                roles_claim: "roles".to_owned(),
             },
             data: Data {
                 dir: "data".into(),

@@ -3,9 +3,11 @@
 //! Not here: what they mean or how they are read (`settings`).
 
 /// Sections and their keys, in the order of the shipped file.
-pub(super) const SECTIONS: [(&str, &[&str]); 14] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 16] = [
     ("server", super::settings::SERVER_KEYS),
     ("limits", super::settings::LIMITS_KEYS),
+    ("tls", super::settings::TLS_KEYS),
+    ("access", super::settings::ACCESS_KEYS),
     (
         "data",
         &[

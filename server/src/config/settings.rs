@@ -3,6 +3,7 @@
 //!
 //! Not here: what the settings mean or their defaults (the parent).
 
+mod access;
 mod breakers;
 mod canary;
 mod classes;
@@ -10,17 +11,20 @@ mod limits;
 mod monitor;
 mod server;
 mod shadow;
+mod tls;
 
+pub(super) use access::KEYS as ACCESS_KEYS;
 pub(super) use breakers::KEYS as BREAKERS_KEYS;
 pub(super) use canary::KEYS as CANARY_KEYS;
 pub(super) use limits::KEYS as LIMITS_KEYS;
 pub(super) use monitor::KEYS as MONITOR_KEYS;
 pub(super) use server::KEYS as SERVER_KEYS;
 pub(super) use shadow::KEYS as SHADOW_KEYS;
+pub(super) use tls::KEYS as TLS_KEYS;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use augur_decision_log::Durability;
@@ -122,6 +126,15 @@ impl Written<'_> {
         self.length_ms(1, most).map(|ms| Duration::from_millis(ms.unsigned_abs()))
     }
 
+    /// A path, or none if it is empty. In a file it is relative to `base`.
+    fn path(&self, base: &Path) -> Result<Option<PathBuf>, Problem> {
+        Ok(match self.text("a path, in quotes, or `\"\"` for none")? {
+            "" => None,
+            text if self.untyped => Some(text.into()),
+            text => Some(base.join(text)),
+        })
+    }
+
     fn address(&self) -> Result<SocketAddr, Problem> {
         let address = self.text.parse().ok().filter(|_| self.is("text"));
         address.ok_or_else(|| {
@@ -163,6 +176,8 @@ fn set(
     match section {
         "server" => server::set(&mut config.server, key, value),
         "limits" => limits::set(&mut config.limits, key, value),
+        "tls" => tls::set(&mut config.tls, key, value, base),
+        "access" => access::set(&mut config.access, key, value, base),
         "data" => set_data(&mut config.data, key, value, base),
         "features" => set_features(&mut config.features, value),
         "ingest" => set_ingest(&mut config.ingest, key, value),
@@ -505,6 +520,16 @@ impl Reading<'_> {
         self.complain(&self.place("retention", "dedup_marks"), problem);
     }
 
+    /// What is declared must be in force, and whole.
+    fn check_access(&mut self) {
+        let faults = [tls::incomplete(&self.config.tls), access::incomplete(&self.config.access)];
+        for (section, (key, problem)) in
+            ["tls", "access"].into_iter().zip(faults).filter_map(|(s, f)| Some((s, f?)))
+        {
+            self.complain(&self.place(section, key), problem);
+        }
+    }
+
     /// What no single key can tell.
     fn check(&mut self) {
         let server = self.config.server.clone();
@@ -513,16 +538,11 @@ impl Reading<'_> {
             .map(|(key, address)| (key, address.filter(open)));
         for (key, address) in listeners {
             let Some(address) = address.filter(|_| !server.allow_insecure) else { continue };
-            let problem = Problem {
-                message: format!(
-                    "`{key}` is {address}, which other machines can reach, but connections are neither encrypted nor authenticated"
-                ),
-                expected: "a loopback address like 127.0.0.1, with a proxy that does both in front"
-                    .to_owned(),
-                hint: "set `allow_insecure = true` if the network itself is trusted".to_owned(),
-            };
-            self.complain(&self.place("server", key), problem);
+            if let Some(problem) = tls::exposed(&self.config, key, address) {
+                self.complain(&self.place("server", key), problem);
+            }
         }
+        self.check_access();
         let (request, queue) = (server.max_request_bytes, self.config.decision_log.queue_bytes);
         let record = 2 * request + RECORD_HEADROOM_BYTES;
         if record > queue {

@@ -85,6 +85,14 @@ fn paths_of_the_file_are_relative_to_it_and_those_of_the_environment_are_not() {
 }
 
 #[test]
+fn encrypted_and_authenticated_calls_may_come_from_anywhere() {
+    let text = "[server]\nlisten = \"0.0.0.0:1\"\n[tls]\ncertificate = \"c.pem\"\nprivate_key = \"/k.pem\"\n[access]\nrequired = true\n";
+    let config = Config::parse("augur.toml", text, Path::new("/etc/augur"), []).unwrap();
+    assert_eq!(config.tls.certificate.as_deref(), Some(Path::new("/etc/augur/c.pem")));
+    assert_eq!(config.tls.private_key.as_deref(), Some(Path::new("/k.pem")));
+}
+
+#[test]
 fn http_can_be_switched_off_and_insecurity_allowed() {
     let config = parse("[server]\nhttp_listen = \"\"\nlisten = \"0.0.0.0:1\"\nallow_insecure = true\n", &[]);
     assert_eq!(config.unwrap().server.http_listen, None);
@@ -109,6 +117,29 @@ fn every_mistake_is_told_with_place_value_and_expectation() {
             "[server]\nlisten = \"0.0.0.0:7401\"\n",
             &["2:10:", "neither encrypted nor authenticated", "allow_insecure = true"],
         ),
+        (
+            "[server]\nlisten = \"0.0.0.0:1\"\n[access]\nrequired = true\n",
+            &["2:10:", "connections are not encrypted", "`certificate` and `private_key` in [tls]"],
+        ),
+        (
+            "[server]\nlisten = \"0.0.0.0:1\"\n[tls]\ncertificate = \"c\"\nprivate_key = \"k\"\n",
+            &["2:10:", "connections are not authenticated"],
+        ),
+        ("[tls]\ncertificate = \"c\"\n", &["2:15: `certificate` is set without `private_key`"]),
+        ("[tls]\nprivate_key = \"k\"\n", &["2:15: `private_key` is set without `certificate`"]),
+        ("[tls]\nclient_ca = \"c\"\n", &["2:13: `client_ca` is set, but connections are not encrypted"]),
+        ("[tls]\nrequire_client_certificate = true\n", &["2:30: client certificates are required"]),
+        ("[access]\njwks = \"k\"\n", &["2:8: `jwks` is set, but no credential is asked for"]),
+        (
+            "[access]\nrequired = true\njwks = \"k\"\nissuer = \"i\"\n",
+            &["3:8: `jwks` is set without `audience`"],
+        ),
+        (
+            "[access]\nalgorithms = \"ES256, HS256\"\n",
+            &["`ES256, HS256` is not a list of algorithms", "did you mean"],
+        ),
+        ("[access]\nalgorithms = \"none\"\n", &["is not a list of algorithms"]),
+        ("[access]\nclock_skew = \"61s\"\n", &["`61s` is not in range for `clock_skew`"]),
         ("[server]\nhttp_listen = \"[::]:1\"\n", &["2:15:", "`http_listen` is [::]:1", "allow_insecure"]),
         ("[server]\nhttp_listen = \"127.0.0.1:7401\"\n", &["the same as `listen`"]),
         (

@@ -24,16 +24,20 @@ use accept::AddressPermit;
 pub(crate) use accept::accept;
 use frames::{Frames, PREFACE_BYTES};
 
+use crate::access::tls::{ProvedNames, Tls, Transport};
 use crate::layers::Unread;
 use crate::metrics::Metrics;
 
-/// How long a new connection may take to say that it speaks HTTP/2. Afterwards HTTP/2's own keepalive looks after it.
+/// How long a new connection may take to say that it speaks HTTP/2, its TLS handshake included. Afterwards HTTP/2's own
+/// keepalive looks after it.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who is at the other end, and how its connection fares; an extension of every request.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
+    /// What its certificate proved, once it has; nothing on a plain connection.
+    pub(crate) proved: Option<ProvedNames>,
     /// Answers that wait for the peer to take them.
     pub(crate) unread: Arc<Unread>,
     /// Tells streams to end, because the connection does.
@@ -52,12 +56,28 @@ pub(crate) struct Accepted {
 impl Accepted {
     /// Takes the connection over into the runtime of the caller. Should `stop` come before the connection has begun
     /// to speak HTTP/2, it ends at once.
-    pub(crate) fn into_connection(self, stop: CancellationToken) -> io::Result<Connection> {
-        self.with_timeout(PREFACE_TIMEOUT, stop)
+    pub(crate) fn into_connection(
+        self,
+        tls: Option<&Tls>,
+        stop: CancellationToken,
+    ) -> io::Result<Connection> {
+        self.with_timeout(PREFACE_TIMEOUT, tls, stop)
     }
 
-    fn with_timeout(self, preface: Duration, stop: CancellationToken) -> io::Result<Connection> {
+    fn with_timeout(
+        self,
+        preface: Duration,
+        tls: Option<&Tls>,
+        stop: CancellationToken,
+    ) -> io::Result<Connection> {
         let stream = TcpStream::from_std(self.stream)?;
+        let (stream, proved) = match tls {
+            Some(tls) => {
+                let (stream, proved) = tls.accept(stream, Arc::clone(&self.metrics));
+                (stream, Some(proved))
+            }
+            None => (Transport::Plain(stream), None),
+        };
         self.metrics.connections.increment(1);
         let given_up = Box::pin(async move {
             tokio::select! {
@@ -67,7 +87,8 @@ impl Accepted {
             }
         });
         let opening = Some(Opening { missing_bytes: PREFACE_BYTES, given_up });
-        let peer = Peer { address: self.from.ip(), unread: Arc::default(), ends: CancellationToken::new() };
+        let (unread, ends) = (Arc::default(), CancellationToken::new());
+        let peer = Peer { address: self.from.ip(), proved, unread, ends };
         let handle = Handle { peer, cut: CancellationToken::new(), closed: CancellationToken::new() };
         let cut = Box::pin(handle.cut.clone().cancelled_owned());
         let metrics = self.metrics;
@@ -95,7 +116,7 @@ pub(crate) struct Handle {
 
 /// An open connection; counted while it is.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Transport,
     /// Until the preface has come.
     opening: Option<Opening>,
     frames: Frames,
@@ -253,7 +274,7 @@ mod tests {
         let mut stuck = TcpStream::connect(address).await.unwrap();
         stuck.write_all(&[b'P'; PREFACE_BYTES - 1]).await.unwrap();
         let accepted_first = accepted.recv().await.unwrap();
-        let mut served = accepted_first.with_timeout(Duration::from_millis(5), never.clone()).unwrap();
+        let mut served = accepted_first.with_timeout(Duration::from_millis(5), None, never.clone()).unwrap();
         let mut said = Vec::new();
         assert_eq!(served.read_to_end(&mut said).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert_eq!(said.len(), PREFACE_BYTES - 1);
@@ -261,7 +282,7 @@ mod tests {
 
         let mut talking = TcpStream::connect(address).await.unwrap();
         let stopped = CancellationToken::new();
-        let mut served = accepted.recv().await.unwrap().into_connection(stopped.clone()).unwrap();
+        let mut served = accepted.recv().await.unwrap().into_connection(None, stopped.clone()).unwrap();
         talking.write_all(&[b'P'; PREFACE_BYTES]).await.unwrap();
         served.read_exact(&mut [0; PREFACE_BYTES]).await.unwrap();
         assert!(served.opening.is_none());
@@ -272,7 +293,7 @@ mod tests {
         drop((talking, served));
 
         let _silent = TcpStream::connect(address).await.unwrap();
-        let mut served = accepted.recv().await.unwrap().into_connection(stopped).unwrap();
+        let mut served = accepted.recv().await.unwrap().into_connection(None, stopped).unwrap();
         assert_eq!(served.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         stop.cancel();
     }

@@ -1,8 +1,6 @@
-//! Who calls. The place of authentication and authorisation: what they find out goes into [`Caller`], and all that comes
-//! later looks there alone.
+//! Where a call comes from: the caller that limits count by is an address.
 //!
-//! Nobody is asked for credentials yet, so a caller is the address it comes from. Not here: what callers may use up
-//! (`crate::limits`).
+//! Not here: what callers may use up (`crate::limits`), or who they are and what they may call (`crate::access`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,17 +15,9 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Who calls, as far as it is known; an extension of every request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caller {
-    pub(crate) identity: Identity,
     /// What of the caller's address stands for one caller; `None` where there is no network.
     pub(crate) address: Option<IpAddr>,
     pub(crate) origin: Origin,
-}
-
-/// Who a caller has proved to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Identity {
-    /// Nobody: nothing was asked.
-    Anonymous,
 }
 
 /// Where a caller comes from.
@@ -80,14 +70,10 @@ impl Callers {
     /// The caller at the other end of a connection or, behind a trusted proxy that says so, the one it calls for.
     pub(crate) fn recognise(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Caller {
         let Some(peer) = peer.map(|peer| peer.to_canonical()) else {
-            return Caller { identity: Identity::Anonymous, address: None, origin: Origin::Unknown };
+            return Caller { address: None, origin: Origin::Unknown };
         };
         let address = self.forwarded(peer, headers).unwrap_or(peer);
-        Caller {
-            identity: Identity::Anonymous,
-            address: Some(of_one_caller(address)),
-            origin: Origin::of(address),
-        }
+        Caller { address: Some(of_one_caller(address)), origin: Origin::of(address) }
     }
 
     /// The last address of the last header: what stands before it may be anybody's claim.

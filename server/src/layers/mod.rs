@@ -1,12 +1,13 @@
 //! What every call passes, in one place and one order.
 //!
 //! 1. `request_id`: a name for the call, the caller's or ours, told back in the answer.
-//! 2. `caller`: who calls. Authentication and authorisation belong here.
+//! 2. `caller`: where the call comes from.
 //! 3. `deadline`: how long the caller allows. What cannot be read is refused, as is what is not gRPC.
 //! 4. `crate::limits`: how often this caller, this method may be called.
 //! 5. `admission`: how much is under way at all; the least important class is shed first (`method` has the classes).
-//! 6. The call itself, within its deadline (`deadline`) and its panics caught (`panic`); streams are held to their own
-//!    times on the way in (`inbound`) and out (`outbound`).
+//! 6. Who calls, by what credential, and whether the method is theirs to call (`crate::access`): behind the limits, so that
+//!    guesses count. Then the call itself, within its deadline (`deadline`) and its panics caught (`panic`); streams are held
+//!    to their own times on the way in (`inbound`) and out (`outbound`).
 //! 7. The answer: counted by method and status, a refusal by its cause as well, and told what is left.
 //!
 //! The order is written in [`Shared::enter`] and [`Guarded::call`]. Steps 1 to 5 wait for nothing, so a refusal costs

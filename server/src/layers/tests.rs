@@ -31,6 +31,7 @@ fn request(path: &str, headers: &[(&str, &str)]) -> Request {
         request = request.header(*name, *value);
     }
     let peer = Peer {
+        proved: None,
         address: "10.0.0.1".parse().unwrap(),
         unread: Arc::default(),
         ends: tokio_util::sync::CancellationToken::new(),

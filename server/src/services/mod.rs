@@ -196,6 +196,9 @@ async fn blocking<T: Send + 'static>(
 }
 
 #[cfg(test)]
+pub(crate) use tests::described_methods;
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
@@ -249,6 +252,11 @@ mod tests {
             }
         }
         (methods, streaming)
+    }
+
+    /// Every method of our own services, as the descriptors have them.
+    pub(crate) fn described_methods() -> BTreeSet<String> {
+        described(augur_proto::DESCRIPTOR_SET).0
     }
 
     #[test]

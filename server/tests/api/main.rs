@@ -14,6 +14,7 @@
     )
 )]
 
+mod access;
 mod administration;
 mod bad_input;
 mod bulk;
