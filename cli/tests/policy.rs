@@ -172,6 +172,26 @@ fn a_policy_is_told_and_compared() {
     let differ = augur(&["policy", "diff", shipped.to_str().unwrap(), &policy]);
     assert_eq!(differ.status.code(), Some(3));
     assert_eq!(said(&differ), "rule save_the_abandoned_cart: priority was 50, is now 51\n");
+    let table = "[[table]]\nname = \"ships\"\nfile = \"ships.csv\"\nhit = \"first\"\nthen = \"deny\"\nactions = [\"free_shipping\"]\n";
+    let with_table = |rows: &str, features: &str| {
+        let (dir, policy) = changed(|text| format!("{text}\n{table}"));
+        std::fs::write(dir.path().join("ships.csv"), rows).unwrap();
+        let path = dir.path().join("features.toml");
+        std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + features).unwrap();
+        (dir, policy)
+    };
+    let (_one, before) = with_table("context.country,reason\nDE,SHIPS\n", "");
+    let feature = "[[feature]]\nname = \"looks\"\nkind = \"total_count\"\nevents = [\"view_item\"]\n";
+    let (_two, after) = with_table("context.country,reason\nAT,SHIPS\nCH,SHIPS\n", feature);
+    let differ = augur(&["policy", "diff", &before, &after]);
+    assert_eq!(
+        said(&differ),
+        "ships.csv: row 1: context.country was `DE`, is now `AT`\nships.csv: row 2 (CH, SHIPS) was added\n\
+         features.toml: feature looks was added\n"
+    );
+    let table = augur(&["--json", "policy", "diff", shipped.to_str().unwrap(), &after]);
+    assert!(answer(&table)["differences"].to_string().contains("\"sentence\":\"ships.csv was added\""));
+
     let same = augur(&["--json", "policy", "diff", &policy, &policy]);
     assert!(same.status.success() && answer(&same)["same"] == true);
 }

@@ -11,6 +11,8 @@ const NAMES: [&str; 2] = ["id", "name"];
 /// One difference.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
+    /// The file beside the policy that it is in; empty of the policy itself.
+    pub file: String,
     /// How it came about.
     pub kind: DifferenceKind,
     /// The entry, e.g. `rule vip_pays_full`, or a section or key of the file.
@@ -50,8 +52,13 @@ impl DifferenceKind {
 
 impl std::fmt::Display for Difference {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { kind, entry, key, before, after } = self;
+        let Self { file, kind, entry, key, before, after } = self;
         let place = if key.is_empty() { entry.clone() } else { format!("{entry}: {key}") };
+        let place = match (file.is_empty(), place.is_empty()) {
+            (true, _) => place,
+            (false, true) => file.clone(),
+            (false, false) => format!("{file}: {place}"),
+        };
         match (kind, key.is_empty()) {
             (DifferenceKind::Moved, _) => write!(formatter, "{place} stands in another order"),
             (DifferenceKind::Added | DifferenceKind::Removed, true) => {
@@ -64,7 +71,29 @@ impl std::fmt::Display for Difference {
     }
 }
 
-/// Every difference from `before` to `after`, section by section in the order of their names.
+impl Difference {
+    /// A whole file, entry or row that came or went, or a list that stands in another order.
+    pub fn whole(kind: DifferenceKind, entry: &str) -> Self {
+        let entry = entry.to_owned();
+        Self {
+            file: String::new(),
+            kind,
+            entry,
+            key: String::new(),
+            before: String::new(),
+            after: String::new(),
+        }
+    }
+
+    /// The same in the file `file` beside the policy.
+    #[must_use]
+    pub fn in_file(self, file: &str) -> Self {
+        Self { file: file.to_owned(), ..self }
+    }
+}
+
+/// Every difference from `before` to `after`, section by section in the order of their names. The files may be policies, or
+/// feature definitions or tests: whatever lists tables that have an `id` or a `name`.
 ///
 /// # Errors
 /// The first mistake of a text that is not TOML, with its line: `(true, ..)` of `before`, `(false, ..)` of `after`.
@@ -122,13 +151,7 @@ fn compare_lists(
     differences: &mut Vec<Difference>,
 ) {
     let has = |list: &[(String, &Table)], name: &str| list.iter().any(|(known, _)| known == name);
-    let whole = |kind, name: &str| Difference {
-        kind,
-        entry: name.to_owned(),
-        key: String::new(),
-        before: String::new(),
-        after: String::new(),
-    };
+    let whole = Difference::whole;
     for (name, _) in before.iter().filter(|(name, _)| !has(after, name)) {
         differences.push(whole(DifferenceKind::Removed, name));
     }
@@ -164,5 +187,6 @@ fn compare_values(
     };
     let written = |value: Option<&Value>| value.map_or_else(String::new, ToString::to_string);
     let (entry, key) = (entry.to_owned(), key.to_owned());
-    differences.push(Difference { kind, entry, key, before: written(before), after: written(after) });
+    let (before, after) = (written(before), written(after));
+    differences.push(Difference { file: String::new(), kind, entry, key, before, after });
 }

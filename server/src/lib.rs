@@ -68,7 +68,7 @@ pub use app::{App, Checked, check_definitions, check_features};
 pub use arms::{ArmFigures, CanaryGate, CanaryReport};
 pub use augur_decision::{
     ActionDescription, Difference, DifferenceKind, Finding, FindingCode, Mismatch, PointDescription,
-    RuleDescription, Severity, TestOutcome, declared_context, diff_policies, files_named_by,
+    RuleDescription, Severity, TestOutcome, declared_context, diff_policies, diff_tables, files_named_by,
 };
 pub use canaries::canary_report;
 pub use clock::{Clock, FixedClock, SystemClock};

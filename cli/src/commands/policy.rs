@@ -80,7 +80,10 @@ docs/reason-codes.md explains every code.")]
     #[command(after_help = "\
 Examples:
   augur policy diff policy.toml new-policy.toml
-  augur policy diff shop/policy.toml 3f9c2a17 --data shop --json")]
+  augur policy diff shop/policy.toml 3f9c2a17 --data shop --json
+
+Compared are the policy, the files of its tables row by row, and, where both sides have them, features.toml beside it and
+its tests.")]
     Diff(diff::Args),
     /// Decide by another policy from now on: a file's, or an archived one. A policy whose tests fail is refused.
     #[command(after_help = "\

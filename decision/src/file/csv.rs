@@ -51,6 +51,24 @@ pub(super) fn next_row(
     }
 }
 
+/// The cells of every line that has any, for whoever does not complain of places.
+///
+/// # Errors
+/// What is wrong with the form of the file, and the byte at which it is.
+pub(crate) fn all_rows(text: &str) -> Result<Vec<Vec<String>>, (usize, &'static str)> {
+    let (mut rows, mut from) = (Vec::new(), 0);
+    loop {
+        match next_row(text, 0, from) {
+            Ok(Some((cells, next))) => {
+                rows.push(cells.into_iter().map(|cell| cell.text).collect());
+                from = next;
+            }
+            Ok(None) => return Ok(rows),
+            Err(fault) => return Err((fault.offset, fault.message)),
+        }
+    }
+}
+
 /// The cell that begins at `from`, and where its comma, its line break or the file's end stands.
 fn cell(text: &str, base: usize, from: usize) -> Result<(Cell, usize), Fault> {
     let rest = text.get(from..).unwrap_or_default();

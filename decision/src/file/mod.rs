@@ -31,6 +31,7 @@ use crate::quiet::Quiet;
 use crate::snapshot::WhenFeaturesUnavailable;
 use crate::source::{SourceFile, Sources};
 
+pub(crate) use csv::all_rows;
 pub(crate) use declared::DeclaredEntry;
 pub(crate) use entries::parse;
 pub(crate) use experiment::{ArmEntry, ExperimentEntry, HoldoutEntry, LayerEntry};

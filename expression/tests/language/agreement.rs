@@ -17,7 +17,7 @@ use crate::shop::{NAMES, Values, compile, slot};
 /// The row as CEL sees it: one map per group, without the keys of missing values.
 fn context(row: &Values) -> Context<'static, 'static> {
     let mut context = Context::default();
-    for group in ["features", "scores", "user", "context"] {
+    for group in ["features", "scores", "segments", "user", "context"] {
         let members = NAMES.iter().filter_map(|(path, _)| {
             let member = path.strip_prefix(group)?.strip_prefix('.')?;
             let value = match row.operand(slot(path))? {

@@ -6,7 +6,7 @@ use augur_domain::ValueType;
 use augur_expression::{CompileError, Expression, Names, Operand, Row, Slot};
 
 /// Path, type; the slot is the position.
-pub(crate) const NAMES: [(&str, ValueType); 14] = [
+pub(crate) const NAMES: [(&str, ValueType); 18] = [
     ("features.purchases_30d", ValueType::Number),
     ("features.visits", ValueType::Number),
     ("features.balance", ValueType::Number),
@@ -21,9 +21,17 @@ pub(crate) const NAMES: [(&str, ValueType); 14] = [
     ("features.first_visit", ValueType::Timestamp),
     ("features.session_length", ValueType::Duration),
     ("context.wait", ValueType::Duration),
+    ("segments.value", ValueType::Text),
+    ("user.plan", ValueType::Text),
+    ("user.member_since", ValueType::Timestamp),
+    ("user.age", ValueType::Number),
 ];
 
-/// The table above; `context.channel` holds one of three texts only.
+/// Names that hold only some texts, with these.
+pub(crate) const ENUMS: [(&str, &[&str]); 2] =
+    [("context.channel", &["email", "push", "web"]), ("user.plan", &["free", "pro"])];
+
+/// The table above; some names hold some texts only.
 pub(crate) struct Shop;
 
 impl Names for Shop {
@@ -37,7 +45,8 @@ impl Names for Shop {
     }
 
     fn allowed_texts(&self, path: &str) -> Option<Vec<String>> {
-        (path == "context.channel").then(|| ["email", "push", "web"].map(str::to_owned).to_vec())
+        let (_, texts) = ENUMS.iter().find(|(known, _)| *known == path)?;
+        Some(texts.iter().map(|text| (*text).to_owned()).collect())
     }
 }
 

@@ -1,5 +1,10 @@
 //! What CEL's own type checker would say: its table of overloads, as the language definition lists it, against what is
-//! accepted here, on thousands of expressions that are well typed only by chance.
+//! accepted here, on four thousand expressions that are well typed only by chance: over features, scores, segments, traits,
+//! context and `now`, with timestamps, lengths of time and texts of closed sets.
+//!
+//! The one crate with such a checker (`cel-core`) is not asked: it has one author and no release since early 2026, it would
+//! bring nine crates along, and it knows neither one type of number nor closed sets, so the table below would stand beside
+//! it all the same.
 //!
 //! Not here: what expressions come to (`agreement`, `reference`).
 
@@ -8,7 +13,7 @@ use augur_expression::Parsed;
 use proptest::prelude::*;
 
 use crate::sample::{Sample, Scope, sample};
-use crate::shop::{NAMES, Shop};
+use crate::shop::{ENUMS, NAMES, Shop};
 
 /// The overloads of CEL's standard definitions over the types that there are here, with one number type for its `double`,
 /// `int` and `uint`.
@@ -69,14 +74,18 @@ fn typed(sample: &Sample) -> Option<ValueType> {
         Sample::Has(_) => Some(Boolean),
         Sample::Not(operand) => overload("!", &[typed(operand)?]),
         Sample::Negate(operand) => overload("negate", &[typed(operand)?]),
-        Sample::Binary("==" | "!=", left, right) => (typed(left)? == typed(right)?).then_some(Boolean),
+        Sample::Binary("==" | "!=", left, right) => {
+            let can_be = can_be(left, right) && can_be(right, left);
+            (typed(left)? == typed(right)? && can_be).then_some(Boolean)
+        }
         Sample::Binary(operator, left, right) => {
             let operator = if matches!(*operator, "<=" | ">" | ">=") { "<" } else { operator };
             overload(operator, &[typed(left)?, typed(right)?])
         }
-        Sample::In(value, elements) => {
-            let value = typed(value).filter(|value| matches!(value, Number | Text))?;
-            elements.iter().all(|element| typed(element) == Some(value)).then_some(Boolean)
+        Sample::In(asked, elements) => {
+            let value = typed(asked).filter(|value| matches!(value, Number | Text))?;
+            let fits = |element: &Sample| typed(element) == Some(value) && can_be(asked, element);
+            elements.iter().all(fits).then_some(Boolean)
         }
         Sample::Choose(condition, then, otherwise) => {
             let (then, otherwise) = (typed(then)?, typed(otherwise)?);
@@ -87,6 +96,12 @@ fn typed(sample: &Sample) -> Option<ValueType> {
             found(OWN_FUNCTIONS, function, &arguments)
         }
     }
+}
+
+/// Whether the name `path`, if it is one that holds some texts only, can hold the literal `text`, if it is one.
+fn can_be(path: &Sample, text: &Sample) -> bool {
+    let (Sample::Path(path), Sample::Text(text)) = (path, text) else { return true };
+    ENUMS.iter().find(|(known, _)| known == path).is_none_or(|(_, texts)| texts.contains(text))
 }
 
 fn overload(operator: &str, operands: &[ValueType]) -> Option<ValueType> {
@@ -103,41 +118,56 @@ fn found(
     table.find(|(known, of, _)| *known == wanted && *of == operands).map(|(_, _, result)| *result)
 }
 
+/// A comparison of a name that holds some texts only, with one of them or another.
+fn closed() -> BoxedStrategy<Sample> {
+    const TEXTS: &[&str] = &["email", "push", "web", "free", "pro", "gold", ""];
+    let path = proptest::sample::select(&ENUMS[..]).prop_map(|(path, _)| Sample::Path(path));
+    let text = || proptest::sample::select(TEXTS).prop_map(Sample::Text);
+    let equal = (path.clone(), proptest::sample::select(&["==", "!="][..]), text(), any::<bool>());
+    let equal = equal.prop_map(|(path, operator, text, turned)| {
+        let (left, right) = if turned { (text, path) } else { (path, text) };
+        Sample::Binary(operator, Box::new(left), Box::new(right))
+    });
+    let listed = (path, proptest::collection::vec(text(), 1..3));
+    prop_oneof![2 => equal, 1 => listed.prop_map(|(path, texts)| Sample::In(Box::new(path), texts))].boxed()
+}
+
 /// Any operation over samples of any type: most are ill typed somewhere.
 fn any_sample() -> BoxedStrategy<Sample> {
     const OPERATORS: &[&str] = &["&&", "||", "+", "-", "*", "/", "%", "==", "!=", "<", "<=", ">", ">="];
     let leaf = proptest::sample::select(&[Boolean, Number, Text, Timestamp, Duration][..])
         .prop_flat_map(|value_type| sample(value_type, 1, Scope::Whole));
-    leaf.prop_recursive(2, 12, 3, |below| {
-        let boxed = |one: Sample| Box::new(one);
-        let binary = (proptest::sample::select(OPERATORS), below.clone(), below.clone());
-        let call = (proptest::sample::select(OWN_FUNCTIONS), below.clone(), below.clone());
-        let elements = proptest::collection::vec(
+    prop_oneof![7 => leaf, 1 => closed()]
+        .prop_recursive(2, 12, 3, |below| {
+            let boxed = |one: Sample| Box::new(one);
+            let binary = (proptest::sample::select(OPERATORS), below.clone(), below.clone());
+            let call = (proptest::sample::select(OWN_FUNCTIONS), below.clone(), below.clone());
+            let elements = proptest::collection::vec(
+                prop_oneof![
+                    4 => (-9..9_i32).prop_map(|number| Sample::Number(f64::from(number.abs()))),
+                    1 => Just(Sample::Text("DE")),
+                    1 => Just(Sample::Boolean(true)),
+                ],
+                1..3,
+            );
             prop_oneof![
-                4 => (-9..9_i32).prop_map(|number| Sample::Number(f64::from(number.abs()))),
-                1 => Just(Sample::Text("DE")),
-                1 => Just(Sample::Boolean(true)),
-            ],
-            1..3,
-        );
-        prop_oneof![
-            8 => binary.prop_map(move |(operator, a, b)| Sample::Binary(operator, boxed(a), boxed(b))),
-            1 => below.clone().prop_map(move |operand| Sample::Not(boxed(operand))),
-            1 => below.clone().prop_map(move |operand| Sample::Negate(boxed(operand))),
-            2 => (below.clone(), elements).prop_map(move |(value, list)| Sample::In(boxed(value), list)),
-            2 => (below.clone(), below.clone(), below).prop_map(move |(condition, then, otherwise)| {
-                Sample::Choose(boxed(condition), boxed(then), boxed(otherwise))
-            }),
-            2 => call.prop_map(|((function, of, _), a, b)| {
-                Sample::Call(function, [a, b].into_iter().take(of.len()).collect())
-            }),
-        ]
-    })
-    .boxed()
+                8 => binary.prop_map(move |(operator, a, b)| Sample::Binary(operator, boxed(a), boxed(b))),
+                1 => below.clone().prop_map(move |operand| Sample::Not(boxed(operand))),
+                1 => below.clone().prop_map(move |operand| Sample::Negate(boxed(operand))),
+                2 => (below.clone(), elements).prop_map(move |(value, list)| Sample::In(boxed(value), list)),
+                2 => (below.clone(), below.clone(), below).prop_map(move |(condition, then, otherwise)| {
+                    Sample::Choose(boxed(condition), boxed(then), boxed(otherwise))
+                }),
+                2 => call.prop_map(|((function, of, _), a, b)| {
+                    Sample::Call(function, [a, b].into_iter().take(of.len()).collect())
+                }),
+            ]
+        })
+        .boxed()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 2_000, ..ProptestConfig::with_cases(48) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 2_000, ..ProptestConfig::with_cases(64) })]
 
     #[test]
     fn the_tables_agree_on_types(samples in proptest::collection::vec(any_sample(), 64)) {
@@ -170,5 +200,5 @@ fn both_well_and_ill_typed_samples_are_drawn() {
         .map(|_| typed(&any_sample().new_tree(&mut runner).expect("a sample").current()).is_some())
         .collect();
     let well_typed = drawn.iter().filter(|typed| **typed).count();
-    assert!((50..450).contains(&well_typed), "{well_typed} of 500");
+    assert!((40..450).contains(&well_typed), "{well_typed} of 500");
 }

@@ -328,7 +328,7 @@ fn read(file: &Path) -> Result<String, Error> {
 }
 
 /// The files of tests that belong to the policy `text`, read from `file`. What is wrong with its form the server says.
-fn tests_of(file: &Path, text: &str) -> Result<Vec<v1::PolicyTestFile>, Error> {
+pub(super) fn tests_of(file: &Path, text: &str) -> Result<Vec<v1::PolicyTestFile>, Error> {
     let table: toml::Table = text.parse().unwrap_or_default();
     let named = table.get("tests").and_then(toml::Value::as_array).cloned().unwrap_or_default();
     let mut names: Vec<String> = named.iter().filter_map(|name| name.as_str()).map(str::to_owned).collect();
