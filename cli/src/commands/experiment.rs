@@ -104,6 +104,9 @@ pub(crate) struct Args {
     /// The number of units, of both arms together, at which `any time` intervals are to be narrowest.
     #[arg(long, value_name = "UNITS", default_value_t = 10_000)]
     tuned_for: u64,
+    /// Write the report as a page for people, too: one HTML file, nothing else needed.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 /// The report with where it comes from.
@@ -157,6 +160,12 @@ pub(crate) fn run(command: &Command, output: Output) -> Result<Outcome, Error> {
         tuned_for: args.tuned_for,
     };
     let report = judge(&units, &settings).map_err(failed)?;
+    if let Some(path) = &args.report {
+        let file =
+            args.input.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        let name = args.experiment.clone().or_else(|| args.holdout.clone()).or(file).unwrap_or_default();
+        std::fs::write(path, report.html(&name)).map_err(Error::file("write", path))?;
+    }
     let told = Told { weights_from, logs, file, report };
     output.report(&told, text)?;
     Ok(if told.report.is_void() { Outcome::Refused } else { Outcome::Fine })

@@ -24,6 +24,7 @@ Examples:
   augur ope --input log.csv --reward clicked --propensity p --target p_new
   augur ope --input log.parquet --reward value --propensity p --target p_new --model q --model-target q_new --json
   augur ope --input kept.csv.gz --reward r --propensity p --target t --pass keep_probability --decisions 1000000
+  augur ope --input log.csv --reward clicked --propensity p --target p_new --report ope.html
 
 Every row is held in memory, about 100 bytes each.
 
@@ -83,6 +84,9 @@ pub(crate) struct Args {
     /// Of the bootstrap.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Write the evaluation as a page for people, too: one HTML file, nothing else needed.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -120,6 +124,10 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         expected: "at least one decision".to_owned(),
     })?;
     working.finish_and_clear();
+    if let Some(path) = &args.report {
+        let name = args.input.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        std::fs::write(path, evaluation.html(&name)).map_err(Error::file("write", path))?;
+    }
     let report = Report { input: args.input.clone(), evaluation };
     output.report(&report, Report::text)?;
     let identifiable = report.evaluation.verdict.identifiable;

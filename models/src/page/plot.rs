@@ -204,11 +204,16 @@ pub fn lying_bars(page: &mut Markup, title: &str, description: &str, bars: &[(St
     page.raw("</svg>");
 }
 
-/// A table cell with a value and its interval drawn on an axis from 0 to `most`, and a line at `guide`. The figures stand
+/// A table cell with a value and its interval drawn on an axis of `span`, and a line at `guide`. The figures stand
 /// in other cells of the row, so this one is not read out.
-pub fn span_cell(page: &mut Markup, (low, value, high): (f64, f64, f64), most: f64, guide: Option<f64>) {
+pub fn span_cell(
+    page: &mut Markup,
+    (low, value, high): (f64, f64, f64),
+    span: (f64, f64),
+    guide: Option<f64>,
+) {
     const LENGTH: f64 = 160.0;
-    let x = |value: f64| 4.0 + share(value, (0.0, most)) * (LENGTH - 8.0);
+    let x = |value: f64| 4.0 + share(value, span) * (LENGTH - 8.0);
     page.raw("<td class=\"span\"><svg viewBox=\"0 0 160 16\" aria-hidden=\"true\">");
     page.raw("<line class=\"grid\" x1=\"4\" y1=\"15\" x2=\"156\" y2=\"15\"/>");
     if let Some(guide) = guide {

@@ -6,6 +6,7 @@
 
 mod carry;
 mod cause;
+mod direct;
 mod labels;
 mod models;
 mod page;

@@ -9,20 +9,19 @@ use std::time::Instant;
 use augur_decision::{PolicySnapshot, PolicySource, decide};
 use augur_decision_log::{Error as LogError, Reader};
 use augur_domain::decision::Availability;
-use augur_domain::{ContentHash, Decision, DecisionInputs, DecisionRecord, ModelRef, Timestamp};
+use augur_domain::{ContentHash, DecisionInputs, DecisionRecord, ModelRef, Timestamp};
 
 use super::carry::Carried;
+use super::direct::Rows;
 use super::labels::{Label, Labels};
 use super::models::{CandidateModels, PinnedVersion};
-use super::report::{CandidateReport, Control, Counting, Gates, SegmentBy, Subject, group};
+use super::report::{CandidateReport, Control, Counting, Gates, SegmentBy, Subject};
 use super::value::{Reward, Rewards};
-use crate::off_policy::{self, LoggedRow};
+use crate::off_policy;
 use crate::{DataDirectory, Error, SnapshotSource as _};
 
 /// Policies kept compiled: one for each feature set and set of models that a log has.
 const CACHED_SNAPSHOTS: usize = 16;
-/// Rows that the candidate's value is estimated from, about 100 bytes each; further decisions are left out of it.
-const MAX_ROWS: usize = 10_000_000;
 /// Of so many decisions, one is decided once more by what decided it and by the candidate, to compare what they cost.
 const TIMED_EVERY: u64 = 32;
 /// Records between two calls of `progress`.
@@ -96,7 +95,7 @@ pub fn replay_candidate(
     let labels = Labels::read(directory, options.labels)?;
     let mut counting = Counting::new(options.segments, &labels);
     let mut carried = Carried::default();
-    let mut rows: Vec<(Timestamp, LoggedRow)> = Vec::new();
+    let mut rows = Rows::default();
     let mut most_actions = None;
     let mut reader = Reader::open_at(log, options.from)?;
     loop {
@@ -140,17 +139,11 @@ pub fn replay_candidate(
         carried.take(&inputs, &record.decision, &decision);
         counting.compare(&record, &decision, snapshot.features());
         if let (Some(rewards), Some(rule)) = (&rewards, options.reward)
-            && rows.len() < MAX_ROWS
+            && !rows.is_full()
         {
             most_actions = most_actions.max(u32::try_from(record.decision.candidates.len()).ok());
-            let target = decision.candidates.iter().find(|of| of.action == record.decision.action);
-            let target = target.map_or(0.0, |of| of.probability);
             let reward = rewards.of(record.inputs.decision_id, record.inputs.now, rule.within_ms);
-            let row = LoggedRow::new(reward, record.decision.propensity, target)
-                .and_then(|row| row.with_supported(supported(&record.decision, &decision)));
-            if let Ok(row) = row {
-                rows.push((record.inputs.now, row.of_group(group(&record))));
-            }
+            rows.push(&record, &decision, reward);
         }
     }
     (options.progress)(counting.report.records);
@@ -158,25 +151,12 @@ pub fn replay_candidate(
     let last_at = counting.last_at();
     let value = options.reward.and_then(|rule| {
         let mature = last_at.plus_millis(-rule.within_ms);
-        let rows: Vec<LoggedRow> =
-            rows.into_iter().filter(|(at, _)| *at <= mature).map(|(_, row)| row).collect();
+        let rows = rows.with_model(mature);
         let actions = options.evaluating.actions.or(most_actions);
         off_policy::evaluate(&rows, &off_policy::Options { actions, ..options.evaluating.clone() })
     });
     counting.report.subject = options.subject.clone();
     Ok(counting.finish(options.gates, options.control.clone(), value))
-}
-
-/// How much of the candidate's probability lies on what could have been given then.
-fn supported(logged: &Decision, candidate: &Decision) -> f64 {
-    let mut share = 0.0;
-    for of in &candidate.candidates {
-        let before = logged.candidates.iter().find(|before| before.action == of.action);
-        if before.is_some_and(|before| before.probability > 0.0) {
-            share += of.probability;
-        }
-    }
-    share.clamp(0.0, 1.0)
 }
 
 /// How long deciding takes, in nanoseconds.

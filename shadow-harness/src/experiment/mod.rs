@@ -8,6 +8,7 @@
 pub mod interval;
 mod logs;
 mod moments;
+mod page;
 pub mod ratio;
 mod report;
 pub mod sequential;

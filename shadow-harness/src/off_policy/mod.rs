@@ -12,6 +12,7 @@ mod diagnostics;
 mod estimators;
 mod evaluation;
 mod intervals;
+mod page;
 mod row;
 mod verdict;
 

@@ -253,3 +253,19 @@ fn numbers_out_of_range_are_named() {
         assert_eq!(row.unwrap_err().to_string(), expected);
     }
 }
+
+#[test]
+fn the_page_has_every_estimate_and_no_markup_from_outside() {
+    let rows: Vec<LoggedRow> =
+        (0..400).map(|row| LoggedRow::new(f64::from(row % 3), 0.5, f64::from(row % 2)).unwrap()).collect();
+    let found = evaluate(&rows, &Options { resamples: 20, ..Options::default() }).unwrap();
+    let page = found.html("<script>log</script>");
+    assert!(!page.contains("<script") && page.contains("&lt;script&gt;") && page.ends_with("</html>\n"));
+    for estimate in &found.estimates {
+        let name = estimate.estimator.name();
+        assert!(page.replace("<wbr>", "").contains(&format!("<th scope=\"row\">{name}</th>")), "{name}");
+    }
+    assert!(page.contains("The log can tell"));
+    let few = evaluate(&rows[..20], &Options { resamples: 0, ..Options::default() }).unwrap();
+    assert!(few.html("log").contains("Not identifiable"));
+}

@@ -75,7 +75,7 @@ fn flips_row(page: &mut Markup, name: &str, flips: &Flips, most: f64, overall: f
     page.raw("<tr>").heading(name).cell(&whole(flips.decisions)).cell(&whole(flips.flipped));
     page.cell(&percent(flips.share));
     page.cell(&format!("{} to {}", percent(flips.low), percent(flips.high)));
-    span_cell(page, (flips.low, flips.share, flips.high), most, Some(overall));
+    span_cell(page, (flips.low, flips.share, flips.high), (0.0, most), Some(overall));
 }
 
 fn causes(page: &mut Markup, report: &CandidateReport) {
@@ -94,7 +94,7 @@ fn causes(page: &mut Markup, report: &CandidateReport) {
         page.begin_table(caption, &[by, "decisions", "of those changed", ""]);
         for (name, count) in rows.into_iter().take(MAX_ROWS) {
             page.raw("<tr>").heading(name).cell(&whole(count)).cell(&share(count));
-            span_cell(page, (0.0, count as f64, count as f64), most, None);
+            span_cell(page, (0.0, count as f64, count as f64), (0.0, most), None);
             page.raw("</tr>");
         }
         page.end_table();

@@ -120,3 +120,18 @@ fn more_comparisons_make_wider_intervals() {
     let three = report.comparisons[0].conversion.once.unwrap();
     assert!(three.high - three.low > two.high - two.low);
 }
+
+#[test]
+fn the_page_tells_arms_and_differences_and_no_markup_from_outside() {
+    let mut units = simulated(4_000, 1.0, 3);
+    let hostile = units.enrol(key(9_999), "<img src=x>").unwrap();
+    units.convert(hostile);
+    let report = judge(&units, &Settings::default()).unwrap();
+    let page = report.html("<script>x</script>");
+    assert!(!page.contains("<script") && !page.contains("<img") && page.ends_with("</html>\n"));
+    for expected in
+        ["&lt;img src=x&gt;", "any time", "once, with CUPED", "Sample ratio mismatch", "Value a unit"]
+    {
+        assert!(page.replace("<wbr>", "").contains(expected), "{expected}");
+    }
+}
