@@ -38,12 +38,18 @@ impl Server {
 
     /// The same at `address`.
     pub(crate) fn start_at(data: &Path, address: &str) -> Self {
+        Self::start_with(data, address, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn start_with(data: &Path, address: &str, variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_augur"))
             .args(["serve", "--json", "--data"])
             .arg(data)
             .env("AUGUR_SERVER_LISTEN", address)
             .env("AUGUR_SERVER_HTTP_LISTEN", "")
             .env("AUGUR_TELEMETRY_LOG_LEVEL", "warn")
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
