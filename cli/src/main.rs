@@ -61,7 +61,7 @@ enum Command {
     Train(Box<commands::train::Args>),
     Decide(commands::decide::Args),
     DecideAll(commands::decide_all::Args),
-    Replay(commands::replay::Args),
+    Replay(Box<commands::replay::Args>),
     #[command(subcommand)]
     Breaker(commands::breaker::Command),
     #[command(subcommand)]

@@ -173,3 +173,75 @@ fn what_cannot_be_decided_is_told_and_does_not_pass() {
     let both = replay(&["--verify", "--model", "churn=1"]);
     assert_eq!(both.status.code(), Some(2));
 }
+
+#[test]
+fn rules_are_switched_off_and_reordered_without_a_file() {
+    let policy = first_policy();
+    let rule = "\n[[rule]]\nid = \"candidate\"\nwhen = \"true\"\nthen = \"deny\"\nactions = [\"discount\"]\nreason = \"CANDIDATE\"\n";
+    let (_same, same) = written(&policy);
+    let (_denied, denied) = written(&(policy.clone() + rule));
+    let plain = answer(&replay(&["--policy", &same]));
+    let off = answer(&replay(&["--policy", &denied, "--rule-off", "candidate"]));
+    let told = |report: &Value| (report["actions"].clone(), report["confusion"].clone());
+    assert_eq!(told(&off), told(&plain), "a rule that is off is as none");
+    assert_ne!(told(&answer(&replay(&["--policy", &denied]))), told(&plain));
+    // In every policy that decided, with nothing else changed.
+    let report = answer(&replay(&["--rule-off", "vip_no_discount", "--exposures", "logged"]));
+    let causes = report["causes"].as_object().unwrap();
+    assert!(causes.keys().all(|cause| cause.contains("VIP_PAYS_FULL")), "{causes:?}");
+    let reordered = replay(&["--rule-priority", "vip_no_discount=-5"]);
+    assert_eq!(reordered.status.code(), Some(0), "{reordered:?}");
+    let unknown = answer(&replay(&["--rule-off", "no_such_rule"]));
+    assert!(unknown["uncompared"][0]["reason"].as_str().unwrap().contains("no_such_rule"), "{unknown:#}");
+}
+
+#[test]
+fn caps_are_changed_without_a_file_and_the_affected_are_named() {
+    let fewer = ["--cap", "free_shipping=1 per 7d", "--no-control", "--ids", "3"];
+    let report = answer(&replay(&fewer));
+    let given = &report["actions"]["free_shipping"];
+    assert!(given["candidate"].as_u64() < given["logged"].as_u64(), "{report:#}");
+    assert_eq!(report["changed_decisions"].as_array().unwrap().len(), 3);
+    let more = answer(&replay(&["--cap", "free_shipping/1=1000 per 7d"]));
+    assert!(more["actions"]["free_shipping"]["candidate"].as_u64() > given["candidate"].as_u64());
+    let wrong = replay(&["--cap", "free_shipping"]);
+    assert!(String::from_utf8(wrong.stderr).unwrap().contains("ACTION/N=CAP"));
+}
+
+#[test]
+fn reward_rules_are_read_from_a_file() {
+    let (_dir, rules) = written(
+        "version = 1\n[[reward]]\nname = \"revenue\"\nkind = \"value\"\ntake = \"last\"\nwithin = \"1h\"\ndefault = 0.25\n\
+         [[reward]]\nname = \"clicks\"\nkind = \"clicked\"\ntake = \"count\"\nwithin = \"1d\"\nvalue = 2.0\n",
+    );
+    let (_same, same) = written(&first_policy());
+    let line = ["--policy", &same, "--rewards", &rules];
+    let report = answer(&replay(&[&line[..], &["--reward", "revenue", "--resamples", "0"]].concat()));
+    let joined = &report["joined"];
+    assert_eq!((&joined["decisions"], &joined["rewarded"]), (&report["flips"]["decisions"], &0.into()));
+    assert!(
+        joined["defaulted"].as_u64().unwrap() > 0 && joined["immature"].as_u64().unwrap() > 0,
+        "{joined}"
+    );
+    assert_eq!(report["value"]["diagnostics"]["logged_value"], 0.25);
+    let ambiguous = String::from_utf8(replay(&line).stderr).unwrap();
+    assert!(ambiguous.contains("one of revenue, clicks"), "{ambiguous}");
+    let (_dir, wrong) = written("version = 1\n[[reward]]\nname = \"x\"\nkind = \"sold\"\nwithin = \"1d\"\n");
+    let complaint = String::from_utf8(replay(&["--policy", &same, "--rewards", &wrong]).stderr).unwrap();
+    assert!(complaint.contains("`sold` is no kind of outcome"), "{complaint}");
+}
+
+#[test]
+fn differences_are_written_and_held_against_what_was_approved() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("approved.diff");
+    let path = file.to_str().unwrap();
+    let written = replay(&["--verify", "--differences", path]);
+    assert_eq!((written.status.code(), &answer(&written)["different"]), (Some(0), &0.into()));
+    assert_eq!(replay(&["--verify", "--approved", path]).status.code(), Some(0));
+    let text = std::fs::read_to_string(&file).unwrap() + "record 3, decision x at y\n  score: a: 1 -> 2\n";
+    std::fs::write(&file, text).unwrap();
+    let held = replay(&["--verify", "--approved", path]);
+    assert_eq!(held.status.code(), Some(3));
+    assert_eq!(answer(&held)["unapproved"]["gone"].as_array().unwrap().len(), 1);
+}

@@ -5,6 +5,7 @@
 //! later comparison leans on: as long as the old policy reproduces the old log to the bit, whatever differs under a
 //! new one was caused by it.
 
+pub mod approved;
 pub mod candidate;
 mod check;
 mod difference;
@@ -15,6 +16,7 @@ pub mod off_policy;
 mod progress_file;
 pub mod recomputed;
 mod report;
+pub mod reward;
 mod source;
 mod survey;
 mod verify;

@@ -87,6 +87,11 @@ impl DataDirectory {
         Self { dir: dir.into() }
     }
 
+    /// The directory itself.
+    pub fn path(&self) -> &std::path::Path {
+        &self.dir
+    }
+
     /// Where the files of a policy lie.
     pub fn policy_dir(&self, policy: ContentHash) -> PathBuf {
         self.dir.join("policies").join(policy.to_string())

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 
 use augur_loadtest::domain::time::parse_duration_ms;
 use augur_loadtest::domain::{ContentHash, OutcomeKind, Timestamp, UserKey};
+use augur_server::{Clock, SystemClock};
 use augur_shadow_harness::DataDirectory;
 use augur_shadow_harness::experiment::{
     Declared, Enrolments, Joined, LogQuery, Problem, Report, Settings, Units, judge, read_logs,
 };
 use serde::Serialize;
 
+use super::replay::rewards::rule_of;
 use crate::import::{Cell, Format, InstantFormat, Row, RowFault, open};
 use crate::output::{Output, grouped};
 use crate::{Error, Outcome, progress};
@@ -22,6 +24,7 @@ const HELP: &str = "\
 Examples:
   augur experiment report --experiment tone --data data
   augur experiment report --experiment tone --data data --kind clicked --within 3d --pre features.revenue_30d
+  augur experiment report --experiment tone --data data --rewards rewards.toml --reward revenue
   augur experiment report --holdout global --data data
   augur experiment report --input results.csv --unit customer --arm variant --outcome bought
   augur experiment report --input results.parquet --unit id --arm arm --outcome bought --value revenue --pre revenue_before
@@ -67,6 +70,12 @@ pub(crate) struct Args {
     /// Outcomes count that happened so soon after their decision.
     #[arg(long, value_name = "LENGTH", default_value = "30d", conflicts_with = "input")]
     within: String,
+    /// A file of reward rules: kind, time and value are those of the rule that --reward names.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "kind", "within"])]
+    rewards: Option<PathBuf>,
+    /// The rule; needed where the file has several.
+    #[arg(long, value_name = "NAME", requires = "rewards")]
+    reward: Option<String>,
     /// Decisions from this time on, like 2026-11-01T00:00:00Z.
     #[arg(long, value_name = "TIME", conflicts_with = "input")]
     from: Option<String>,
@@ -188,16 +197,21 @@ fn read_data(args: &Args) -> Result<Enrolments, Error> {
     let source =
         DataDirectory::new(super::replay::stored_in(args.data.as_deref().unwrap_or(Path::new(".")))?);
     let name = args.holdout.as_ref().or(args.experiment.as_ref());
+    let rule = args.rewards.as_deref().map(|file| rule_of(file, args.reward.as_deref())).transpose()?;
+    let until = instant("--until", args.until.as_deref())?.unwrap_or(Timestamp::MAX);
+    let typed = parse_duration_ms(&args.within).map_err(|expected| Error::Argument {
+        argument: "--within",
+        found: args.within.clone(),
+        expected,
+    })?;
     let query = LogQuery {
         name: name.cloned().unwrap_or_default(),
-        kind: kind(&args.kind)?,
+        kind: rule.as_ref().map_or_else(|| kind(&args.kind), |rule| Ok(rule.kind))?,
         from: instant("--from", args.from.as_deref())?.unwrap_or(Timestamp::MIN),
-        until: instant("--until", args.until.as_deref())?.unwrap_or(Timestamp::MAX),
-        within_ms: parse_duration_ms(&args.within).map_err(|expected| Error::Argument {
-            argument: "--within",
-            found: args.within.clone(),
-            expected,
-        })?,
+        until,
+        within_ms: rule.as_ref().map_or(typed, |rule| rule.within_ms),
+        rule,
+        known_at: SystemClock::new().now().min(until),
     };
     let pre = args.pre.as_deref().map(feature).transpose()?;
     let mut declares = |policy| declared(&source, policy, &query.name, pre);

@@ -3,8 +3,11 @@
 //!
 //! Not here: the replay itself (`augur_shadow_harness`).
 
+mod approved;
 mod candidate;
+mod edits;
 mod recomputed;
+pub(crate) mod rewards;
 
 use std::path::{Path, PathBuf};
 
@@ -23,12 +26,16 @@ Examples:
   augur replay --policy new_policy.toml --data data
   augur replay --model churn=7 --gate gates.toml --reward converted --within 14d --data data
   augur replay --policy new_policy.toml --segment context.country --label churn=!converted --report report.html --data data
+  augur replay --verify --data golden --approved golden.diff
+  augur replay --rule-off no_mail_on_monday --rule-priority vip=10 --segment context.country --data data
+  augur replay --cap 'free_shipping=3 per 7d' --rewards rewards.toml --reward revenue --ids 1000 --data data
   augur replay --recompute --data data
   augur replay --recompute --features new_features.toml --as-of received --data data
 
 A candidate decides on the features, contexts and models that were logged; --model names other versions. What its own
 decisions cause is carried along: the caps of later decisions count what the candidate gave, not what was given. Models
-and features that only the candidate asks for are those of today, or missing. What decided then is replayed first, as the
+and features that only the candidate asks for are those of today, or missing. Rules and caps may be changed here, without
+a file: in --policy, or in every policy that decided. Budgets are carried like caps. What decided then is replayed first, as the
 control: a difference means something only where the same policy makes none.
 
 --recompute makes the features of every decision again from the event log and tells how they differ from what was logged,
@@ -54,8 +61,15 @@ Exit codes:
 #[command(after_help = HELP)]
 pub(crate) struct Args {
     /// Compare with what was logged, byte for byte.
-    #[arg(long, required_unless_present_any = ["policy", "model", "recompute"])]
+    #[arg(long, required_unless_present_any = ["policy", "model", "rule_off", "rule_priority", "cap", "recompute"])]
     verify: bool,
+    /// Write every decision that comes out otherwise into this file, for people to read and approve.
+    #[arg(long, value_name = "FILE", requires = "verify", conflicts_with = "approved")]
+    differences: Option<PathBuf>,
+    /// Decisions may come out otherwise exactly as this file says, which --differences wrote: for tests of a change against
+    /// a log that was kept.
+    #[arg(long, value_name = "FILE", requires = "verify")]
+    approved: Option<PathBuf>,
     #[command(flatten)]
     recomputed: recomputed::Args,
     #[command(flatten)]
@@ -95,6 +109,10 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
         let directory = DataDirectory::new(&stored);
         let log = args.decisions.clone().unwrap_or_else(|| directory.decisions_dir());
         return candidate::run(&args.candidate, &directory, (&stored, &log), args.threads, output);
+    }
+    if args.differences.is_some() || args.approved.is_some() {
+        let log = args.decisions.clone().unwrap_or_else(|| DataDirectory::new(&stored).decisions_dir());
+        return approved::run((args.differences.as_deref(), args.approved.as_deref()), &stored, &log, output);
     }
     let report = verified(&stored, args.decisions.as_deref(), args.threads, args.resume.as_deref())?;
     output.report(&report, ToString::to_string)?;

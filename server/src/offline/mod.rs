@@ -15,7 +15,7 @@ pub use augur_feature_store::{
     TrainingOptions, Verdict,
 };
 pub use bulk::Decided;
-pub use history::event_history;
+pub use history::{event_history, is_erased};
 pub use labels::{Span, check_tasks, label_readers, task_definition};
 pub use monitor::{Monitored, Outcomes, Tell, Watch};
 pub use training::TrainingSet;

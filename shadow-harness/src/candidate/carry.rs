@@ -1,4 +1,5 @@
-//! What users were given, had the candidate decided: the exposures that its caps count, carried through the log in order.
+//! What users were given, had the candidate decided: the exposures that its caps count and what is spent of its budgets,
+//! carried through the log in order.
 //!
 //! Not here: what a cap is (`augur_decision`).
 
@@ -67,6 +68,56 @@ impl Carried {
                 ..Exposure::new(Arc::clone(&decision.action), Arc::clone(&decision.channel), inputs.now)
             });
             drop_oldest(&mut user.candidate);
+        }
+    }
+}
+
+/// What is spent of budgets in all, by action and beginning of the window.
+#[derive(Debug, Default)]
+pub(super) struct Budgets {
+    spent: BTreeMap<(Arc<str>, Timestamp), Spent>,
+}
+
+/// What decisions gave within one window. What is held until a report of delivery counts as given.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spent {
+    logged: u64,
+    candidate: u64,
+}
+
+impl Budgets {
+    /// Puts what the candidate spent in the place of what decisions of the log did. What no decision of the log explains
+    /// stays: it was spent before the log begins, or by somebody else.
+    pub(super) fn put_into(&self, inputs: &mut DecisionInputs, point: &Point) {
+        let mut budgets: Vec<(Arc<str>, u64)> = point
+            .budgets()
+            .map(|(action, budget)| {
+                let window = (Arc::clone(action), budget.since(inputs.now));
+                let Spent { logged, candidate } = self.spent.get(&window).copied().unwrap_or_default();
+                let told = inputs.budgets.iter().find(|(known, _)| known == action);
+                let elsewhere = told.map_or(0, |(_, spent)| spent.saturating_sub(logged));
+                (Arc::clone(action), elsewhere.saturating_add(candidate))
+            })
+            .collect();
+        budgets.sort();
+        inputs.budgets = budgets;
+    }
+
+    /// Remembers what was given, and what the candidate gives.
+    pub(super) fn take(
+        &mut self,
+        inputs: &DecisionInputs,
+        point: &Point,
+        logged: &Decision,
+        decision: &Decision,
+    ) {
+        if inputs.peek {
+            return;
+        }
+        for (action, is_candidate) in [(&logged.action, false), (&decision.action, true)] {
+            let Some(budget) = point.budget(action) else { continue };
+            let spent = self.spent.entry((Arc::clone(action), budget.since(inputs.now))).or_default();
+            *(if is_candidate { &mut spent.candidate } else { &mut spent.logged }) += 1;
         }
     }
 }

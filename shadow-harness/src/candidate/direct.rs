@@ -1,6 +1,6 @@
 //! What a reward model expects of every action, so that the candidate's value can be estimated doubly robustly.
 //!
-//! Not here: the estimators (`off_policy`), or what decisions were worth (`value`).
+//! Not here: the estimators (`off_policy`), or what decisions were worth (`reward`).
 //!
 //! **The model** is a table: the mean reward of an action at a decision point, for scores of one tenth of the first model
 //! asked. A cell of few decisions leans on the action's mean, and that on the mean of all (as if [`LEAN`] decisions more had
@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use augur_domain::{Decision, DecisionRecord, Timestamp};
+use augur_domain::{Decision, DecisionRecord};
 
 use super::report::group;
 use crate::off_policy::LoggedRow;
@@ -27,7 +27,6 @@ const BANDS: f64 = 10.0;
 /// One decision.
 #[derive(Debug)]
 struct Row {
-    at: Timestamp,
     row: LoggedRow,
     reward: f64,
     /// Decision point and band of scores.
@@ -69,7 +68,6 @@ impl Rows {
         let band = score.map_or(0, |score| 1 + (score * BANDS).clamp(0.0, BANDS - 1.0) as u8);
         let place = (Arc::clone(&record.inputs.decision_point), band);
         self.rows.push(Row {
-            at: record.inputs.now,
             row: row.of_group(group(record)),
             reward,
             cell: number(&mut self.cells, &place),
@@ -79,10 +77,10 @@ impl Rows {
         });
     }
 
-    /// Rows decided no later than `mature`, each with what the model expects of it.
-    pub(super) fn with_model(&self, mature: Timestamp) -> Vec<LoggedRow> {
+    /// Every row with what the model expects of it.
+    pub(super) fn with_model(&self) -> Vec<LoggedRow> {
         let mut model = Model::default();
-        for row in self.rows.iter().filter(|row| row.at <= mature) {
+        for row in &self.rows {
             model.learn(row);
         }
         let mut start = 0;
@@ -90,9 +88,6 @@ impl Rows {
         for row in &self.rows {
             let targets = self.targets.get(start..row.end).unwrap_or_default();
             start = row.end;
-            if row.at > mature {
-                continue;
-            }
             let mut under_target = 0.0;
             for (action, probability) in targets {
                 under_target += probability * model.expects(row, *action);
@@ -192,7 +187,6 @@ mod tests {
             let row = LoggedRow::new(reward, 0.5, target).and_then(|row| row.with_supported(1.0)).unwrap();
             rows.targets.push((given, 1.0));
             rows.rows.push(Row {
-                at: Timestamp::from_unix_ms(user as i64),
                 row: row.of_group(user),
                 reward,
                 cell,
@@ -206,11 +200,8 @@ mod tests {
 
     #[test]
     fn the_model_finds_the_value_and_tightens_its_interval() {
-        let found = evaluate(
-            &rows(20_000).with_model(Timestamp::MAX),
-            &Options { resamples: 0, ..Options::default() },
-        )
-        .unwrap();
+        let found =
+            evaluate(&rows(20_000).with_model(), &Options { resamples: 0, ..Options::default() }).unwrap();
         let width = |wanted: &str| {
             let of = found.estimates.iter().find(|of| of.estimator.name() == wanted).unwrap();
             let normal = of.normal.unwrap();
@@ -222,12 +213,9 @@ mod tests {
     }
 
     #[test]
-    fn young_decisions_teach_nothing_and_a_user_does_not_teach_of_itself() {
+    fn a_user_does_not_teach_of_itself() {
         let mut all = rows(100);
-        assert_eq!(all.with_model(Timestamp::from_unix_ms(49)).len(), 50);
-        let before = all.with_model(Timestamp::from_unix_ms(49));
-        all.rows.iter_mut().skip(50).for_each(|row| row.reward = 1e9);
-        assert_eq!(all.with_model(Timestamp::from_unix_ms(49)), before);
+        assert_eq!(all.with_model().len(), 100);
         // What became of a decision does not move what is expected of it.
         let mut model = Model::default();
         all.rows.iter().for_each(|row| model.learn(row));

@@ -1,10 +1,10 @@
 //! What came of decisions, as the label that a model's score is measured by.
 //!
-//! Not here: what decisions were worth (`value`), or measuring (`report`).
+//! Not here: what decisions were worth (`reward`), or measuring (`report`).
 
 use augur_domain::{DecisionId, OutcomeKind, Timestamp};
 
-use super::value::{Reward, Rewards};
+use crate::reward::{RewardRule, Rewards};
 use crate::{DataDirectory, Error};
 
 /// What the scores of one alias foretell.
@@ -39,8 +39,8 @@ pub(super) struct Labels {
 impl Labels {
     pub(super) fn read(directory: &DataDirectory, labels: &[Label]) -> Result<Self, Error> {
         let read = |label: &Label| {
-            let reward = Reward { kind: label.kind, within_ms: label.within_ms };
-            Ok::<_, Error>((label.clone(), Rewards::read(&directory.outcomes_dir(), reward)?))
+            let rule = RewardRule::sum_of(label.kind, label.within_ms);
+            Ok::<_, Error>((label.clone(), Rewards::read(&directory.outcomes_dir(), &[rule])?))
         };
         Ok(Self { all: labels.iter().map(read).collect::<Result<_, _>>()? })
     }

@@ -1,9 +1,10 @@
 //! Decides a log again under another policy or other models, and says what would have been different, for whom and why.
 //!
-//! Inputs are those that were logged, except for what decisions themselves cause: which exposures count against caps is
-//! carried from one decision of the candidate to the next ([`carry`](self)). Not here: deciding again as it was
+//! Inputs are those that were logged, except for what decisions themselves cause: which exposures count against caps, and
+//! what is spent of budgets, is carried from one decision of the candidate to the next ([`carry`](self)). Not here: deciding again as it was
 //! (`verify`), which is the control that every difference found here leans on.
 
+mod affected;
 mod carry;
 mod cause;
 mod direct;
@@ -12,8 +13,8 @@ mod models;
 mod page;
 mod report;
 mod run;
-mod value;
 
+pub use affected::{ActionOutcomes, Came};
 pub use cause::Cause;
 pub use labels::Label;
 pub use models::PinnedVersion;
@@ -22,5 +23,4 @@ pub use report::{
     GateOutcome, Gates, Measure, Measured, Passing, Percentiles, Quality, Quantile, ScoreGates, ScoreShift,
     SegmentBy, SegmentFlips, Side, Subject, Timing, Uncompared, Validity, Verdict,
 };
-pub use run::{CandidateOptions, Exposures, replay_candidate};
-pub use value::Reward;
+pub use run::{CandidateOptions, Edit, Exposures, replay_candidate};

@@ -16,7 +16,7 @@ mod validity;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use augur_domain::{Decision, DecisionRecord, FeatureSet, Timestamp, UserKey};
+use augur_domain::{Decision, DecisionRecord, FeatureSet, UserKey};
 use serde::Serialize;
 
 pub use examples::{ActionView, Both, Example};
@@ -27,9 +27,11 @@ pub use shift::{Bar, Distribution, Quantile, ScoreShift};
 pub use timing::{Percentiles, Timing};
 pub use validity::{Control, Validity};
 
+use super::affected::ActionOutcomes;
 use super::cause::Cause;
 use super::labels::Labels;
 use crate::off_policy::Evaluation;
+use crate::reward::{JoinCounts, JoinedReward};
 use examples::Examples;
 use flips::Segments;
 pub(in crate::candidate) use quality::Labelled;
@@ -127,6 +129,13 @@ pub struct CandidateReport {
     pub scores: BTreeMap<String, ScoreShift>,
     /// By alias, where it is known what came of decisions.
     pub quality: BTreeMap<String, Quality>,
+    /// What came of what was given, by action as logged, if outcomes were joined.
+    pub outcomes: BTreeMap<String, ActionOutcomes>,
+    /// How outcomes were joined, if they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub joined: Option<JoinCounts>,
+    /// Ids of the first changed decisions, as many as were asked for.
+    pub changed_decisions: Vec<String>,
     /// What the candidate is worth, if outcomes were joined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<Evaluation>,
@@ -154,6 +163,7 @@ pub(super) struct Counting<'a> {
     segments: Segments,
     scores: BTreeMap<String, Scores>,
     labels: &'a Labels,
+    most_ids: usize,
     users: BTreeSet<UserKey>,
     users_changed: BTreeSet<UserKey>,
     uncompared: BTreeMap<String, u64>,
@@ -165,13 +175,15 @@ pub(super) struct Counting<'a> {
 }
 
 impl<'a> Counting<'a> {
-    pub(super) fn new(segments: &[SegmentBy], labels: &'a Labels) -> Self {
+    /// `most_ids` changed decisions are named.
+    pub(super) fn new(segments: &[SegmentBy], labels: &'a Labels, most_ids: usize) -> Self {
         Self {
             report: CandidateReport::default(),
             survey: Survey::default(),
             segments: Segments::new(segments),
             scores: BTreeMap::new(),
             labels,
+            most_ids,
             users: BTreeSet::new(),
             users_changed: BTreeSet::new(),
             uncompared: BTreeMap::new(),
@@ -190,6 +202,11 @@ impl<'a> Counting<'a> {
         self.decide.add(u64::from(record.observed.decide_us) * 1_000);
     }
 
+    /// What came of a decision that is old enough.
+    pub(super) fn came(&mut self, logged: &str, is_kept: bool, joined: JoinedReward) {
+        entry(&mut self.report.outcomes, logged).take(is_kept, joined.reward, joined.is_rewarded);
+    }
+
     pub(super) fn cannot(&mut self, reason: String) {
         count(&mut self.uncompared, &reason);
     }
@@ -198,11 +215,6 @@ impl<'a> Counting<'a> {
     pub(super) fn timed(&mut self, replayed_ns: u64, candidate_ns: u64) {
         self.replayed.add(replayed_ns);
         self.candidate.add(candidate_ns);
-    }
-
-    /// The last instant decided at.
-    pub(super) fn last_at(&self) -> Timestamp {
-        self.survey.last_at()
     }
 
     pub(super) fn compare(&mut self, record: &DecisionRecord, candidate: &Decision, features: &FeatureSet) {
@@ -239,6 +251,9 @@ impl<'a> Counting<'a> {
             let cause = Cause::of(logged, candidate);
             count(&mut self.report.causes, &cause.to_string());
             *self.report.stages.entry(cause.stage().as_str()).or_default() += 1;
+            if self.report.changed_decisions.len() < self.most_ids {
+                self.report.changed_decisions.push(record.inputs.decision_id.to_string());
+            }
             self.examples.offer(record, candidate, &cause);
         }
     }

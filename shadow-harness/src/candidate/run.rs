@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use augur_decision::{PolicySnapshot, PolicySource, decide};
-use augur_decision_log::{Error as LogError, Reader};
+use augur_decision_log::codec::RecordView;
+use augur_decision_log::{Error as LogError, Reader, unreadable};
 use augur_domain::decision::Availability;
 use augur_domain::{ContentHash, DecisionInputs, DecisionRecord, ModelRef, Timestamp};
 
-use super::carry::Carried;
+use super::carry::{Budgets, Carried};
 use super::direct::Rows;
 use super::labels::{Label, Labels};
 use super::models::{CandidateModels, PinnedVersion};
 use super::report::{CandidateReport, Control, Counting, Gates, SegmentBy, Subject};
-use super::value::{Reward, Rewards};
 use crate::off_policy;
+use crate::reward::{JoinCounts, RewardRule, Rewards};
 use crate::{DataDirectory, Error, SnapshotSource as _};
 
 /// Policies kept compiled: one for each feature set and set of models that a log has.
@@ -37,10 +38,15 @@ pub enum Exposures {
     Logged,
 }
 
+/// A change of a policy's text; an error is a complaint for people.
+pub type Edit<'a> = &'a dyn Fn(&PolicySource) -> Result<PolicySource, String>;
+
 /// What decides in the place of what decided.
 pub struct CandidateOptions<'a> {
     /// The candidate's policy; `None` for the policies that decided, with other models.
     pub policy: Option<&'a PolicySource>,
+    /// What is changed in its text, or in that of every policy that decided.
+    pub edit: Option<Edit<'a>>,
     /// Versions in the place of those that decided.
     pub pinned: &'a [PinnedVersion],
     /// Which exposures count.
@@ -48,7 +54,9 @@ pub struct CandidateOptions<'a> {
     /// Decisions from here on.
     pub from: Timestamp,
     /// How outcomes become rewards, if the candidate's value is to be estimated.
-    pub reward: Option<Reward>,
+    pub reward: Option<&'a RewardRule>,
+    /// Ids of changed decisions that are told.
+    pub most_ids: usize,
     /// How the value is estimated.
     pub evaluating: off_policy::Options,
     /// What the candidate is held to; `None` for a mere comparison.
@@ -90,11 +98,14 @@ pub fn replay_candidate(
     directory: &DataDirectory,
     options: &CandidateOptions<'_>,
 ) -> Result<CandidateReport, Error> {
-    let rewards = options.reward.map(|rule| Rewards::read(&directory.outcomes_dir(), rule)).transpose()?;
+    let rules = options.reward.map(std::slice::from_ref).unwrap_or_default();
+    let rewards = Rewards::read(&directory.outcomes_dir(), rules)?;
+    let known_at = options.reward.map(|_| last_instant(log)).transpose()?.unwrap_or(Timestamp::MIN);
+    let mut joined = JoinCounts::default();
     let mut candidate = Candidate { directory, options, compiled: Vec::new() };
     let labels = Labels::read(directory, options.labels)?;
-    let mut counting = Counting::new(options.segments, &labels);
-    let mut carried = Carried::default();
+    let mut counting = Counting::new(options.segments, &labels, options.most_ids);
+    let (mut carried, mut budgets) = (Carried::default(), Budgets::default());
     let mut rows = Rows::default();
     let mut most_actions = None;
     let mut reader = Reader::open_at(log, options.from)?;
@@ -128,6 +139,7 @@ pub fn replay_candidate(
         list_models(&mut inputs, snapshot, options.pinned);
         if options.exposures == Exposures::Carried {
             carried.put_into(&mut inputs, point);
+            budgets.put_into(&mut inputs, point);
         } else {
             inputs.exposures = point.countable(&inputs.exposures, inputs.now);
         }
@@ -137,26 +149,49 @@ pub fn replay_candidate(
             counting.timed(replayed_ns, candidate_ns);
         }
         carried.take(&inputs, &record.decision, &decision);
+        budgets.take(&inputs, point, &record.decision, &decision);
         counting.compare(&record, &decision, snapshot.features());
-        if let (Some(rewards), Some(rule)) = (&rewards, options.reward)
-            && !rows.is_full()
-        {
+        let reward = options.reward.and_then(|rule| {
+            rewards.of(rule, record.inputs.decision_id, record.inputs.now, known_at, &mut joined)
+        });
+        let Some(reward) = reward else { continue };
+        counting.came(&record.decision.action, record.decision.action == decision.action, reward);
+        if !rows.is_full() {
             most_actions = most_actions.max(u32::try_from(record.decision.candidates.len()).ok());
-            let reward = rewards.of(record.inputs.decision_id, record.inputs.now, rule.within_ms);
-            rows.push(&record, &decision, reward);
+            rows.push(&record, &decision, reward.reward);
         }
     }
     (options.progress)(counting.report.records);
     counting.report.not_carried = carried.not_carried;
-    let last_at = counting.last_at();
-    let value = options.reward.and_then(|rule| {
-        let mature = last_at.plus_millis(-rule.within_ms);
-        let rows = rows.with_model(mature);
+    counting.report.joined = options.reward.map(|_| rewards.settle(joined));
+    let value = options.reward.and_then(|_| {
+        let rows = rows.with_model();
         let actions = options.evaluating.actions.or(most_actions);
         off_policy::evaluate(&rows, &off_policy::Options { actions, ..options.evaluating.clone() })
     });
     counting.report.subject = options.subject.clone();
     Ok(counting.finish(options.gates, options.control.clone(), value))
+}
+
+/// When the last decision of the log was made: what is known of outcomes is known then.
+fn last_instant(log: &Path) -> Result<Timestamp, Error> {
+    // Of the last segment; one that was only just begun has nothing yet.
+    let last = latest(log, Reader::open_at(log, Timestamp::MAX)?)?;
+    if last > Timestamp::MIN { Ok(last) } else { latest(log, Reader::open(log)?) }
+}
+
+fn latest(log: &Path, mut reader: Reader) -> Result<Timestamp, Error> {
+    let mut last = Timestamp::MIN;
+    loop {
+        match reader.next_bytes() {
+            Ok(Some((position, bytes))) => {
+                let inputs = RecordView::parse(bytes).and_then(|view| view.inputs());
+                last = last.max(inputs.map_err(|error| unreadable(log, position, error))?.now);
+            }
+            Ok(None) | Err(LogError::TruncatedTail { .. }) => return Ok(last),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// How long deciding takes, in nanoseconds.
@@ -227,6 +262,8 @@ impl Candidate<'_> {
             logged: &record.models,
         };
         let source = self.options.policy.unwrap_or(&then);
+        let edited = self.options.edit.map(|edit| edit(source)).transpose()?;
+        let source = edited.as_ref().unwrap_or(source);
         PolicySnapshot::load(source, features, &models).map_err(|complaints| {
             let lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
             lines.join("; ")

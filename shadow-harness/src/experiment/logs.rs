@@ -15,6 +15,7 @@ use augur_domain::{ContentHash, DecisionId, DecisionInputs, FeatureVector, Outco
 
 use super::{Problem, Units};
 use crate::Error;
+use crate::reward::RewardRule;
 
 /// Most outcomes that are kept while the decision log is read; about 1 GB.
 pub const MAX_OUTCOMES: usize = 16_000_000;
@@ -34,6 +35,11 @@ pub struct LogQuery {
     pub until: Timestamp,
     /// Outcomes that happened later than so long after their decision do not count.
     pub within_ms: i64,
+    /// How the outcomes of a decision become its value. `None`: all values that outcomes of any kind carry, added up.
+    pub rule: Option<RewardRule>,
+    /// Until when outcomes are known: by a rule, decisions that are older than its window then and have none are worth its
+    /// default.
+    pub known_at: Timestamp,
 }
 
 /// How reading went.
@@ -128,6 +134,7 @@ pub fn read_logs(
                 joined.units_with_pre += 1;
             }
         }
+        let mut in_time = Vec::new();
         for outcome in of_decision(&waiting, enrolled.decision) {
             let age_ms = outcome.occurred_at.millis_since(enrolled.at);
             if age_ms > query.within_ms {
@@ -137,8 +144,9 @@ pub fn read_logs(
             if outcome.converts {
                 units.convert(unit);
             }
-            units.add_value(unit, outcome.value);
+            in_time.push((outcome.occurred_at, outcome.value));
         }
+        units.add_value(unit, value_of(&mut in_time, enrolled.at, query));
     }
     if units.is_empty() {
         return Err(Error::Experiment(Problem::NoUnits { hint: hint(query, &others) }));
@@ -164,6 +172,16 @@ fn expected<'p>(policies: impl Iterator<Item = &'p (Declared, u64)>) -> Vec<(Str
         .collect()
 }
 
+/// What a decision's outcomes in time are worth together.
+fn value_of(in_time: &mut [(Timestamp, f64)], decided_at: Timestamp, query: &LogQuery) -> f64 {
+    let Some(rule) = &query.rule else { return in_time.iter().fold(0.0, |sum, (_, value)| sum + value) };
+    // Stable: what happened at once stays in the order in which it was reported.
+    in_time.sort_by_key(|(occurred_at, _)| *occurred_at);
+    let worths: Vec<f64> = in_time.iter().map(|(_, worth)| *worth).collect();
+    let is_mature = decided_at <= query.known_at.plus_millis(-query.within_ms);
+    rule.of(&worths).unwrap_or(if is_mature { rule.default } else { 0.0 })
+}
+
 /// Outcomes of the wanted kind and those with a value, each once, ordered by decision.
 fn read_outcomes(dir: &Path, query: &LogQuery, joined: &mut Joined) -> Result<Vec<Waiting>, Error> {
     let mut waiting = Vec::new();
@@ -177,7 +195,8 @@ fn read_outcomes(dir: &Path, query: &LogQuery, joined: &mut Joined) -> Result<Ve
             Err(error) => return Err(error.into()),
         };
         let converts = outcome.kind == query.kind;
-        if outcome.occurred_at >= query.until || !(converts || outcome.value.is_some()) {
+        let is_wanted = converts || (query.rule.is_none() && outcome.value.is_some());
+        if outcome.occurred_at >= query.until || !is_wanted {
             continue;
         }
         if waiting.len() >= MAX_OUTCOMES {
@@ -189,7 +208,7 @@ fn read_outcomes(dir: &Path, query: &LogQuery, joined: &mut Joined) -> Result<Ve
             sequence: outcome.sequence,
             occurred_at: outcome.occurred_at,
             converts,
-            value: outcome.value.map_or(0.0, augur_domain::value::Finite::get),
+            value: worth(query.rule.as_ref(), outcome.value.map(augur_domain::value::Finite::get)),
         });
     }
     let all = waiting.len();
@@ -199,6 +218,10 @@ fn read_outcomes(dir: &Path, query: &LogQuery, joined: &mut Joined) -> Result<Ve
     joined.repeated = (all - waiting.len()) as u64;
     waiting.sort_unstable_by_key(|outcome| (outcome.decision, outcome.sequence));
     Ok(waiting)
+}
+
+fn worth(rule: Option<&RewardRule>, carried: Option<f64>) -> f64 {
+    rule.map_or(carried.unwrap_or(0.0), |rule| rule.value.or(carried).unwrap_or(1.0))
 }
 
 fn of_decision(waiting: &[Waiting], decision: DecisionId) -> impl Iterator<Item = &Waiting> {

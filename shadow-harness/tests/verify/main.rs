@@ -3,6 +3,7 @@
 //! Not here: recording that log (`examples/record_golden.rs`).
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking, as tests do")]
 
+mod approved;
 mod faults;
 mod golden;
 mod sealed;

@@ -16,8 +16,9 @@ use augur_loadtest::domain::{DecisionRecord, FeatureSet, Reason, Timestamp, Valu
 
 type Words = StringDictionaryBuilder<Int32Type>;
 
-/// What stands before a feature's name in the name of its column, and a context value's.
+/// What stands before a feature's or a reward's name in the name of its column; the column of context.
 const FEATURE: &str = "feature.";
+const REWARD: &str = "reward.";
 const CONTEXT: &str = "context";
 
 /// Columns of records whose features are those of one feature set.
@@ -38,6 +39,10 @@ pub(super) struct Columns {
     watermarks: UInt64Builder,
     /// `read_us`, `decide_us`.
     times: [UInt32Builder; 2],
+    /// `user_erased`.
+    erased: BooleanBuilder,
+    /// By rule, in the order of the rules.
+    rewards: Vec<Float64Builder>,
     /// `reasons`, `models`, `candidates`, `candidate_reasons`, `assignments`, `context`.
     lists: [ListBuilder<Words>; 6],
     /// `candidate_values`, `candidate_probabilities`, `score_margins`, `scores`.
@@ -76,8 +81,8 @@ fn instants() -> TimestampMillisecondBuilder {
 }
 
 impl Columns {
-    /// `features` of the records to come; without them their features are left out.
-    pub(super) fn new(features: Option<&FeatureSet>) -> Self {
+    /// `features` of the records to come; without them their features are left out. One column for each name in `rewards`.
+    pub(super) fn new(features: Option<&FeatureSet>, rewards: &[String]) -> Self {
         let mut fields = vec![
             Field::new("sequence", DataType::UInt64, false),
             Field::new("decision_id", DataType::Utf8, false),
@@ -89,6 +94,10 @@ impl Columns {
         fields.extend(ENDS.map(|name| Field::new(name, instant_type(), true)));
         fields.extend(["seed", "watermark"].map(|name| Field::new(name, DataType::UInt64, false)));
         fields.extend(TIMES.map(|name| Field::new(name, DataType::UInt32, false)));
+        fields.push(Field::new("user_erased", DataType::Boolean, true));
+        fields.extend(
+            rewards.iter().map(|name| Field::new(format!("{REWARD}{name}"), DataType::Float64, true)),
+        );
         fields.extend(LISTS.map(|name| Field::new(name, list(dictionary()), false)));
         fields.extend(NUMBER_LISTS.map(|name| Field::new(name, list(DataType::Float64), false)));
         let infos = features.map_or(&[][..], FeatureSet::features);
@@ -109,6 +118,8 @@ impl Columns {
             seeds: UInt64Builder::new(),
             watermarks: UInt64Builder::new(),
             times: TIMES.map(|_| UInt32Builder::new()),
+            erased: BooleanBuilder::new(),
+            rewards: rewards.iter().map(|_| Float64Builder::new()).collect(),
             lists: LISTS.map(|_| ListBuilder::new(Words::new())),
             number_lists: NUMBER_LISTS.map(|_| ListBuilder::new(Float64Builder::new())),
             features: infos.iter().map(|info| Feature::of(info.value_type)).collect(),
@@ -123,8 +134,9 @@ impl Columns {
         self.rows
     }
 
-    /// The record's features must be those that the columns were made for.
-    pub(super) fn push(&mut self, record: &DecisionRecord) {
+    /// The record's features must be those that the columns were made for; `is_erased` of its user, if that is known, and one
+    /// reward for each column of them.
+    pub(super) fn push(&mut self, record: &DecisionRecord, is_erased: Option<bool>, rewards: &[Option<f64>]) {
         let (inputs, decision) = (&record.inputs, &record.decision);
         self.rows += 1;
         self.sequences.append_value(record.sequence);
@@ -154,6 +166,10 @@ impl Columns {
         self.watermarks.append_value(inputs.features.watermark);
         for (column, us) in self.times.iter_mut().zip([record.observed.read_us, record.observed.decide_us]) {
             column.append_value(us);
+        }
+        self.erased.append_option(is_erased);
+        for (column, reward) in self.rewards.iter_mut().zip(rewards) {
+            column.append_option(*reward);
         }
         self.push_lists(record);
         for (slot, column) in self.features.iter_mut().enumerate() {
@@ -201,6 +217,8 @@ impl Columns {
         arrays.push(Arc::new(self.seeds.finish()));
         arrays.push(Arc::new(self.watermarks.finish()));
         arrays.extend(self.times.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+        arrays.push(Arc::new(self.erased.finish()));
+        arrays.extend(self.rewards.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
         arrays.extend(self.lists.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
         arrays.extend(self.number_lists.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
         arrays.extend(self.features.iter_mut().map(Feature::finish));

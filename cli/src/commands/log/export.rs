@@ -11,6 +11,7 @@ use augur_loadtest::domain::time::DAY_MS;
 use augur_loadtest::domain::{ContentHash, DecisionRecord, FeatureSet, Timestamp};
 use augur_shadow_harness::DataDirectory;
 use augur_shadow_harness::decision_log::{Error as LogError, Position, Reader};
+use augur_shadow_harness::reward::RewardRule;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Place;
 use super::columns::Columns;
+use super::joined::Joined;
 use crate::output::{Output, grouped};
 use crate::{Error, Outcome, progress};
 
@@ -52,6 +54,10 @@ pub(crate) struct Args {
     /// Also write what there is of the segment that is being written; it is written again by the next run.
     #[arg(long)]
     partial: bool,
+    /// Add a column `reward.NAME` for each rule of this file, by the outcomes that are known now; null while a decision is too
+    /// young for it. What is written already is not written again when more outcomes come.
+    #[arg(long, value_name = "FILE")]
+    rewards: Option<PathBuf>,
 }
 
 /// What is written already.
@@ -59,6 +65,9 @@ pub(crate) struct Args {
 struct Done {
     /// Records by segment, of segments that are whole.
     segments: BTreeMap<u64, u64>,
+    /// By which rewards were joined.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rewards: Vec<RewardRule>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -108,6 +117,7 @@ struct Writing {
 struct Segment<'a> {
     out: &'a Path,
     base: u64,
+    joined: &'a Joined,
     files: BTreeMap<(i64, ContentHash), Writing>,
     records: u64,
 }
@@ -116,6 +126,8 @@ pub(super) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
     let (directory, log) = args.place.find()?;
     let mut sets = FeatureSets { directory, known: BTreeMap::new() };
     let (mut done, done_file) = (read_done(&args.out)?, args.out.join(DONE));
+    let joined = Joined::open(&sets.directory, args.rewards.as_deref())?;
+    same_rewards(&mut done, joined.rules(), &done_file)?;
     let mut report =
         Report { out: args.out.clone(), segments_before: done.segments.len() as u64, ..Report::default() };
     let failed = augur_shadow_harness::Error::from;
@@ -135,6 +147,7 @@ pub(super) fn run(args: &Args, output: Output) -> Result<Outcome, Error> {
                 let open = segment.get_or_insert_with(|| Segment {
                     out: &args.out,
                     base,
+                    joined: &joined,
                     files: BTreeMap::new(),
                     records: 0,
                 });
@@ -175,6 +188,21 @@ fn read_done(out: &Path) -> Result<Done, Error> {
     }
 }
 
+/// One folder has the rewards of one set of rules.
+fn same_rewards(done: &mut Done, rules: &[RewardRule], file: &Path) -> Result<(), Error> {
+    if done.segments.is_empty() {
+        done.rewards = rules.to_vec();
+    }
+    if done.rewards == rules {
+        return Ok(());
+    }
+    Err(Error::Input {
+        path: file.to_owned(),
+        problem: "what is there was written with other reward rules".to_owned(),
+        expected: "the same rules, or another folder".to_owned(),
+    })
+}
+
 fn write_done(done: &Done, file: &Path) -> Result<(), Error> {
     let partial = file.with_extension("json.partial");
     let bytes = serde_json::to_vec_pretty(done).map_err(std::io::Error::from);
@@ -195,11 +223,12 @@ impl Segment<'_> {
         let hash = set.as_ref().map_or_else(|| ContentHash::from_bytes([0; 32]), |set| set.hash());
         let key = (record.inputs.now.unix_ms().div_euclid(DAY_MS), hash);
         if !self.files.contains_key(&key) {
-            let writing = Writing::begin(self.out, self.base, key, set.as_deref())?;
+            let writing = Writing::begin(self.out, self.base, key, (set.as_deref(), self.joined))?;
             self.files.insert(key, writing);
         }
         let Some(writing) = self.files.get_mut(&key) else { return Ok(()) };
-        writing.columns.push(record);
+        let (is_erased, rewards) = self.joined.of(record)?;
+        writing.columns.push(record, is_erased, &rewards);
         if writing.columns.rows() == BATCH_ROWS { writing.write() } else { Ok(()) }
     }
 
@@ -236,7 +265,7 @@ impl Writing {
         out: &Path,
         base: u64,
         (day, hash): (i64, ContentHash),
-        set: Option<&FeatureSet>,
+        (set, joined): (Option<&FeatureSet>, &Joined),
     ) -> Result<Self, Error> {
         let date: String = Timestamp::from_unix_ms(day * DAY_MS).to_string().chars().take(10).collect();
         let dir = out.join(format!("day={date}"));
@@ -244,7 +273,7 @@ impl Writing {
         let features: String = hash.to_string().chars().take(8).collect();
         let path = dir.join(format!("{base:012}-{features}.parquet"));
         let file = File::create(partial(&path)).map_err(Error::file("create", &path))?;
-        let columns = Columns::new(set);
+        let columns = Columns::new(set, &joined.names());
         let metadata =
             set.map(|set| vec![KeyValue::new("augur.feature_set".to_owned(), set.hash().to_string())]);
         let properties = WriterProperties::builder()

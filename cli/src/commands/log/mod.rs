@@ -6,6 +6,7 @@
 mod columns;
 mod export;
 mod hold;
+mod joined;
 mod show;
 mod stat;
 mod tail;

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use augur_loadtest::domain::time::parse_duration_ms;
 use augur_loadtest::domain::{OutcomeKind, Timestamp};
 use augur_shadow_harness::candidate::{
-    CandidateOptions, CandidateReport, Control, Exposures, Gates, Label, PinnedVersion, Reward, SegmentBy,
+    CandidateOptions, CandidateReport, Control, Edit, Exposures, Gates, Label, PinnedVersion, SegmentBy,
     Subject, replay_candidate,
 };
+use augur_shadow_harness::reward::{RewardRule, Take};
 use augur_shadow_harness::{DataDirectory, PolicySource, SourceFile, off_policy};
 
+use super::edits::{self, CapChange, PriorityChange};
+use super::rewards;
 use crate::output::Output;
 use crate::{Error, Outcome, progress};
 
@@ -25,6 +28,18 @@ pub(super) struct Args {
     /// Ask this version, a number or an alias, wherever its model was asked. May be given several times.
     #[arg(long, value_name = "NAME=VERSION", conflicts_with = "verify", value_parser = pinned)]
     model: Vec<PinnedVersion>,
+    /// Switch this rule, or table of rules, off. May be given several times.
+    #[arg(long, value_name = "ID", conflicts_with = "verify")]
+    rule_off: Vec<String>,
+    /// Give this rule another priority. May be given several times.
+    #[arg(long, value_name = "ID=N", conflicts_with = "verify", value_parser = edits::priority)]
+    rule_priority: Vec<PriorityChange>,
+    /// Put this cap in the place of an action's, or of its Nth cap; `none` takes it away. May be given several times.
+    #[arg(long, value_name = "ACTION[/N]=CAP", conflicts_with = "verify", value_parser = edits::cap)]
+    cap: Vec<CapChange>,
+    /// Name so many changed decisions by their ids.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    ids: u32,
     /// What the candidate is held to: a TOML file of gates, see docs/evaluation.md. Without it the replay is a mere
     /// comparison.
     #[arg(long, value_name = "FILE", conflicts_with = "verify")]
@@ -47,9 +62,22 @@ pub(super) struct Args {
     /// decision, or what was given, each decision by itself.
     #[arg(long, value_enum, default_value_t = ExposuresArg::Carried)]
     exposures: ExposuresArg,
-    /// Estimate the candidate's value from outcomes of this kind: converted, value, clicked, opened, delivered.
-    #[arg(long, value_name = "KIND", conflicts_with = "verify", value_parser = kind)]
-    reward: Option<OutcomeKind>,
+    /// Join outcomes and estimate the candidate's value: from those of this kind (converted, value, clicked, opened,
+    /// delivered, not_delivered), or by the rule of this name in --rewards.
+    #[arg(long, value_name = "KIND|NAME", conflicts_with = "verify")]
+    reward: Option<String>,
+    /// Which of a decision's outcomes make its reward.
+    #[arg(long, value_name = "WHICH", default_value = "sum", value_parser = rewards::take, conflicts_with = "rewards")]
+    take: Take,
+    /// The reward of a decision that is old enough and has no such outcome.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.0, value_parser = rewards::number, allow_negative_numbers = true, conflicts_with = "rewards")]
+    default_reward: f64,
+    /// What every outcome is worth. Left out: the value it carries, or 1.
+    #[arg(long, value_name = "NUMBER", value_parser = rewards::number, allow_negative_numbers = true, conflicts_with = "rewards")]
+    worth: Option<f64>,
+    /// A file of reward rules; without --reward it must hold one. Each rule has its own time in the place of --within.
+    #[arg(long, value_name = "FILE", conflicts_with = "verify")]
+    rewards: Option<PathBuf>,
     /// Outcomes later than this after their decision do not count, and younger decisions are left out of the estimate.
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = parse_duration_ms)]
     within: i64,
@@ -120,7 +148,20 @@ impl Args {
 
     /// Whether a candidate is named at all.
     pub(super) fn is_given(&self) -> bool {
-        self.policy.is_some() || !self.model.is_empty()
+        self.policy.is_some() || !self.model.is_empty() || self.edits()
+    }
+
+    fn edits(&self) -> bool {
+        !(self.rule_off.is_empty() && self.rule_priority.is_empty() && self.cap.is_empty())
+    }
+
+    fn reward(&self) -> Result<Option<RewardRule>, Error> {
+        if let Some(file) = &self.rewards {
+            return rewards::rule_of(file, self.reward.as_deref()).map(Some);
+        }
+        let Some(kind) = &self.reward else { return Ok(None) };
+        let sum = RewardRule::sum_of(rewards::kind("--reward", kind)?, self.within);
+        Ok(Some(RewardRule { take: self.take, default: self.default_reward, value: self.worth, ..sum }))
     }
 }
 
@@ -144,19 +185,23 @@ pub(super) fn run(
         within_ms: label.within.unwrap_or(args.within),
     };
     let labels: Vec<Label> = args.label.iter().map(label).collect();
+    let reward = args.reward()?;
+    let edit = |source: &PolicySource| edits::edited(source, &args.rule_off, &args.rule_priority, &args.cap);
     let bar = progress::counter("decisions of the candidate");
     let report = replay_candidate(
         log,
         directory,
         &CandidateOptions {
             policy: policy.as_ref(),
+            edit: args.edits().then_some(&edit as Edit<'_>),
             pinned: &args.model,
             exposures: match args.exposures {
                 ExposuresArg::Carried => Exposures::Carried,
                 ExposuresArg::Logged => Exposures::Logged,
             },
             from: args.from.unwrap_or(Timestamp::MIN),
-            reward: args.reward.map(|kind| Reward { kind, within_ms: args.within }),
+            reward: reward.as_ref(),
+            most_ids: args.ids as usize,
             evaluating: off_policy::Options { resamples: args.resamples, ..off_policy::Options::default() },
             gates: gates.as_ref(),
             segments: &args.segment,

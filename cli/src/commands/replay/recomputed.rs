@@ -17,7 +17,7 @@ use crate::{Error, Outcome, progress};
 #[group(id = "recomputed_features")]
 pub(super) struct Args {
     /// Compute the features of every decision again from the event log, and tell how they differ from what was logged.
-    #[arg(long, conflicts_with_all = ["verify", "policy", "model"])]
+    #[arg(long, conflicts_with_all = ["verify", "policy", "model", "rule_off", "rule_priority", "cap"])]
     pub(super) recompute: bool,
     /// Compute them by these definitions. Left out: by those that each policy was compiled against.
     #[arg(long, value_name = "FILE", requires = "recompute")]

@@ -37,6 +37,7 @@ impl fmt::Display for CandidateReport {
         for (alias, quality) in &self.quality {
             write_quality(formatter, alias, quality)?;
         }
+        self.write_outcomes(formatter)?;
         if let Some(value) = &self.value {
             write_value(formatter, value)?;
         }
@@ -55,6 +56,28 @@ impl CandidateReport {
             }
         }
         changes
+    }
+
+    fn write_outcomes(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        for (action, came) in &self.outcomes {
+            let (kept, given_up) = (came.kept, came.given_up);
+            writeln!(
+                formatter,
+                "came of {action}: {} of {} decisions that stay ({:.4} in all), {} of {} that change ({:.4})",
+                kept.rewarded,
+                kept.decisions,
+                kept.reward,
+                given_up.rewarded,
+                given_up.decisions,
+                given_up.reward
+            )?;
+        }
+        let Some(joined) = &self.joined else { return Ok(()) };
+        writeln!(
+            formatter,
+            "outcomes: {} in time, {} late, {} repeated, {} of other decisions; {} decisions are too young",
+            joined.outcomes, joined.late, joined.repeated, joined.without_decision, joined.immature
+        )
     }
 
     fn write_validity(&self, formatter: &mut Formatter<'_>) -> fmt::Result {

@@ -110,6 +110,8 @@ fn query() -> LogQuery {
         from: Timestamp::MIN,
         until: Timestamp::MAX,
         within_ms: 24 * HOUR,
+        rule: None,
+        known_at: Timestamp::MAX,
     }
 }
 
@@ -232,4 +234,21 @@ fn logs_that_are_being_written_may_end_in_half_a_frame() {
     assert_eq!((joined.decisions, joined.outcomes), (3, 5));
     assert!(Log::open(Config::new(dir.path().join("decisions"))).unwrap().1.truncated.is_some());
     assert!(OutcomeLog::open(Config::new(dir.path().join("outcomes"))).unwrap().1.truncated.is_some());
+}
+
+#[test]
+fn a_rule_says_what_a_decision_is_worth() {
+    let dir = written();
+    let rule = RewardRule { default: 0.5, ..RewardRule::sum_of(OutcomeKind::Value, 24 * HOUR) };
+    let query = LogQuery { kind: OutcomeKind::Value, rule: Some(rule), ..query() };
+    let values = |query: &LogQuery| {
+        let (units, joined) = read(&dir, query).unwrap();
+        (units.units.iter().map(|unit| unit.value).collect::<Vec<f64>>(), joined)
+    };
+    let (told, joined) = values(&query);
+    // Bob's two decisions are worth 5 and 2.5; ada's and dee's have no value, and the default.
+    assert_eq!(told, [0.5, 7.5, 0.5]);
+    assert_eq!((joined.outcomes, joined.repeated, joined.joined), (2, 1, 2));
+    let young = LogQuery { known_at: at(5), ..query };
+    assert_eq!(values(&young).0, [0.0, 7.5, 0.0], "nobody knows yet");
 }
