@@ -202,6 +202,9 @@ fn roles(words: &[String]) -> Result<Roles, Error> {
 }
 
 fn later(argument: &'static str, length: &str, now: Timestamp) -> Result<Timestamp, Error> {
+    if length == "0s" {
+        return Ok(now);
+    }
     let length_ms = parse_duration_ms(length).map_err(|_| Error::Argument {
         argument,
         found: length.to_owned(),
