@@ -98,8 +98,16 @@ fn the_demo_tells_a_true_story_and_leaves_data_that_other_commands_use() {
     assert_eq!((&listed[0]["model"], &listed[0]["missing"]), (&"churn".into(), &true.into()));
 }
 
-/// Nothing drifted between training and deciding, so nothing is trained again; once bounds are tight, it is, and told why.
+/// Nothing drifted far between training and deciding, so nothing is trained again; once bounds are tight, it is, and told
+/// why. How far a small shop drifts depends on the hour at which the test runs, so the first bounds are wide.
 fn watched(data: &Path) {
+    let config = data.join("augur.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let wide = |line: &str| match line.split(' ').next() {
+        Some(key @ ("psi" | "ks" | "missing")) => format!("{key} = 0.9\n"),
+        _ => format!("{line}\n"),
+    };
+    std::fs::write(&config, text.lines().map(wide).collect::<String>()).unwrap();
     let monitored = augur(&["models", "monitor", "--json"], data);
     let found = json(&monitored);
     assert_eq!(monitored.status.code(), Some(0), "{found}");
@@ -118,8 +126,6 @@ fn watched(data: &Path) {
     assert_eq!(rested.get("trained"), Some(&false.into()), "{rested}");
     assert_eq!(versions(data), 1);
 
-    let config = data.join("augur.toml");
-    let text = std::fs::read_to_string(&config).unwrap();
     let tight = |line: &str| match line.split(' ').next() {
         Some(key @ ("psi" | "ks")) => format!("{key} = 0.001\n"),
         Some("false_alarm") => "false_alarm = 0.5\n".to_owned(),

@@ -4,6 +4,7 @@
 //! Not here: when one opens (`breaker`), or what is answered without what it stands before (`decide`).
 
 mod models;
+mod progress;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::suggest::did_you_mean;
 use crate::{App, Error, config};
 
 pub(crate) use models::{Asked, ModelBreakers};
+pub(crate) use progress::{Progress, Waiting};
 
 /// What the breaker before reads of features and exposures is called.
 pub(crate) const FEATURES: &str = "features";
@@ -31,6 +33,8 @@ const MAX_IDLE: usize = 64;
 pub(crate) struct Breakers {
     pub(crate) features: Breaker,
     pub(crate) log: Breaker,
+    /// Of the log's writer.
+    pub(crate) log_progress: Progress,
     settings: config::Breakers,
     /// Of what comes and goes: versions of models and candidates, by name.
     others: Mutex<BTreeMap<Arc<str>, Arc<Breaker>>>,
@@ -42,6 +46,7 @@ impl Breakers {
         Self {
             features: Breaker::new(FEATURES, settings.slow_after(features_slow_after), features),
             log: Breaker::new(LOG, settings.slow_after(log_slow_after), log),
+            log_progress: Progress::default(),
             settings: settings.clone(),
             others: Mutex::default(),
         }

@@ -162,7 +162,7 @@ impl App {
             Made::Recorded(pending) => pending,
             Made::Unlogged(record, error) => {
                 let error = Error::Log(error);
-                self.end_logging(logging, Err(&error), Duration::ZERO);
+                logging.end_after(guarded::refused_by_log(&error), Duration::ZERO, self.clock.monotonic());
                 return self.unlogged(active, *record, error);
             }
             // `make` reads from disk what is not in memory.
@@ -170,10 +170,11 @@ impl App {
         };
         let Pending { mut record, logged, patience } = pending;
         let waited_from = self.clock.monotonic();
+        let waiting = self.breakers.log_progress.wait(waited_from);
         let outcome = written(logged, patience).await;
         let waited = self.since(waited_from);
         self.metrics.log_seconds.record(waited.as_secs_f64());
-        self.end_logging(logging, outcome.as_ref().map(|_| ()), waited);
+        self.end_logging(logging, waiting, outcome.as_ref().map(|_| ()), waited);
         record.sequence = match outcome {
             Ok(sequence) => sequence,
             // Nothing of a failed write stays in the log. After a failed sync the record may be there, as it may when

@@ -12,7 +12,7 @@ use augur_domain::{Decision, FeatureVector, Reason, ReasonCode};
 use super::Question;
 use crate::active::Active;
 use crate::breaker::{Call, Outcome, Refused};
-use crate::breakers::Asked;
+use crate::breakers::{Asked, Waiting};
 use crate::config::OnUnavailable;
 use crate::trial::Side;
 use crate::{App, Error};
@@ -105,14 +105,26 @@ impl App {
         self.decider.decide(policy, inputs)
     }
 
-    /// Tells the breaker before the log what became of a record that it was given `waited` ago.
-    pub(super) fn end_logging(&self, call: Call<'_>, written: Result<(), &Error>, waited: Duration) {
+    /// Tells the breaker before the log what became of a record that it was given `waited` ago. Many give up at one
+    /// hiccup of the disk: the log is broken only once nothing has been written for as long as counts as slow.
+    pub(super) fn end_logging(
+        &self,
+        call: Call<'_>,
+        waiting: Waiting<'_>,
+        written: Result<(), &Error>,
+        waited: Duration,
+    ) {
+        let now = self.clock.monotonic();
+        let slow_after = self.config.breakers.log_slow_after;
         let outcome = match written {
-            Ok(()) => Outcome::Succeeded,
-            Err(Error::Log(augur_decision_log::Error::RecordTooLarge { .. })) => Outcome::Unknown,
-            Err(_) => Outcome::Failed,
+            Ok(()) => {
+                waiting.got_on(now);
+                Outcome::Succeeded
+            }
+            Err(Error::DeadlineExceeded { .. }) if waiting.gave_up(now) < slow_after => Outcome::Unknown,
+            Err(error) => refused_by_log(error),
         };
-        call.end_after(outcome, waited, self.clock.monotonic());
+        call.end_after(outcome, waited, now);
     }
 
     /// The log is left alone: the declared policy says what is answered. Nothing is counted for the person.
@@ -157,5 +169,14 @@ impl App {
             decision,
             observed: Observed::default(),
         })
+    }
+}
+
+/// What it says of the log that it did not take a record.
+pub(super) const fn refused_by_log(error: &Error) -> Outcome {
+    match error {
+        // Of this one record; that says nothing about others.
+        Error::Log(augur_decision_log::Error::RecordTooLarge { .. }) => Outcome::Unknown,
+        _ => Outcome::Failed,
     }
 }
