@@ -4,22 +4,8 @@
 # AUGUR_BIN names the server's binary; left out, the debug build is used, and built if it is not there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source tests/python/environment.sh
 
-if [[ -z "${AUGUR_BIN:-}" ]]; then
-    AUGUR_BIN=target/debug/augur
-    [[ -x $AUGUR_BIN ]] || cargo build --locked --bin augur
-fi
-export AUGUR_BIN
-
-python=python3
-if ! "$python" -c 'import grpc, grpc_reflection, grpc_status, grpc_tools' 2>/dev/null; then
-    environment=target/tools/python
-    python=$environment/bin/python
-    # Remembers what was installed, so that a change of a version installs again.
-    if ! cmp -s tests/python/requirements.txt "$environment/requirements.txt"; then
-        python3 -m venv --clear "$environment"
-        "$python" -m pip install --quiet --disable-pip-version-check -r tests/python/requirements.txt
-        cp tests/python/requirements.txt "$environment/requirements.txt"
-    fi
-fi
+choose_binary
+choose_python "grpc, grpc_reflection, grpc_status, grpc_tools" python tests/python/requirements.txt
 PYTHONDONTWRITEBYTECODE=1 exec "$python" tests/python/test_client.py "$@"
