@@ -9,6 +9,8 @@
 )]
 
 mod candidate;
+#[path = "../copies/mod.rs"]
+mod copies;
 mod record;
 mod replay;
 
@@ -20,20 +22,5 @@ fn golden() -> PathBuf {
 
 /// A copy of it, to which outcomes can be added.
 fn copy() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    copy_dir(&golden(), dir.path());
-    dir
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
+    copies::copy_of(&golden())
 }

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking, as tests do")]
 
 mod approved;
+#[path = "../copies/mod.rs"]
+mod copies;
 mod faults;
 mod golden;
 mod sealed;
@@ -19,22 +21,7 @@ fn golden() -> PathBuf {
 
 /// A copy of it that may be damaged.
 fn copy() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    copy_dir(&golden(), dir.path());
-    dir
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
+    copies::copy_of(&golden())
 }
 
 fn replay_on(dir: &Path, threads: usize) -> Result<VerifyReport, Error> {
